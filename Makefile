@@ -1,0 +1,51 @@
+# Two commands: `make quickstart` and `make test`. Everything is installed into .venv; PYTHON chooses the interpreter.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# One thread a process: two torch threads on two busy cores can be ten times slower than one.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: quickstart install test lint types unit notebooks schema clean
+
+quickstart: $(VENV)/.study
+	$(BIN)/lopsided run experiments/quickstart.yaml --store runs
+
+install: $(VENV)/.study
+
+test: lint types unit notebooks
+
+# torch and build tools first: basicsr imports torch while it builds, and would otherwise fetch a second copy.
+$(VENV)/.study: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "lopsided needs Python 3.10, 3.11 or 3.12 (basicsr does not build on newer ones)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet torch torchvision "setuptools>=77" wheel cython "numpy>=1.26"
+	$(PIP) install --quiet --no-build-isolation --editable ".[study]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.study
+	$(PIP) install --quiet --no-build-isolation --editable ".[study,dev]"
+	mkdir -p .typing && ln -sfn .. .typing/lopsided
+	touch $@
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python -m pytest --nbmake notebooks
+
+schema: $(VENV)/.study
+	$(BIN)/lopsided schema --to experiments/experiment.schema.json
+
+clean:
+	rm -rf $(VENV) .typing build *.egg-info .pytest_cache .ruff_cache

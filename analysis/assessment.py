@@ -1,0 +1,167 @@
+"""The assessment side: how well each measure ranks the distorted images of a data set as its labels do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from .bootstrap import (
+    LEVEL,
+    draw_resamples,
+    krcc_replicates,
+    percentile_interval,
+    plcc_replicates,
+    share_above_zero,
+    srcc_replicates,
+)
+from .correlation import Floats, krcc, orientation, plcc, srcc
+from .tables import grouped, incomplete, require_finite_where_ok, require_one, require_unique
+
+ITEM = ["reference", "image", "distortion", "level"]
+STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
+COLUMNS = [
+    *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
+    *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
+    *("n_undefined", "status"),
+]
+DIFFERENCE_COLUMNS = [
+    *("dataset", "measure_a", "measure_b", "difference", "difference_low", "difference_high"),
+    *("win_probability", "p", "p_holm"),
+]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the FR scores say.
+
+    Attributes:
+        table: One row per (dataset, measure): ``n`` images, SRCC, KRCC and raw PLCC (+ agrees with the labels), each
+            with ``_low`` and ``_high``; ``n_undefined`` resamples without an SRCC; ``status`` "ok" or why the values
+            are NaN.
+        differences: One row per pair of "ok" measures of a data set: SRCC of a minus SRCC of b (a is the better), its
+            interval over the same resamples, ``win_probability`` (share of resamples in which a is ahead), ``p``
+            (two-sided t test of the difference over its bootstrap SE, references − 1 degrees of freedom) and ``p_holm``
+            (Holm's correction over the pairs of the data set).
+        replicates: (dataset, measure) → SRCC of each resample, ``(n_boot,)``, paired across the measures of a data set.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    replicates: dict[tuple[str, str], Floats]
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Return Holm's step-down adjusted p-values (Holm, 1979), in the given order, each in [0, 1]."""
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> Assessment:
+    """Correlate every measure with the labels of every data set, with intervals clustered by reference image.
+
+    A measure that lacks an image another measure of the data set has, or has a score that is not "ok", gets a status
+    and NaN: its correlation over the rest would not be comparable. With one reference there is no interval (NaN).
+
+    Args:
+        fr_scores: The table of that name.
+        n_boot: Number of resamples; the same ones serve every measure of a data set.
+        seed: Seed of the resamples.
+        level: Coverage of the percentile intervals, in (0, 1).
+
+    Raises:
+        AnalysisError: Repeated rows; one key with two ids, directions or labels; an "ok" score that is not finite.
+    """
+    require_unique(fr_scores, ["dataset", "measure", *ITEM], "fr_scores")
+    require_finite_where_ok(fr_scores, "score", "fr_scores")
+    require_finite_where_ok(fr_scores.assign(status="ok"), "label", "fr_scores")
+    for of in ("measure_id", "higher_is_better"):
+        require_one(fr_scores, ["measure"], of, "fr_scores")
+    for of in ("dataset_id", "label_kind", "label_higher_is_better"):
+        require_one(fr_scores, ["dataset"], of, "fr_scores")
+    require_one(fr_scores, ["dataset", *ITEM], "label", "fr_scores")
+
+    rows, differences = [], []
+    replicates: dict[tuple[str, str], Floats] = {}
+    for dataset, of_dataset in grouped(fr_scores, "dataset"):
+        items = of_dataset.drop_duplicates(ITEM).set_index(ITEM).sort_index()
+        label = items["label"].to_numpy(dtype=float)
+        references = items.index.get_level_values("reference")
+        n_references = references.nunique()
+        resamples = draw_resamples(references, n_boot, np.random.default_rng([seed, 0]))
+        complete = []
+        for measure, scores in grouped(of_dataset, "measure"):
+            first = scores.iloc[0]
+            ok = scores[scores["status"] == "ok"].set_index(ITEM)["score"].reindex(items.index).to_numpy(dtype=float)
+            n_not_ok = int((scores["status"] != "ok").sum())
+            row = dict.fromkeys(COLUMNS, float("nan")) | {
+                "dataset": dataset,
+                "dataset_id": first["dataset_id"],
+                "measure": measure,
+                "measure_id": first["measure_id"],
+                "label_kind": first["label_kind"],
+                "n": len(items),
+                "n_references": n_references,
+                "n_not_ok": n_not_ok,
+                "n_missing": len(items) - len(scores),
+                "n_undefined": 0,
+                "status": status_of(ok, label, n_not_ok),
+            }
+            if row["status"] == "ok":
+                directions = {
+                    "score_higher_is_better": bool(first["higher_is_better"]),
+                    "label_higher_is_better": bool(first["label_higher_is_better"]),
+                }
+                for name, (value, resampled) in STATISTICS.items():
+                    again = orientation(*directions.values()) * resampled(ok, label, resamples)
+                    if n_references == 1:
+                        again = np.full(n_boot, np.nan)
+                    row[name] = value(ok, label, **directions)
+                    row[name + "_low"], row[name + "_high"] = percentile_interval(again, level)
+                    if name == "srcc":
+                        replicates[str(dataset), str(measure)] = again
+                        row["n_undefined"] = int(np.isnan(again).sum())
+                complete.append(row)
+            rows.append(row)
+        differences += paired_differences(complete, replicates, level)
+    return Assessment(
+        pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS), replicates
+    )
+
+
+def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
+    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN."""
+    if status := incomplete(n_not_ok, int(np.isnan(score).sum()) - n_not_ok, len(score)):
+        return status
+    if len(score) < 3:
+        return f"only {len(score)} images"
+    for name, values in (("scores", score), ("labels", label)):
+        if np.ptp(values) == 0:
+            return f"all {name} equal {values[0]:g}"
+    return "ok"
+
+
+def paired_differences(rows: list[dict], replicates: dict[tuple[str, str], Floats], level: float) -> list[dict]:
+    """Compare the SRCC of every two measures of one data set over the same resamples."""
+    pairs = []
+    for a, b in combinations(sorted(rows, key=lambda row: -row["srcc"]), 2):
+        again = replicates[a["dataset"], a["measure"]] - replicates[b["dataset"], b["measure"]]
+        difference = a["srcc"] - b["srcc"]
+        low, high = percentile_interval(again, level)
+        se = float(np.nanstd(again, ddof=1)) if np.isfinite(again).sum() > 1 else float("nan")
+        if se > 0:
+            p = float(2 * stats.t.sf(difference / se, df=a["n_references"] - 1))
+        else:
+            p = 1.0 if difference == 0 or np.isnan(se) else 0.0
+        values = (a["dataset"], a["measure"], b["measure"], difference, low, high, share_above_zero(again), p, np.nan)
+        pairs.append(dict(zip(DIFFERENCE_COLUMNS, values, strict=True)))
+    for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        pair["p_holm"] = p
+    return pairs

@@ -1,0 +1,223 @@
+"""What every figure shares: colours safe for colour-blind readers, font sizes, names as people write them, panels."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, cast
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
+
+from ..correlation import Floats
+from ..errors import AnalysisError
+from ..tables import grouped, where
+
+# Okabe & Ito (2008): distinguishable under every common colour-vision deficiency.
+INK, GREY, PALE = "#1a1a1a", "#767676", "#d9d9d9"
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"
+COLOURS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY]
+# Beyond six, colour repeats with another dash, so that no two of eighteen lines look alike.
+DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
+WIDTH = 11.0  # inches; the report shows figures about this wide, so 9 pt stays readable
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "figure.dpi": 100,
+}
+
+NAMES = {
+    "vgg16": "VGG-16",
+    "vgg19": "VGG-19",
+    "vgg": "VGG",
+    "alex": "AlexNet",
+    "alexnet": "AlexNet",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "convnext_tiny": "ConvNeXt-T",
+    "swin_t": "Swin-T",
+    "clip_vit_b32": "CLIP ViT-B/32",
+    "clip_vit_b16": "CLIP ViT-B/16",
+    "dinov2_vits14": "DINOv2 ViT-S/14",
+    "squeezenet1_1": "SqueezeNet 1.1",
+    "dists": "DISTS",
+    "lpips": "LPIPS",
+    "psnr": "PSNR",
+    "psnr_y": "PSNR-Y",
+    "ssim": "SSIM",
+    "ssim_y": "SSIM-Y",
+    "ms_ssim": "MS-SSIM",
+    "gmsd": "GMSD",
+    "fsim": "FSIM",
+    "vif": "VIF",
+    "vsi": "VSI",
+    "nlpd": "NLPD",
+    "mad": "MAD",
+    "cw_ssim": "CW-SSIM",
+    "mse": "MSE",
+    "l1": "L1",
+    "l2": "L2",
+    "mae": "MAE",
+    "niqe": "NIQE",
+    "brisque": "BRISQUE",
+    "musiq": "MUSIQ",
+    "maniqa": "MANIQA",
+    "clipiqa": "CLIP-IQA",
+    "topiq_nr": "TOPIQ-NR",
+    "topiq_fr": "TOPIQ-FR",
+    "swinir": "SwinIR",
+    "unet": "U-Net",
+    "r": "R",
+    "y": "Y",
+    "kadid10k": "KADID-10k",
+    "tid2013": "TID2013",
+    "pipal": "PIPAL",
+    "tqd": "TQD",
+    "bicubic": "bicubic",
+}
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorate a figure function so that it draws in the shared style and leaves the caller's settings alone."""
+
+    @functools.wraps(draw)
+    def with_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(cast(Any, RC)):
+            return draw(*args, **kwargs)
+
+    return with_style
+
+
+def pretty(key: str) -> str:
+    """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``."""
+    if key == "none":
+        return "pixel loss"
+    name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
+    words = [name] if name in NAMES else name.split("-")
+    return " ".join(
+        NAMES.get(word) or " ".join(NAMES.get(part, part) for part in word.split("_")) for word in words
+    ) + ("-R" if random else "")
+
+
+def setting_name(discriminator: str, gan_weight: float) -> str:
+    """Return an adversarial setting as people write it: "no discriminator", "patch VGG-16 (weight 0.1)"."""
+    return "no discriminator" if discriminator == "none" else f"{pretty(discriminator)} (weight {gan_weight:g})"
+
+
+def setting_title(setting: tuple[str, float]) -> str:
+    """Return ``setting_name`` on two lines, for narrow panels."""
+    return setting_name(*setting).replace(" (", "\n(")
+
+
+def settings_of(table: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return the distinct (discriminator, gan_weight) of a table, the one without a discriminator first."""
+    found = {(str(d), float(w)) for d, w in zip(table["discriminator"], table["gan_weight"], strict=True)}
+    return sorted(found, key=lambda setting: (setting[0] != "none", setting))
+
+
+def of_setting(table: pd.DataFrame, setting: tuple[str, float]) -> pd.DataFrame:
+    """Return the rows of one (discriminator, gan_weight)."""
+    return where(table, discriminator=setting[0], gan_weight=setting[1])
+
+
+def most_rows(table: pd.DataFrame, *keys: str) -> int:
+    """Return the size of the largest group, for figures whose panels share one height."""
+    return max(len(rows) for _, rows in grouped(table, *keys))
+
+
+def require_one_of(table: pd.DataFrame, columns: Sequence[str], figure: str) -> None:
+    """Raise AnalysisError if the table is empty or mixes two values of a column that the figure does not tell apart."""
+    if table.empty:
+        raise AnalysisError(f"{figure}: no rows to draw.")
+    for column in columns:
+        if (n := table[column].nunique()) > 1:
+            raise AnalysisError(f"{figure} shows one {column}, got {n}: filter the table and draw one figure each.")
+
+
+def line_style(index: int) -> dict:
+    """Return the colour and dash of line ``index``."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+
+
+def panels(
+    n: int, per_row: int, height: float, *, share: bool = False, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with ``n`` equal panels, ``per_row`` at most in a row of ``height`` inches."""
+    columns = min(n, per_row)
+    rows = math.ceil(n / columns)
+    figure = Figure(figsize=(width, rows * height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
+    axes: list[Axes] = list(grid.flat)
+    for unused in axes[n:]:
+        unused.remove()
+    for axis in axes[:n]:
+        axis.tick_params(labelbottom=True)  # sharing hides the numbers of all rows but the last
+    return figure, axes[:n]
+
+
+def spread_labels(wanted: Floats, gap: float, low: float, high: float) -> Floats:
+    """Return positions as near as may be to ``wanted`` (ascending), at least ``gap`` apart and within [low, high].
+
+    Where the labels do not fit, they are spaced evenly over the whole range.
+    """
+    n = len(wanted)
+    gap = min(gap, (high - low) / max(n - 1, 1))
+    offsets = gap * np.arange(n)
+    # Less its offset, a valid position need only be non-decreasing: the nearest such is an isotonic regression.
+    placed = isotonic_regression(wanted - offsets).x
+    return np.clip(placed, low, high - offsets[-1]) + offsets
+
+
+def interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    """Return "0.72 [0.60, 0.80]"; an undefined interval is shown as such."""
+    if np.isnan(value):
+        return "–"
+    bounds = "no interval" if np.isnan(low) else f"{minus(low, digits)}, {minus(high, digits)}"
+    return f"{minus(value, digits)} [{bounds}]"
+
+
+def minus(value: float, digits: int = 2) -> str:
+    """Return a number with a typographic minus sign and no negative zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def count(n: int, noun: str) -> str:
+    """Return "1 seed", "2 seeds"."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")
+
+
+def gain_sample(gains: pd.DataFrame) -> str:
+    """Say what a gain's interval rests on, from the rows of ``gains.table``: "2 seeds × 6 images, 6–7 judges"."""
+
+    def several(column: str, noun: str) -> str:
+        low, high = int(gains[column].min()), int(gains[column].max())
+        return count(low, noun) if low == high else f"{low}–{high} {noun}s"
+
+    return f"{several('n_seeds', 'seed')} × {several('n_images', 'image')}, {several('n_judges', 'judge')}"

@@ -1,0 +1,562 @@
+"""One self-contained HTML report of a study: opening it needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import scipy
+from matplotlib.figure import Figure
+
+from ..common.files import write_text
+from . import figures
+from .asymmetry import WHERE
+from .figures.assessment_forest import caption as assessment_forest_caption
+from .figures.gain_forest import caption as gain_forest_caption
+from .figures.gallery import GalleryRow
+from .figures.gallery import caption as gallery_caption
+from .figures.judge_heatmap import caption as judge_heatmap_caption
+from .figures.scatter import caption as scatter_caption
+from .figures.slope_chart import caption as slope_chart_caption
+from .figures.style import WIDTH, interval, minus, pretty, setting_name
+from .figures.training_curves import TERMS
+from .figures.training_curves import caption as training_curves_caption
+from .headline import headline
+from .limitations import limitations
+from .study import Study
+from .tables import Row, grouped, records, where
+
+DPI = 200  # twice the 100 px an inch at which figures are shown
+
+Cell = Callable[[Row], str]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a PNG in the page; ``width`` is its share of the column, so that all figures share one font size."""
+
+    png: str
+    alt: str
+    caption: str
+    width: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ready-made strings; a folded one opens on a click."""
+
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    key: str
+    title: str
+    blocks: list[Text | Picture | Table]
+
+
+def write_report(
+    study: Study,
+    path: Path,
+    *,
+    title: str,
+    description: str = "",
+    gallery_rows: Sequence[GalleryRow] = (),
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Write the report of a study as one HTML file.
+
+    Args:
+        study: Result of ``analyse``.
+        path: The file to write; replaced if there.
+        title: Heading of the report.
+        description: What was studied and why, plain text.
+        gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
+        facts: Name → value of what the run should be known by: versions, machine, commit, hashes, hours.
+
+    Raises:
+        AnalysisError: A gallery row that cannot be drawn.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [
+        Section("glance", "At a glance", at_a_glance(study)),
+        Section("asymmetry", "The asymmetry", asymmetry_blocks(study)),
+        Section("objectives", "Measures as objectives", gain_blocks(study)),
+        Section("metrics", "Measures as metrics", assessment_blocks(study)),
+        Section("training", "Training", training_blocks(study)),
+        Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
+        Section("data", "Data and judges", data_blocks(study)),
+        Section("counts", "What went in, what came out", count_blocks(study)),
+        Section("limitations", "Limitations", [Text(text) for text in limitations(study)]),
+        Section("facts", "Run facts", [fact_table(study, facts or {})]),
+    ]
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        description=description,
+        headline=headline(study),
+        sections=[section for section in sections if section.blocks],
+        n_boot=study.n_boot,
+        seed=study.seed,
+    )
+    write_text(Path(path), page)
+
+
+def method(study: Study, what: str) -> str:
+    """Say how intervals were made, for captions: ``what`` was resampled."""
+    return f"{study.level:.0%} percentile intervals from {study.n_boot:,} bootstrap resamples of {what}"
+
+
+def picture(figure: Figure, alt: str, caption: str) -> Picture:
+    """Draw a figure into a PNG at twice its shown size."""
+    buffer = io.BytesIO()
+    # No software stamp: the same study gives the same bytes.
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    width = min(1.0, figure.get_size_inches()[0] / WIDTH)
+    return Picture(base64.b64encode(buffer.getvalue()).decode(), alt, caption, 100 * width)
+
+
+def table(
+    frame: pd.DataFrame, title: str, columns: Mapping[str, Cell], *, note: str = "", folded: bool = False
+) -> Table:
+    """Format a data frame: one row each, one column per entry of ``columns`` (heading → text of a row)."""
+    rows = [[cell(row) for cell in columns.values()] for row in records(frame)]
+    return Table(title, note, list(columns), rows, folded)
+
+
+def text(column: str) -> Cell:
+    """Show a column as it is, "–" if empty."""
+    return lambda row: "–" if pd.isna(row[column]) or row[column] == "" else str(row[column])
+
+
+def name(column: str) -> Cell:
+    """Show a key as people write it."""
+    return lambda row: pretty(str(row[column]))
+
+
+def named_list(column: str) -> Cell:
+    """Show a ";"-joined list of keys as people write them, "–" if empty."""
+    return lambda row: ", ".join(pretty(key) for key in str(row[column]).split(";") if key) or "–"
+
+
+def setting(row: Row) -> str:
+    """Show the adversarial setting of a row."""
+    return setting_name(row["discriminator"], row["gan_weight"])
+
+
+def number(column: str, digits: int = 2) -> Cell:
+    """Show a number, "–" if undefined."""
+    return lambda row: "–" if pd.isna(row[column]) else minus(float(row[column]), digits)
+
+
+def with_interval(column: str, digits: int = 2) -> Cell:
+    """Show a value with its interval."""
+    return lambda row: interval(row[column], row[f"{column}_low"], row[f"{column}_high"], digits)
+
+
+def p_value(column: str) -> Cell:
+    """Show a p-value."""
+    return lambda row: "–" if pd.isna(row[column]) else "< 0.001" if row[column] < 0.0005 else f"{row[column]:.3f}"
+
+
+def yes(column: str) -> Cell:
+    """Show a flag."""
+    return lambda row: "yes" if row[column] else "no"
+
+
+def at_a_glance(study: Study) -> list[Text | Picture | Table]:
+    """Return one line per generator, data set and adversarial setting."""
+    settings = study.asymmetry.settings
+    if settings.empty:
+        return []
+    found = study.asymmetry.points
+
+    def best(column: str) -> Cell:
+        def cell(row: Row) -> str:
+            points = records(where(found, **{key: row[key] for key in WHERE}))
+            return pretty(max(points, key=lambda point: point[column])["measure"]) if points else "–"
+
+        return cell
+
+    columns = {
+        "generator": name("generator"),
+        "data set": name("dataset"),
+        "adversarial setting": setting,
+        "measures": text("n"),
+        "best metric": best("srcc"),
+        "best objective": best("gain"),
+        "ρ(SRCC, gain)": with_interval("rho"),
+        "p": p_value("p"),
+        "|ρ| needed for p < 0.05": number("critical_rho", 3),
+        "pairs in opposite order": lambda row: f"{row['n_discordant']} of {row['n_pairs']}",
+        "beyond noise": text("n_significant"),
+        "status": text("status"),
+    }
+    note = (
+        "ρ is Spearman's: +1, the better metric is the better objective; −1, the reverse. “Beyond noise”: the"
+        " intervals of the difference in SRCC and of that in gain both exclude 0. “–”: no |ρ| reaches p < 0.05 with so"
+        " few measures. p: exact permutation test up to 8 measures, t approximation above."
+    )
+    return [table(settings, "Agreement of the two rankings", columns, note=note)]
+
+
+def asymmetry_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return slope chart, scatter and tables of the asymmetry."""
+    blocks: list[Text | Picture | Table] = []
+    how = method(study, "references (SRCC) and of seeds and images (gain)")
+    several = study.asymmetry.settings.groupby(["generator", "dataset"]).ngroups > 1
+    for (generator, dataset), points in grouped(study.asymmetry.points, "generator", "dataset"):
+        settings = where(study.asymmetry.settings, generator=generator, dataset=dataset)
+        of = f"{pretty(generator)} on {pretty(dataset)}"
+        prefix = f"{of}. " if several else ""
+        chart = figures.slope_chart(points, settings)
+        blocks.append(
+            picture(
+                chart, f"Slope chart, {of}: ranks as in the tables below.", prefix + slope_chart_caption(points, how)
+            )
+        )
+        cross = figures.scatter(points, settings)
+        blocks.append(
+            picture(
+                cross, f"Scatter of gain against SRCC, {of}: values as below.", prefix + scatter_caption(points, how)
+            )
+        )
+    changes = study.asymmetry.changes
+    if len(changes):
+        columns = {
+            "generator": name("generator"),
+            "data set": name("dataset"),
+            "adversarial setting": setting,
+            "measures": text("n"),
+            "ρ without": number("rho_without"),
+            "ρ with": number("rho_with"),
+            "fall of ρ": with_interval("drop"),
+            "share of resamples in which ρ falls": number("probability"),
+            "status": text("status"),
+        }
+        note = "Over the measures with a gain in both; positive: the rankings agree less once a discriminator is added."
+        blocks.append(table(changes, "What the discriminator changes", columns, note=note))
+    pairs = study.asymmetry.pairs
+    discordant = where(pairs, discordant=True).sort_values(by="significant", ascending=False, kind="stable")
+    if len(discordant):
+        columns = {
+            "generator": name("generator"),
+            "data set": name("dataset"),
+            "adversarial setting": setting,
+            "better metric": name("better_metric"),
+            "better objective": name("worse_metric"),
+            "SRCC difference": with_interval("srcc_difference"),
+            "gain difference (judge SDs)": with_interval("gain_difference"),
+            "beyond noise": yes("significant"),
+        }
+        note = "Better metric minus better objective; intervals are not corrected for the number of pairs."
+        blocks.append(table(discordant, "Pairs in opposite order", columns, note=note, folded=True))
+    return blocks
+
+
+def gain_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return forest, heatmap and tables of the gains."""
+    gains = study.gains
+    if gains.table.empty:
+        return []
+    blocks: list[Text | Picture | Table] = [
+        Text(
+            "Gain: per image, seed and judge, the score minus that of the same generator trained with the pixel loss"
+            " alone, signed so that positive is better, divided by the judge's SD of such differences, and averaged"
+            " over the judges that share nothing with the measure. 1 judge SD is as much as a difference varies from"
+            " image to image."
+        )
+    ]
+    for generator, rows in grouped(gains.table, "generator"):
+        of = pretty(generator)
+        forest = gain_forest_caption(rows, method(study, "seeds and images"))
+        blocks.append(
+            picture(figures.gain_forest(rows), f"Forest plot of gains, {of}: values as below.", f"{of}. {forest}")
+        )
+        by_judge = where(gains.by_judge, generator=generator)
+        heat = picture(
+            figures.judge_heatmap(by_judge),
+            f"Heat map of gains, trained with by judged by, {of}.",
+            f"{of}. {judge_heatmap_caption(by_judge)}",
+        )
+        blocks.append(heat)
+    columns = {
+        "generator": name("generator"),
+        "trained with": name("fidelity"),
+        "adversarial setting": setting,
+        "gain (judge SDs)": with_interval("gain"),
+        "seeds": text("n_seeds"),
+        "images": text("n_images"),
+        "judges": text("n_judges"),
+        "left out, related": named_list("judges_related"),
+        "left out, no spread": named_list("judges_no_spread"),
+        "not ok": text("n_not_ok"),
+        "missing": text("n_missing"),
+        "status": text("status"),
+    }
+    ordered = gains.table.sort_values(["generator", "gain"], ascending=[True, False])
+    blocks.append(table(ordered, "Gains, largest first", columns, folded=True))
+    blocks.append(means_table(gains.means))
+    spread = study.asymmetry.spread
+    if len(spread):
+        columns = {
+            "generator": name("generator"),
+            "over": text("scope"),
+            "measures": text("n_fidelities"),
+            "settings": text("n_settings"),
+            "SD across measures": with_interval("sd_fidelity"),
+            "SD across settings": with_interval("sd_setting"),
+            "ratio": with_interval("ratio"),
+            "share of resamples with ratio > 1": number("probability"),
+            "status": text("status"),
+        }
+        note = (
+            "Spread of the gain (judge SDs) when only the measure changes and when only the adversarial setting does."
+            " A ratio above 1: the adversarial part matters more than the choice of measure. Noise adds to both."
+        )
+        blocks.append(table(spread, "What matters more, the measure or the discriminator?", columns, note=note))
+    return blocks
+
+
+def means_table(means: pd.DataFrame) -> Table:
+    """Return mean scores in the judges' own units, bicubic and pixel-only included, a column per judge."""
+    direction = dict(zip(means["judge"], means["higher_is_better"], strict=True))
+    wide = means.pivot(index=["generator", "discriminator", "gan_weight", "fidelity"], columns="judge", values="mean")
+    wide = wide.reset_index()
+    # bicubic, then pixel-only, then the rest.
+    first = {"bicubic": 0, "none": 1}
+    wide = wide.sort_values(
+        ["generator", "fidelity", "discriminator", "gan_weight"],
+        key=lambda column: column.map(lambda key: (first.get(key, 2), key)) if column.name == "fidelity" else column,
+    )
+    columns: dict[str, Cell] = {
+        "generator": name("generator"),
+        "trained with": name("fidelity"),
+        "adversarial setting": lambda row: "–" if row["fidelity"] == "bicubic" else setting(row),
+    }
+    for judge, higher in direction.items():
+        columns[f"{pretty(str(judge))} {'↑' if higher else '↓'}"] = significant(judge)
+    note = "Means over seeds and images, in the judge's unit; ↑ higher is better, ↓ lower; “–”: a score is not ok."
+    return table(wide, "Mean scores", columns, note=note, folded=True)
+
+
+def significant(column: str) -> Cell:
+    """Show a number with four significant digits, "–" if undefined."""
+    return lambda row: "–" if pd.isna(row[column]) else f"{row[column]:#.4g}".rstrip(".").replace("-", "−")
+
+
+def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return forest and tables of the assessment."""
+    assessed = study.assessment.table
+    if assessed.empty:
+        return []
+    how = assessment_forest_caption(assessed, method(study, "references (clustered)"))
+    columns = {
+        "data set": name("dataset"),
+        "measure": name("measure"),
+        "id": text("measure_id"),
+        "labels": lambda row: row["label_kind"].replace("_", " "),
+        "images": text("n"),
+        "references": text("n_references"),
+        "SRCC": with_interval("srcc"),
+        "KRCC (τ-b)": with_interval("krcc"),
+        "PLCC (raw)": with_interval("plcc"),
+        "not ok": text("n_not_ok"),
+        "missing": text("n_missing"),
+        "status": text("status"),
+    }
+    ordered = assessed.sort_values(["dataset", "srcc"], ascending=[True, False])
+    blocks: list[Text | Picture | Table] = [
+        picture(
+            figures.assessment_forest(assessed), "Forest plot of correlations with the labels: values as below.", how
+        ),
+        table(ordered, "Correlation with the labels, best first", columns, folded=True),
+    ]
+    differences = study.assessment.differences
+    if len(differences):
+        columns = {
+            "data set": name("dataset"),
+            "measure a": name("measure_a"),
+            "measure b": name("measure_b"),
+            "SRCC of a − b": with_interval("difference"),
+            "win probability of a": number("win_probability"),
+            "p": p_value("p"),
+            "p, Holm": p_value("p_holm"),
+        }
+        note = "Over the same resamples of references. p: t test, difference over its bootstrap SE, references − 1 df."
+        blocks.append(table(differences, "Paired differences", columns, note=note, folded=True))
+    return blocks
+
+
+def training_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return the training curves of every generator that was fine-tuned."""
+    training = study.tables.training
+    rows = where(training, stage="finetune")
+    rows = rows.loc[rows["term"].isin(list(TERMS))]
+    return [
+        picture(
+            figures.training_curves(of_generator),
+            f"Training curves, {pretty(generator)}.",
+            f"{pretty(generator)}. {training_curves_caption(of_generator)}",
+        )
+        for generator, of_generator in grouped(rows, "generator")
+    ]
+
+
+def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Text | Picture | Table]:
+    """Return the gallery, if there is anything to show."""
+    if not rows:
+        return []
+    titles = ", ".join(rows[0]["crops"])
+    return [picture(figures.gallery(rows), f"Crops of {len(rows)} images: {titles}.", gallery_caption(rows))]
+
+
+def data_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return what was judged and by whom."""
+    blocks: list[Text | Picture | Table] = []
+    fr, sr = study.tables.fr_scores, study.tables.sr_scores
+    if len(fr):
+        keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
+        counted = fr.groupby(keys, sort=True).agg(
+            references=("reference", "nunique"), distortions=("distortion", "nunique"), measures=("measure", "nunique")
+        )
+        counted["images"] = (
+            fr.drop_duplicates([*keys, "reference", "image", "distortion", "level"]).groupby(keys).size()
+        )
+        columns = {
+            "data set": name("dataset"),
+            "id": text("dataset_id"),
+            "images": text("images"),
+            "references": text("references"),
+            "distortions": text("distortions"),
+            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "higher label is better": yes("label_higher_is_better"),
+            "measures": text("measures"),
+        }
+        blocks.append(table(counted.reset_index(), "Labelled data sets", columns))
+    if len(sr):
+        counted = (
+            sr.groupby("test_set", sort=True).agg(images=("image", "nunique"), seeds=("seed", "nunique")).reset_index()
+        )
+        columns = {"test set": name("test_set"), "images": text("images"), "seeds": text("seeds")}
+        blocks.append(table(counted, "Super-resolution test sets", columns))
+        columns = {
+            "judge": name("judge"),
+            "id": text("judge_id"),
+            "families": named_list("families"),
+            "direction": lambda row: "higher is better" if row["higher_is_better"] else "lower is better",
+            "1 judge SD": significant("sd"),
+            "scores": text("n_scores"),
+            "not ok": text("n_not_ok"),
+            "status": text("status"),
+        }
+        note = (
+            "A judge is left out of the gain of any measure that it is, or that it shares a family with. 1 judge SD is"
+            " in the judge's own unit: the within-cell SD of paired differences to the pixel-only cell, pooled over"
+            " all trained cells."
+        )
+        blocks.append(table(study.gains.judges, "Judges", columns, note=note))
+    return blocks
+
+
+def count_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return rows by status and everything that was lost on the way."""
+    columns = {
+        "table": text("table"),
+        "stage, judge or measure": text("group"),
+        "status": text("status"),
+        "rows": lambda row: f"{row['count']:,}",
+    }
+    totals = "; ".join(
+        f"{table_name}: {status} {rows['count'].sum():,}"
+        for (table_name, status), rows in grouped(study.counts, "table", "status")
+    )
+    blocks: list[Text | Picture | Table] = []
+    if totals:
+        blocks.append(Text(f"Rows by status. {totals}."))
+    cells = study.tables.cells
+    lost = cells.loc[cells["status"] != "done"]
+    if len(lost):
+        columns_lost = {column: text(column) for column in ("cell", "stage", "status", "reason")}
+        blocks.append(table(lost, "Cells that are not done", columns_lost))
+    undone = (
+        [
+            ("gain", f"{pretty(row['fidelity'])}, {setting(row)}", row["status"])
+            for row in records(study.gains.table)
+            if row["status"] != "ok"
+        ]
+        + [
+            (
+                "gain by judge",
+                f"{pretty(row['fidelity'])}, {setting(row)}, judged by {pretty(row['judge'])}",
+                row["status"],
+            )
+            for row in records(study.gains.by_judge)
+            if row["status"] != "ok"
+        ]
+        + [
+            ("assessment", f"{pretty(row['measure'])} on {pretty(row['dataset'])}", row["status"])
+            for row in records(study.assessment.table)
+            if row["status"] != "ok"
+        ]
+    )
+    if undone:
+        frame = pd.DataFrame(undone, columns=["of", "what", "status"])
+        shown = {"of": text("of"), "what": text("what"), "why it has no value": text("status")}
+        blocks.append(table(frame, "Values that could not be computed", shown))
+    left_out = study.asymmetry.settings
+    left_out = left_out.loc[left_out["excluded"] != ""]
+    if len(left_out):
+        shown = {
+            "generator": name("generator"),
+            "data set": name("dataset"),
+            "adversarial setting": setting,
+            "measure and reason": text("excluded"),
+        }
+        blocks.append(table(left_out, "Measures left out of the comparison", shown))
+    blocks.append(table(study.counts, "All counts", columns, folded=True))
+    return blocks
+
+
+def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
+    """Return what the run and the analysis should be known by."""
+    cells = study.tables.cells
+    known: dict[str, object] = dict(facts)
+    if cells["seconds"].notna().any():
+        known["Compute, all cells"] = (
+            f"{cells['seconds'].sum() / 3600:,.2f} h ({int(cells['seconds'].notna().sum())} cells)"
+        )
+    if cells["peak_memory_mb"].notna().any():
+        known["Peak memory of a cell"] = f"{cells['peak_memory_mb'].max():,.0f} MB"
+    known["Intervals"] = f"{method(study, 'references, or seeds and images')}, seed {study.seed}"
+    known["Analysis"] = (
+        f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, scipy"
+        f" {scipy.__version__}, matplotlib {mpl.__version__}"
+    )
+    return Table("", "", ["fact", "value"], [[str(key), str(value)] for key, value in known.items()])

@@ -1,0 +1,140 @@
+"""A study: the four result tables read from disk, and everything that is derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..common.files import atomic_path
+from .assessment import Assessment, assess
+from .asymmetry import Asymmetry, asymmetry
+from .bootstrap import LEVEL
+from .errors import AnalysisError
+from .gain import Gains, gains
+from .tables import SCHEMAS, grouped, require_columns
+
+COUNT_COLUMNS = ["table", "group", "status", "count"]
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The result tables, one row per observation; a table may be empty but not lack a column.
+
+    Attributes:
+        sr_scores: Judges' scores of restored images.
+        fr_scores: Measures' scores of distorted images, with labels.
+        training: Loss terms over steps.
+        cells: Status of every cell.
+    """
+
+    sr_scores: pd.DataFrame
+    fr_scores: pd.DataFrame
+    training: pd.DataFrame
+    cells: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        """Raise AnalysisError if a table lacks a column."""
+        for name in SCHEMAS:
+            require_columns(getattr(self, name), name)
+
+    @classmethod
+    def load(cls, folder: Path) -> StudyTables:
+        """Read ``sr_scores.parquet``, ``fr_scores.parquet``, ``training.parquet`` and ``cells.parquet`` of a folder.
+
+        Raises:
+            AnalysisError: A file is missing or is not Parquet; a table lacks a column.
+        """
+        tables = {}
+        for name in SCHEMAS:
+            path = Path(folder) / f"{name}.parquet"
+            if not path.is_file():
+                raise AnalysisError(f"no table {path}: collect the results of the experiment first.")
+            try:
+                tables[name] = pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise AnalysisError(f"table {path} cannot be read: {error}. Collect the results again.") from error
+        return cls(**tables)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything derived from the tables.
+
+    Attributes:
+        tables: What it was derived from.
+        assessment: SRCC, KRCC, PLCC of every measure on every data set.
+        gains: Gain of every trained cell.
+        asymmetry: Rank agreement of the two.
+        counts: Rows in by table, group (stage, judge or measure) and status.
+        n_boot: Resamples of every interval.
+        seed: Seed of the resamples.
+        level: Coverage of the intervals.
+    """
+
+    tables: StudyTables
+    assessment: Assessment
+    gains: Gains
+    asymmetry: Asymmetry
+    counts: pd.DataFrame
+    n_boot: int
+    seed: int
+    level: float = LEVEL
+
+    def derived(self) -> dict[str, pd.DataFrame]:
+        """Return the derived tables by name, in reading order."""
+        return {
+            "asymmetry": self.asymmetry.settings,
+            "asymmetry_changes": self.asymmetry.changes,
+            "asymmetry_points": self.asymmetry.points,
+            "asymmetry_pairs": self.asymmetry.pairs,
+            "spread": self.asymmetry.spread,
+            "assessment": self.assessment.table,
+            "assessment_differences": self.assessment.differences,
+            "gains": self.gains.table,
+            "gains_by_judge": self.gains.by_judge,
+            "mean_scores": self.gains.means,
+            "judges": self.gains.judges,
+            "counts": self.counts,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write every derived table to ``folder`` as ``<name>.parquet`` and ``<name>.csv``."""
+        for name, table in self.derived().items():
+            with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
+                table.to_parquet(temporary, index=False)
+            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
+                table.to_csv(temporary, index=False)
+
+
+def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
+    """Derive everything from the tables; the same tables and seed give the same study.
+
+    Args:
+        tables: The result tables.
+        n_boot: Resamples of every interval.
+        seed: Seed of the resamples.
+
+    Raises:
+        AnalysisError: See ``assess``, ``gains`` and ``asymmetry``.
+    """
+    assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
+    gained = gains(tables.sr_scores, n_boot=n_boot, seed=seed)
+    return Study(tables, assessment, gained, asymmetry(assessment, gained), count_rows(tables), n_boot, seed)
+
+
+def count_rows(tables: StudyTables) -> pd.DataFrame:
+    """Count rows by status: cells per stage, SR scores per judge, FR scores per measure and data set."""
+    sources = (
+        ("cells", tables.cells, tables.cells["stage"]),
+        ("sr_scores", tables.sr_scores, tables.sr_scores["judge"]),
+        ("fr_scores", tables.fr_scores, tables.fr_scores["measure"] + " on " + tables.fr_scores["dataset"]),
+    )
+    rows = [
+        (name, group, status, len(found))
+        for name, table, by in sources
+        if len(table)
+        for (group, status), found in grouped(table.assign(group=by), "group", "status")
+    ]
+    return pd.DataFrame(rows, columns=COUNT_COLUMNS)

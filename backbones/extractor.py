@@ -1,0 +1,126 @@
+"""The feature extractor that losses, discriminators and IQA models all hold."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import resnet, vgg  # noqa: F401  (each registers its architectures)
+from .registry import BackboneError, BackboneSpec, architecture
+from .weights import initialise
+
+Pooling = Literal["max", "l2"]
+
+
+class L2Pool(nn.Module):
+    """L2 pooling ``sqrt(g * x²)`` with a 3×3 Hann window and stride 2 (Ding et al., DISTS, TPAMI 2022, eq. 3).
+
+    Takes ``(N, C, H, W)`` and returns ``(N, C, ceil(H/2), ceil(W/2))``. Unlike max pooling it does not alias.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        hann = torch.tensor([0.5, 1.0, 0.5])
+        window = torch.outer(hann, hann)
+        self.register_buffer("window", (window / window.sum())[None, None], persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pool ``features``."""
+        channels = features.shape[1]
+        window = self.get_buffer("window").to(features.dtype).expand(channels, 1, 3, 3)
+        # The constant under the root keeps the gradient finite where a channel is silent.
+        return (F.conv2d(features.square(), window, stride=2, padding=1, groups=channels) + 1e-12).sqrt()
+
+
+class FeatureExtractor(nn.Module):
+    """Images to a list of feature maps, one per stage of a backbone.
+
+    The ``trunk`` keeps the key names of the official checkpoint, so that its state dict can be exchanged between
+    losses, discriminators and IQA models. A frozen extractor stays frozen: no parameter asks for a gradient and
+    ``train()`` on a parent does not wake normalisation layers.
+
+    Attributes:
+        spec: the backbone and the origin of its weights.
+        channels: channels of each feature map.
+        strides: input pixels per feature-map pixel of each map.
+        min_size: smallest height and width accepted, in pixels.
+    """
+
+    def __init__(
+        self, spec: BackboneSpec, *, pooling: Pooling = "max", stages: int | None = None, trainable: bool = False
+    ):
+        super().__init__()
+        kind = architecture(spec.name)
+        count = len(kind.stages) if stages is None else stages
+        if not 1 <= count <= len(kind.stages):
+            raise BackboneError(f"'{spec.name}' has {len(kind.stages)} stages; asked for {count}")
+        self.spec = spec
+        self.trainable = trainable
+        self.channels = tuple(stage.channels for stage in kind.stages[:count])
+        self.strides = tuple(stage.stride for stage in kind.stages[:count])
+        self.min_size = kind.min_size
+        with torch.device("meta"):  # memory is taken once, and no draw of the global generator is used up
+            self.trunk = kind.build()
+        self.trunk.to_empty(device="cpu")
+        initialise(self.trunk, spec)
+        # Held in a plain list: the trunk already owns these modules, and its keys must stay the official ones.
+        self._stages = [
+            [L2Pool() if pooling == "l2" and isinstance(m, nn.MaxPool2d) else m for m in modules]
+            for modules in kind.split(self.trunk)[:count]
+        ]
+        self.pools = nn.ModuleList(m for modules in self._stages for m in modules if isinstance(m, L2Pool))
+        self.register_buffer("mean", torch.tensor(kind.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(kind.std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(trainable)
+        self.train(trainable)
+
+    def train(self, mode: bool = True) -> FeatureExtractor:
+        """Set training mode, unless the extractor is frozen: then it stays in evaluation mode."""
+        return super().train(mode and self.trainable)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the feature maps of ``images``.
+
+        Args:
+            images: RGB in [0, 1], ``(N, 3, H, W)``, each side at least ``min_size``.
+
+        Returns:
+            One ``(N, channels[i], H_i, W_i)`` per stage, shallow to deep.
+
+        Raises:
+            BackboneError: an image is smaller than ``min_size``.
+        """
+        if min(images.shape[-2:]) < self.min_size:
+            raise BackboneError(
+                f"'{self.spec.name}' needs images of at least {self.min_size}×{self.min_size} px, "
+                f"got {images.shape[-2]}×{images.shape[-1]}"
+            )
+        hidden = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        maps = []
+        for modules in self._stages:
+            for module in modules:
+                hidden = module(hidden)
+            maps.append(hidden)
+        return maps
+
+
+def build_extractor(
+    spec: BackboneSpec | str, *, pooling: Pooling = "max", stages: int | None = None, trainable: bool = False
+) -> FeatureExtractor:
+    """Build an extractor on the CPU.
+
+    Args:
+        spec: the backbone, or its key.
+        pooling: ``max`` as published, or ``l2`` to replace every max pooling by :class:`L2Pool`.
+        stages: how many stages to compute, from the shallow end; all by default.
+        trainable: whether parameters get gradients and normalisation layers follow ``train()``.
+
+    Raises:
+        BackboneError: unknown key, or weights that do not fit.
+        WeightsUnavailableError: official weights are neither on disk nor reachable.
+    """
+    spec = BackboneSpec.model_validate(spec) if isinstance(spec, str) else spec
+    return FeatureExtractor(spec, pooling=pooling, stages=stages, trainable=trainable)

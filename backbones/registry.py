@@ -1,0 +1,156 @@
+"""The registry of backbone architectures and the spec that names one with its weights."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from torch import nn
+
+from ..common.errors import LopsidedError
+from ..common.identity import sha256_file
+
+
+class BackboneError(LopsidedError):
+    """An unknown backbone, or weights that do not fit it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a backbone: the modules up to and including ``end``, and what comes out.
+
+    Attributes:
+        name: the layer in the literature's notation, e.g. ``relu3_3``.
+        channels: channels of the feature map.
+        stride: input pixels per feature-map pixel.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the registry knows of one backbone, whatever its weights.
+
+    Attributes:
+        name: key, e.g. ``vgg16``.
+        stages: the feature maps an extractor returns, shallow to deep.
+        build: makes the trunk on the current default device, uninitialised or not; its state dict has the keys of
+            the official checkpoint without the classifier.
+        split: cuts a trunk into one module per stage; max-pooling layers stand alone so that they can be replaced.
+        min_size: smallest height and width accepted, in pixels.
+        official_url: the official ImageNet weights.
+        official_sha256: the leading hexadecimal digits of the file's SHA-256, as its publisher names it.
+        dropped_keys: prefixes of the official state dict that belong to the classifier.
+        mean: per-channel RGB mean subtracted from images in [0, 1].
+        std: per-channel RGB standard deviation they are divided by.
+        licence: licence of the official weights.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    build: Callable[[], nn.Module]
+    split: Callable[[Any], list[list[nn.Module]]]
+    min_size: int
+    official_url: str
+    official_sha256: str
+    dropped_keys: tuple[str, ...]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    licence: str = "BSD-3-Clause (torchvision)"
+
+    @property
+    def official_file(self) -> str:
+        """File name of the official weights."""
+        return self.official_url.rsplit("/", 1)[1]
+
+
+_ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register(architecture: Architecture) -> Architecture:
+    """Add an architecture to the registry; its random twin ``<name>-r`` comes with it."""
+    _ARCHITECTURES[architecture.name] = architecture
+    return architecture
+
+
+def architecture(name: str) -> Architecture:
+    """Return the architecture called ``name`` (with or without ``-r``).
+
+    Raises:
+        BackboneError: no such backbone; the message names the nearest one.
+    """
+    found = _ARCHITECTURES.get(name.removesuffix("-r"))
+    if found is None:
+        near = difflib.get_close_matches(name, list_backbones(), 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_backbones())}"
+        raise BackboneError(f"unknown backbone '{name}'; {hint}")
+    return found
+
+
+def list_backbones() -> list[str]:
+    """Return every backbone key, the ``-r`` (seeded random weights) twins included."""
+    return [key for name in sorted(_ARCHITECTURES) for key in (name, f"{name}-r")]
+
+
+class BackboneSpec(BaseModel):
+    """A backbone and the origin of its weights; hashable, and written in YAML as ``vgg16`` or a mapping.
+
+    Attributes:
+        name: registry key; with the suffix ``-r`` the weights are random.
+        weights: ``official``, or the path of a ``.safetensors`` / ``.pth`` file; left out, it follows from the name.
+        seed: seed of the random weights; part of the identity only where the weights are random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    weights: str = "official"
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> BackboneSpec:
+        try:
+            architecture(self.name)
+        except BackboneError as error:
+            raise ValueError(str(error)) from None
+        if self.random and self.weights != "official":
+            raise ValueError(f"'{self.name}' has random weights; drop 'weights: {self.weights}' or the suffix -r")
+        return self
+
+    @property
+    def random(self) -> bool:
+        """Whether the weights are drawn from a seed."""
+        return self.name.endswith("-r")
+
+    @property
+    def family(self) -> str:
+        """The architecture's name; measures and judges that share it are not independent of each other."""
+        return self.name.removesuffix("-r")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes two backbones interchangeable: architecture, and the recipe or digest of the weights."""
+        if self.random:
+            weights = f"random-v1:{self.seed}"
+        elif self.weights == "official":
+            weights = f"sha256:{architecture(self.name).official_sha256}"
+        else:
+            path = Path(self.weights).expanduser()
+            if not path.is_file():
+                raise BackboneError(
+                    f"weights of '{self.name}': no file '{path}'; give an existing .safetensors or .pth"
+                )
+            weights = f"sha256:{sha256_file(path)}"
+        return {"architecture": self.family, "weights": weights}

@@ -1,0 +1,1 @@
+"""What every part shares: errors, identities, atomic files, image reading and image sources."""

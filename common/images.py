@@ -1,0 +1,208 @@
+"""Reading, writing and checking 8-bit RGB images: one treatment of every kind of file, stated here and tested.
+
+What a file becomes (``read_rgb``):
+
+=============================  ====================================================================================
+grey, bilevel                  replicated to three equal channels
+palette                        converted to the colours of its palette
+alpha channel, colour key      dropped if every pixel is opaque; otherwise an error: flattening is the user's choice
+EXIF orientation               applied, so that pixels are upright as viewers show them
+colour profile, gamma          ignored: the stored numbers are the image
+16-bit, float, CMYK, Lab, HSV  an error, never a silent conversion
+several frames                 an error (of a phone's MPO file the first frame, the photograph, is taken)
+empty, corrupt, truncated      an error, even if another library has told Pillow to load truncated files
+=============================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+
+from .errors import ImageError
+from .files import atomic_path
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# Rounding of a clamp or an interpolation in float32 is far below this; a wrong scale (0..255, -1..1) far above.
+RANGE_TOLERANCE = 1e-4
+
+_truncation_lock = threading.Lock()
+
+
+def read_rgb(path: Path | str) -> NDArray[np.uint8]:
+    """Read an image file as 8-bit RGB, by the table at the head of this module.
+
+    Args:
+        path: a PNG, JPEG, BMP, GIF, TIFF or WebP file.
+
+    Returns:
+        Array of shape (H, W, 3), uint8, 0..255.
+
+    Raises:
+        ImageError: the file is missing, empty, no image, corrupt, truncated, or of a kind that has no exact
+            8-bit RGB form; the message names the file and what was seen.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if not data:
+        raise ImageError(f"{path}: the file is empty (0 bytes).")
+    try:
+        with _refuse_truncated():
+            image = _open(path, data)
+            image.load()
+            if "transparency" in image.info:
+                image = image.convert("RGBA")
+            return _to_rgb(path, ImageOps.exif_transpose(image))
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path}: not a PNG, JPEG, BMP, GIF, TIFF or WebP image (it begins with {data[:8]!r})."
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
+        # Pillow's decoders raise all of these for damaged data.
+        raise ImageError(f"{path}: corrupt or truncated image, {len(data)} bytes ({error}).") from error
+
+
+def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:
+    """Turn an 8-bit RGB image into a batch of one.
+
+    Args:
+        array: (H, W, 3), uint8.
+
+    Returns:
+        Float32 tensor (1, 3, H, W) in [0, 1]; it owns its memory.
+
+    Raises:
+        ImageError: another shape or dtype.
+    """
+    _check_array(array)
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))).unsqueeze(0).float().div_(255)
+
+
+def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    """Turn a float image into 8-bit RGB: clamped to [0, 1], times 255, rounded with halves to the even number.
+
+    ``to_uint8(to_tensor(a))`` is ``a``.
+
+    Args:
+        tensor: (1, 3, H, W) or (3, H, W), floating point, nominally in [0, 1]; values outside are clamped.
+
+    Returns:
+        Array (H, W, 3), uint8.
+
+    Raises:
+        ImageError: another shape or dtype, or NaN (which no clamp can mend).
+    """
+    image = tensor.detach()
+    if image.ndim == 4 and image.shape[0] == 1:
+        image = image[0]
+    if not image.is_floating_point() or image.ndim != 3 or image.shape[0] != 3:
+        raise ImageError(f"Expected one float image (1, 3, H, W), got {_seen(tensor)}.")
+    if bool(image.isnan().any()):
+        raise ImageError("The image holds NaN and cannot be stored as 8 bits; look for the step that produced it.")
+    return image.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().contiguous().numpy()
+
+
+def write_png(path: Path | str, array: NDArray[np.uint8]) -> None:
+    """Write an 8-bit RGB image as PNG, atomically.
+
+    Args:
+        path: where; the suffix must be ``.png``.
+        array: (H, W, 3), uint8.
+
+    Raises:
+        ImageError: another suffix, shape or dtype.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ImageError(f"{path}: write_png writes PNG only; name the file {path.stem}.png.")
+    _check_array(array)
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(array)).save(temporary, format="PNG")
+
+
+def check_images(tensor: torch.Tensor, name: str) -> None:
+    """Check that a tensor is a batch of RGB images in [0, 1], as losses and judges expect.
+
+    The range may be exceeded by ``RANGE_TOLERANCE`` (1e-4). The cost is one pass for minimum and maximum; on a GPU
+    it waits for the tensor.
+
+    Args:
+        tensor: to be (N, 3, H, W), floating point, in [0, 1], not empty.
+        name: what the message calls it, such as ``"reference"``.
+
+    Raises:
+        ImageError: wrong type, dtype, shape or range, or NaN; the message says what was seen.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ImageError(f"{name}: expected a float tensor (N, 3, H, W) in [0, 1], got {type(tensor).__name__}.")
+    if not tensor.is_floating_point() or tensor.ndim != 4 or tensor.shape[1] != 3 or tensor.numel() == 0:
+        raise ImageError(f"{name}: expected a float tensor (N, 3, H, W) in [0, 1], got {_seen(tensor)}.")
+    extremes = torch.aminmax(tensor.detach())
+    low, high = float(extremes.min), float(extremes.max)
+    # Written so that NaN, which compares false with everything, fails too.
+    if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
+        what = "it holds NaN" if low != low or high != high else f"its values span {low:.6g} to {high:.6g}"
+        raise ImageError(f"{name}: expected values in [0, 1], but {what} ({_seen(tensor)}).")
+
+
+@contextmanager
+def _refuse_truncated() -> Iterator[None]:
+    """Make Pillow refuse truncated files whatever its global switch says; some IQA libraries turn it on at import."""
+    with _truncation_lock:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _open(path: Path, data: bytes) -> Image.Image:
+    """Open image bytes without decoding them, refusing what decoding would silently alter."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.format == "PNG":
+        # Decoding stops at the last row and does not check every checksum; verifying reads all chunks to the end.
+        image.verify()
+        image = Image.open(io.BytesIO(data), formats=("PNG",))
+    # Pillow quietly drops the low byte of 16-bit RGB; only the raw mode of the decoder's tiles shows it.
+    if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
+        raise ImageError(f"{path}: 16 bits a channel; convert it to 8 bits first.")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise ImageError(f"{path}: holds {frames} frames; save the one that is meant as an image of its own.")
+    return image
+
+
+def _to_rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+    """Convert a decoded image to (H, W, 3) uint8 or refuse it."""
+    if image.mode in ("LA", "PA", "RGBA"):
+        image = image.convert("RGBA")
+        lowest = np.asarray(image.getchannel("A")).min()
+        if lowest < 255:
+            raise ImageError(f"{path}: has transparent pixels (lowest alpha {lowest} of 255); flatten it first.")
+    elif image.mode not in ("1", "L", "P", "RGB"):
+        raise ImageError(f"{path}: mode {image.mode} has no exact 8-bit RGB form; convert it to 8-bit RGB first.")
+    return np.array(image.convert("RGB"))
+
+
+def _check_array(array: NDArray[np.uint8]) -> None:
+    """Raise unless ``array`` is (H, W, 3) uint8 with at least one pixel."""
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise ImageError(f"Expected a uint8 array (H, W, 3), got {array.dtype} {array.shape}.")
+
+
+def _seen(tensor: torch.Tensor) -> str:
+    """Describe a tensor's dtype and shape for a message."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,0 +1,177 @@
+"""The verbs of the command line as functions, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..common.files import write_text
+from ..common.identity import canonical_json
+from . import executors
+from .load import load_experiment
+from .planning import Plan, make_plan
+from .progress import Reporter
+from .provenance import provenance
+from .spec import Experiment, ExperimentError
+from .store import Status, Store
+
+if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
+    from ..analysis.study import Study, StudyTables
+
+Source = str | Path | Experiment
+
+
+def plan(experiment: Source, overrides: Sequence[str] = ()) -> Plan:
+    """Plan an experiment given by its YAML file (or already loaded).
+
+    Raises:
+        LopsidedError: the YAML or the data are not as they should be.
+    """
+    return make_plan(_loaded(experiment, overrides))
+
+
+def run(
+    experiment: Source,
+    *,
+    store: str | Path = "runs",
+    overrides: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    planned: Plan | None = None,
+) -> executors.Summary:
+    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.executors.run_serial`."""
+    planned = planned or plan(experiment, overrides)
+    return executors.run_serial(planned, Store(store), planned.experiment.execution, reporter or Reporter())
+
+
+def status(
+    experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()
+) -> list[tuple[Any, Status]]:
+    """Return every cell of the experiment with what the store knows of it."""
+    return plan(experiment, overrides).with_status(Store(store))
+
+
+def collect_tables(
+    experiment: Source,
+    *,
+    store: str | Path = "runs",
+    overrides: Sequence[str] = (),
+    folder: str | Path | None = None,
+    formats: tuple[str, ...] = ("parquet",),
+) -> StudyTables:
+    """Collect the result tables, and write them to ``folder`` (default: the experiment's folder in the store)."""
+    from . import tables
+
+    planned, place = plan(experiment, overrides), Store(store)
+    collected = tables.collect(planned, place)
+    tables.save(collected, Path(folder) if folder else place.experiment(planned.experiment.name) / "tables", formats)
+    return collected
+
+
+def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> Study:
+    """Collect the tables and derive everything the report shows.
+
+    Raises:
+        AnalysisError: too little is done for an analysis.
+    """
+    from ..analysis.study import analyse as analyse_tables
+    from . import tables
+
+    planned = plan(experiment, overrides)
+    settings = planned.experiment.analysis
+    collected = tables.collect(planned, Store(store))
+    return analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed)
+
+
+def report(
+    experiment: Source,
+    *,
+    store: str | Path = "runs",
+    overrides: Sequence[str] = (),
+    planned: Plan | None = None,
+    force: bool = True,
+) -> Path:
+    """Write tables, derived tables and ``report.html`` into the experiment's folder; returns the report's path.
+
+    Args:
+        experiment: its YAML file, or already loaded.
+        store: folder of results.
+        overrides: see :func:`plan`.
+        planned: the plan, where it is already made.
+        force: write even if the report there was made from the same cells and settings.
+
+    Raises:
+        AnalysisError: too little is done for an analysis.
+    """
+    planned, place = planned or plan(experiment, overrides), Store(store)
+    exp = planned.experiment
+    folder = place.experiment(exp.name)
+    path, stamp = folder / "report.html", folder / "report.json"
+    made_from = _made_from(planned, place)
+    if not force and path.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
+        return path
+
+    from ..analysis.report import write_report
+    from ..analysis.study import analyse as analyse_tables
+    from . import tables
+    from .gallery import gallery_rows
+
+    collected = tables.collect(planned, place)
+    tables.save(collected, folder / "tables")
+    study = analyse_tables(collected, n_boot=exp.analysis.resamples, seed=exp.analysis.seed)
+    study.save(folder / "derived")
+    write_report(
+        study,
+        path,
+        title=exp.title or exp.name,
+        description=exp.description,
+        gallery_rows=gallery_rows(planned, place),
+        facts=_facts(planned, place),
+    )
+    write_text(stamp, made_from)
+    return path
+
+
+def _made_from(planned: Plan, store: Store) -> str:
+    """Text that changes with anything the report is made from."""
+    exp = planned.experiment
+    states = {f"{cell.stage}/{cell.id}": status.state for cell, status in planned.with_status(store)}
+    settings = {"title": exp.title, "description": exp.description, "analysis": exp.analysis.model_dump()}
+    return canonical_json({"lopsided": __version__, "cells": states, **settings})
+
+
+def _loaded(experiment: Source, overrides: Sequence[str]) -> Experiment:
+    if isinstance(experiment, Experiment):
+        if overrides:
+            raise ExperimentError("overrides apply to a YAML file, not to a loaded experiment")
+        return experiment
+    return load_experiment(experiment, overrides)
+
+
+def _facts(planned: Plan, store: Store) -> dict[str, object]:
+    """Collect what the done cells record of their making; several values (two machines, say) are all named."""
+    seen: dict[str, set[str]] = {}
+    seconds = 0.0
+    for cell, status in planned.with_status(store):
+        seconds += status.seconds or 0.0
+        path = store.folder(cell.stage, cell.id) / "provenance.json"
+        if status.state == "done" and path.exists():
+            record = json.loads(path.read_text(encoding="utf-8"))
+            flat = {**record, **{name: v for name, v in record["packages"].items() if v}}
+            for key, value in flat.items():
+                if key not in ("packages", "started"):
+                    seen.setdefault(key, set()).add(str(value))
+    now = provenance(planned.experiment.execution.threads, planned.experiment.execution.device)
+    exp, sr = planned.experiment, planned.experiment.super_resolution
+    return {
+        "experiment": exp.name,
+        "task": f"×{sr.scale} super-resolution of antialiased bicubic degradation",
+        "pretraining": f"{sr.pretrain.steps} steps of {sr.pretrain.batch} crops of {sr.pretrain.patch} px",
+        "fine-tuning": f"{sr.finetune.steps} steps of {sr.finetune.batch} crops of {sr.finetune.patch} px",
+        "gradient matching": "on" if sr.finetune.gradient_matching else "off",
+        "compute": f"{seconds / 60:.1f} min in all cells",
+        "report made": now["started"],
+        **{key: ", ".join(sorted(values)) for key, values in seen.items()},
+    }

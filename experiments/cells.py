@@ -1,0 +1,165 @@
+"""Cells: one stage with everything that determines its outputs, and the content hash that names it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
+
+from ..common.identity import identity
+from ..common.sources import ImageSource
+from ..discriminators import DiscriminatorSpec
+from ..iqa import JudgeSpec
+from ..losses import MeasureSpec
+from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
+from .spec import LadderSet, ManifestSet, TestSet
+
+
+class CellSpec(BaseModel, ABC):
+    """What a stage needs besides the outputs of other cells.
+
+    Attributes:
+        stage: the stage's name.
+        version: raised whenever the stage would give other outputs for the same content.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stage: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Return what determines the outputs, as JSON: contents by hash, never places on this machine."""
+
+
+class Pretrain(CellSpec):
+    """Train a generator with the pixel loss alone."""
+
+    stage: ClassVar[str] = "pretrain"
+    scale: int
+    generator: GeneratorSpec
+    train: ImageSource
+    train_identity: str
+    training: TrainingSpec
+    seed: int
+
+    def content(self) -> dict[str, Any]:
+        """Task, generator, data, training numbers and seed."""
+        return {
+            "scale": self.scale,
+            "generator": self.generator.identity,
+            "train": self.train_identity,
+            "training": self.training.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+
+class Finetune(CellSpec):
+    """Fine-tune a pretrained generator with fidelity and adversarial terms."""
+
+    stage: ClassVar[str] = "finetune"
+    scale: int
+    generator: GeneratorSpec
+    train: ImageSource
+    train_identity: str
+    training: FinetuneSpec
+    fidelity: SerializeAsAny[MeasureSpec] | None
+    discriminator: DiscriminatorSpec
+    gan_weight: float
+    seed: int
+
+    def content(self) -> dict[str, Any]:
+        """As for pretraining, with the two terms; numbers of a term that is absent do not count."""
+        training = self.training.model_dump(mode="json")
+        if self.fidelity is None:
+            del training["fidelity_weight"], training["gradient_matching"]
+        if self.discriminator.form == "none":
+            del training["objective"], training["discriminator_learning_rate"]
+        return {
+            "scale": self.scale,
+            "generator": self.generator.identity,
+            "train": self.train_identity,
+            "training": training,
+            "fidelity": self.fidelity.identity if self.fidelity else None,
+            "discriminator": self.discriminator.identity,
+            "gan_weight": self.gan_weight,
+            "seed": self.seed,
+        }
+
+
+class Restore(CellSpec):
+    """Super-resolve a test set with a fine-tuned generator, or without one by bicubic interpolation."""
+
+    stage: ClassVar[str] = "restore"
+    scale: int
+    test: TestSet
+    test_identity: str
+    generator: GeneratorSpec | None
+
+    def content(self) -> dict[str, Any]:
+        """Task and images; the generator's weights come in as an input."""
+        generator = self.generator.identity if self.generator else "bicubic"
+        return {"scale": self.scale, "test": self.test_identity, "crop": self.test.crop, "generator": generator}
+
+
+class JudgeImages(CellSpec):
+    """Score the restored images of one cell by one judge."""
+
+    stage: ClassVar[str] = "judge"
+    scale: int
+    test: TestSet
+    test_identity: str
+    judge: JudgeSpec
+
+    def content(self) -> dict[str, Any]:
+        """The judge and the references."""
+        return {"judge": self.judge.identity, "test": self.test_identity, "crop": self.test.crop, "scale": self.scale}
+
+
+class AssessFR(CellSpec):
+    """Score an FR set by one measure."""
+
+    stage: ClassVar[str] = "assess_fr"
+    measure: SerializeAsAny[MeasureSpec]
+    dataset: LadderSet | ManifestSet
+    dataset_identity: str
+
+    def content(self) -> dict[str, Any]:
+        """Measure and images."""
+        return {"measure": self.measure.identity, "dataset": self.dataset_identity}
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A node of the plan.
+
+    Attributes:
+        spec: the stage and what it needs.
+        inputs: cells whose outputs it reads, by role.
+        labels: names for tables and people; they do not enter the identity.
+    """
+
+    spec: CellSpec
+    inputs: Mapping[str, Cell] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        """The stage's name."""
+        return self.spec.stage
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash of stage, spec and inputs."""
+        return identity(
+            {
+                "stage": self.stage,
+                "version": self.spec.version,
+                "spec": self.spec.content(),
+                "inputs": {role: cell.id for role, cell in self.inputs.items()},
+            }
+        )

@@ -1,0 +1,132 @@
+"""Collect the result tables of a plan from the store: tidy, one row per observation, every cell counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..analysis.study import StudyTables
+from ..analysis.tables import SCHEMAS
+from ..common.files import atomic_path
+from ..discriminators import DiscriminatorSpec
+from .cells import AssessFR, Cell, Finetune, JudgeImages
+from .planning import Plan
+from .spec import ExperimentError
+from .store import Store
+
+NO_DISCRIMINATOR = DiscriminatorSpec(form="none")
+NAMES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
+
+
+def collect(plan: Plan, store: Store) -> StudyTables:
+    """Read the outputs of every done cell of ``plan``; cells that are not done are rows of ``cells`` all the same.
+
+    Raises:
+        ExperimentError: an output of a done cell is missing or damaged.
+    """
+    cells, training, sr_scores, fr_scores = [], [], [], []
+    for cell, status in plan.with_status(store):
+        folder = store.folder(cell.stage, cell.id)
+        cells.append(
+            {
+                "cell": cell.id,
+                "stage": cell.stage,
+                "status": status.state,
+                "reason": status.reason,
+                "experiment": plan.experiment.name,
+                **{name: cell.labels.get(name) for name in (*NAMES, "judge", "measure", "dataset")},
+                "seconds": status.seconds,
+                "peak_memory_mb": status.peak_memory_mb,
+            }
+        )
+        if cell.stage in ("pretrain", "finetune") and status.state in ("done", "diverged"):
+            training += _training_rows(cell, folder)
+        if status.state != "done":
+            continue
+        if isinstance(cell.spec, JudgeImages):
+            sr_scores.append(_sr_rows(cell, cell.spec, folder))
+        elif isinstance(cell.spec, AssessFR):
+            fr_scores.append(_fr_rows(cell, cell.spec, folder))
+    return StudyTables(
+        sr_scores=_joined("sr_scores", sr_scores),
+        fr_scores=_joined("fr_scores", fr_scores),
+        training=pd.DataFrame(training, columns=list(SCHEMAS["training"])),
+        cells=pd.DataFrame(cells, columns=list(SCHEMAS["cells"])).astype({"seed": "Int64", "gan_weight": "float64"}),
+    )
+
+
+def save(tables: StudyTables, folder: Path, formats: tuple[str, ...] = ("parquet",)) -> list[Path]:
+    """Write the four tables as Parquet and/or CSV; returns the files."""
+    written = []
+    for name in SCHEMAS:
+        table: pd.DataFrame = getattr(tables, name)
+        for kind in formats:
+            path = folder / f"{name}.{kind}"
+            with atomic_path(path) as temporary:
+                table.to_parquet(temporary, index=False) if kind == "parquet" else table.to_csv(temporary, index=False)
+            written.append(path)
+    return written
+
+
+def _training_rows(cell: Cell, folder: Path) -> list[dict[str, Any]]:
+    path = folder / "training.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
+    names = {name: cell.labels.get(name) for name in NAMES}
+    if cell.stage == "pretrain":
+        names |= {"fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
+    common = {"cell": cell.id, "stage": cell.stage, **names}
+    return [
+        {**common, "step": line["step"], "term": term, "value": value}
+        for line in lines
+        for term, value in line.items()
+        if term != "step"
+    ]
+
+
+def _sr_rows(cell: Cell, spec: JudgeImages, folder: Path) -> pd.DataFrame:
+    restored = cell.inputs["restore"]
+    source = restored.inputs.get("finetune")
+    trained = source.spec if source and isinstance(source.spec, Finetune) else None
+    fidelity = trained.fidelity if trained else None
+    common = {
+        "cell": source.id if source else restored.id,
+        **{name: cell.labels[name] for name in NAMES},
+        "fidelity_id": fidelity.identity if fidelity else ("none" if trained else "bicubic"),
+        "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
+        "discriminator_id": (trained.discriminator if trained else NO_DISCRIMINATOR).identity,
+        "test_set": cell.labels["test_set"],
+        "judge": spec.judge.key,
+        "judge_id": spec.judge.identity,
+        "judge_families": ";".join(sorted(spec.judge.families)),
+    }
+    return _read(folder / "scores.parquet").assign(**common)
+
+
+def _fr_rows(cell: Cell, spec: AssessFR, folder: Path) -> pd.DataFrame:
+    return _read(folder / "scores.parquet").assign(
+        measure=spec.measure.key,
+        measure_id=spec.measure.identity,
+        dataset=cell.labels["dataset"],
+        dataset_id=spec.dataset_identity,
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
+
+
+def _joined(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    columns = list(SCHEMAS[name])
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    table = pd.concat(parts, ignore_index=True)
+    return table.reindex(columns=[*columns, *(column for column in table.columns if column not in columns)])

@@ -1,0 +1,191 @@
+"""Judges of restored images: any full-reference measure, or a no-reference model of pyiqa, by one kind of key."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from ..common.errors import LopsidedError
+from ..common.identity import identity
+from ..common.images import check_images
+from ..losses import MeasureSpec, list_measures, parse_measure
+from ..losses.handcrafted import pyiqa_network, pyiqa_version
+
+
+class JudgeError(LopsidedError):
+    """An unknown judge, or images that it cannot take."""
+
+
+@dataclass(frozen=True)
+class NoReferenceEntry:
+    """A no-reference model of pyiqa.
+
+    Attributes:
+        families: backbone families; a judge is not independent of a loss that shares one.
+        trained_on: data sets with human labels that it has learnt from.
+        lower_is_better: direction of the score.
+        min_size: smallest side in pixels.
+    """
+
+    families: frozenset[str]
+    trained_on: tuple[str, ...] = ()
+    lower_is_better: bool = False
+    min_size: int = 64
+
+
+NO_REFERENCE: dict[str, NoReferenceEntry] = {
+    "niqe": NoReferenceEntry(frozenset({"natural-scene-statistics"}), (), True, 96),
+    "brisque": NoReferenceEntry(frozenset({"natural-scene-statistics"}), ("LIVE",), True),
+    "nima": NoReferenceEntry(frozenset({"inception"}), ("AVA",), min_size=224),
+    "dbcnn": NoReferenceEntry(frozenset({"vgg16"}), ("KonIQ-10k",)),
+    "hyperiqa": NoReferenceEntry(frozenset({"resnet50"}), ("KonIQ-10k",), min_size=224),
+    "musiq": NoReferenceEntry(frozenset({"resnet50", "vit"}), ("KonIQ-10k",)),
+    "maniqa": NoReferenceEntry(frozenset({"vit", "swin_t"}), ("KonIQ-10k",), min_size=224),
+    "clipiqa": NoReferenceEntry(frozenset({"clip"})),
+    "clipiqa+": NoReferenceEntry(frozenset({"clip"}), ("KonIQ-10k",)),
+    "topiq_nr": NoReferenceEntry(frozenset({"resnet50"}), ("KonIQ-10k",)),
+}
+
+
+class JudgeSpec(BaseModel):
+    """Definition of a judge; in YAML a key such as ``psnr_y``, ``musiq`` or ``dists-vgg16-r``, or a mapping.
+
+    Restored images are judged from their 8-bit files, cropped by ``crop`` pixels on each side, at full size.
+
+    Attributes:
+        judge: key of a full-reference measure or of a no-reference model.
+        options: options of the measure, e.g. ``backbone`` for ``dists``.
+        crop: pixels cut off each border first; left out, the scale factor, as super-resolution papers do.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    judge: str = Field(description="Key of a full-reference measure or of a no-reference model.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the measure.")
+    crop: int | None = Field(default=None, ge=0, description="Pixels cut off each border; default: the scale.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_key(cls, value: Any) -> Any:
+        return {"judge": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> JudgeSpec:
+        if self.judge in NO_REFERENCE:
+            if self.options:
+                raise ValueError(f"judge '{self.judge}' takes no options, got {list(self.options)}")
+        elif self.judge not in list_judges() and not self.options:
+            near = difflib.get_close_matches(self.judge, list_judges(), 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_judges())}"
+            raise ValueError(f"unknown judge '{self.judge}'; {hint}")
+        else:
+            try:
+                _ = self.measure
+            except LopsidedError as error:
+                raise ValueError(str(error)) from None
+        return self
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @property
+    def measure(self) -> MeasureSpec | None:
+        """The full-reference measure behind the judge; None for a no-reference model."""
+        if self.judge in NO_REFERENCE:
+            return None
+        return parse_measure({"measure": self.judge, **self.options} if self.options else self.judge)
+
+    @property
+    def key(self) -> str:
+        """Short name used in tables and figures."""
+        return self.measure.key if self.measure else self.judge
+
+    @property
+    def families(self) -> frozenset[str]:
+        """What the judge is made of."""
+        return self.measure.families if self.measure else NO_REFERENCE[self.judge].families
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an image after cropping, in pixels."""
+        return self.measure.min_size if self.measure else NO_REFERENCE[self.judge].min_size
+
+    @property
+    def identity(self) -> str:
+        """Short content hash of the definition."""
+        if self.measure:
+            return identity({"kind": "judge", "measure": self.measure.identity, "crop": self.crop})
+        definition = {"kind": "judge", "metric": self.judge, "pyiqa": pyiqa_version(), "crop": self.crop}
+        return identity(definition)
+
+
+class Judge:
+    """A judge on a device.
+
+    Attributes:
+        spec: the definition.
+        lower_is_better: direction of the scores.
+    """
+
+    def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
+        self.spec = spec
+        measure = spec.measure.build() if spec.measure else None
+        self._network: nn.Module | None = None
+        if measure is None:
+            self._network = pyiqa_network(spec.judge).to(device)
+            self.lower_is_better = NO_REFERENCE[spec.judge].lower_is_better
+        else:
+            self.lower_is_better = measure.lower_is_better
+        self._measure = measure.to(device) if measure else None
+
+    @torch.inference_mode()
+    def score(self, images: Tensor, references: Tensor) -> Tensor:
+        """Return one score per image, ``(N,)`` on the CPU, in the judge's own direction.
+
+        Args:
+            images: restored RGB images in [0, 1], ``(N, 3, H, W)``.
+            references: their references, of the same shape; a no-reference model does not look at them.
+
+        Raises:
+            JudgeError: images too small after cropping.
+            LopsidedError: images of another shape or range.
+        """
+        crop = self.spec.crop or 0
+        height, width = images.shape[-2:]
+        if min(height, width) - 2 * crop < self.spec.min_size:
+            raise JudgeError(
+                f"judge '{self.spec.key}' needs {self.spec.min_size} px a side after cropping {crop} px from each "
+                f"border, got {height}×{width}; use larger test images or leave the judge out"
+            )
+        inner = (..., slice(crop, height - crop), slice(crop, width - crop))
+        if self._measure is not None:
+            return self._measure.score(images[inner], references[inner]).cpu()
+        if self._network is None:
+            raise JudgeError(f"judge '{self.spec.key}' was not built")
+        check_images(images, "images")
+        return self._network(images[inner]).reshape(len(images)).float().cpu()
+
+
+def list_judges() -> list[str]:
+    """Return every judge key."""
+    return [*list_measures(), *NO_REFERENCE]
+
+
+def parse_judge(value: Any, *, scale: int) -> JudgeSpec:
+    """Return the judge's spec with its border crop filled in."""
+    spec = JudgeSpec.model_validate(value)
+    return spec if spec.crop is not None else spec.model_copy(update={"crop": scale})
+
+
+def create_judge(value: Any, *, scale: int, device: str = "cpu") -> Judge:
+    """Build a judge from its key, a mapping or a spec; ``scale`` sets the default border crop.
+
+    Raises:
+        LopsidedError: weights that are not to be had.
+    """
+    return Judge(parse_judge(value, scale=scale), device)

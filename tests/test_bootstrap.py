@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from lopsided.analysis import bootstrap
+from lopsided.analysis.errors import AnalysisError
+from scipy import stats
+
+
+@pytest.fixture
+def sample():
+    rng = np.random.default_rng(5)
+    reference = np.repeat([f"r{i}" for i in range(9)], 7)
+    x = rng.integers(0, 12, 63).astype(float)
+    return x, x + rng.integers(0, 8, 63), rng.permuted(reference)
+
+
+@pytest.mark.parametrize(
+    ("replicates", "independent"),
+    [
+        (bootstrap.srcc_replicates, stats.spearmanr),
+        (bootstrap.krcc_replicates, stats.kendalltau),
+        (bootstrap.plcc_replicates, stats.pearsonr),
+    ],
+)
+def test_each_replicate_is_scipys_value_on_the_expanded_resample(sample, replicates, independent):
+    x, y, reference = sample
+    resamples = bootstrap.draw_resamples(reference, 50, np.random.default_rng(0))
+    found = replicates(x, y, resamples)
+    for value, counts in zip(found, resamples.counts, strict=True):
+        rows = np.repeat(np.arange(len(x)), counts[resamples.cluster])
+        assert value == pytest.approx(independent(x[rows], y[rows]).statistic, abs=1e-12)
+
+
+def test_clusters_come_and_go_together(sample):
+    _, _, reference = sample
+    resamples = bootstrap.draw_resamples(reference, 20, np.random.default_rng(0))
+    assert (resamples.counts.sum(axis=1) == 9).all()
+    for label in np.unique(reference):
+        assert len(np.unique(resamples.cluster[reference == label])) == 1
+
+
+def test_blocks_do_not_change_the_result(sample, monkeypatch):
+    x, y, reference = sample
+    resamples = bootstrap.draw_resamples(reference, 40, np.random.default_rng(0))
+    whole = bootstrap.srcc_replicates(x, y, resamples)
+    monkeypatch.setattr(bootstrap, "BLOCK", 200)
+    np.testing.assert_array_equal(bootstrap.srcc_replicates(x, y, resamples), whole)
+
+
+def test_an_iid_bootstrap_is_too_sure_of_clustered_data():
+    rng = np.random.default_rng(2)
+    reference = np.repeat(np.arange(20), 30)
+    # Each reference has its own offset, as images of one scene do: 600 rows carry far less than 600 rows' evidence.
+    quality = rng.normal(size=600)
+    score = quality + rng.normal(0, 2, 20)[reference] + rng.normal(size=20)[reference] * quality
+    clustered = bootstrap.draw_resamples(reference, 500, np.random.default_rng(0))
+    iid = bootstrap.draw_resamples(np.arange(600), 500, np.random.default_rng(0))
+    spread = [bootstrap.srcc_replicates(score, quality, resamples).std() for resamples in (clustered, iid)]
+    assert spread[0] > 1.5 * spread[1]
+
+
+def test_clusters_of_one_give_the_usual_standard_error():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    y = 0.5 * x + np.sqrt(0.75) * rng.normal(size=400)
+    resamples = bootstrap.draw_resamples(np.arange(400), 800, np.random.default_rng(0))
+    assert bootstrap.plcc_replicates(x, y, resamples).std() == pytest.approx((1 - 0.25) / 20, rel=0.2)
+
+
+def test_constant_resamples_are_undefined_and_void_the_interval():
+    x = np.array([1.0, 1.0, 1.0, 2.0])
+    resamples = bootstrap.draw_resamples(np.arange(4), 400, np.random.default_rng(0))
+    found = bootstrap.srcc_replicates(x, np.arange(4.0), resamples)
+    assert 0.2 < np.isnan(found).mean() < 0.5  # (3/4)^4 = 0.32 lack the one other value
+    assert np.isnan(bootstrap.percentile_interval(found)).all()
+
+
+def test_intervals_and_shares():
+    values = np.arange(1001.0)
+    assert bootstrap.percentile_interval(values) == pytest.approx((25, 975))
+    assert bootstrap.percentile_interval(values, 0.5) == pytest.approx((250, 750))
+    assert bootstrap.share_above_zero([-1.0, 0.0, 1.0, 1.0]) == 0.625
+    with pytest.raises(AnalysisError, match="at least one unit"):
+        bootstrap.draw_counts(0, 10, np.random.default_rng(0))
