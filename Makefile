@@ -2,6 +2,8 @@
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; raise SystemExit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
+# Processes that share the quickstart's cells, one thread each.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -12,7 +14,7 @@ export HF_HUB_OFFLINE ?= 1
 .PHONY: quickstart install test lint types unit notebooks schema clean
 
 quickstart: $(VENV)/.study
-	$(BIN)/lopsided run experiments/quickstart.yaml --store runs
+	$(BIN)/lopsided run experiments/quickstart.yaml --store runs --workers $(WORKERS)
 
 install: $(VENV)/.study
 

@@ -65,11 +65,6 @@ class Architecture:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     licence: str = "BSD-3-Clause (torchvision)"
 
-    @property
-    def official_file(self) -> str:
-        """File name of the official weights."""
-        return self.official_url.rsplit("/", 1)[1]
-
 
 _ARCHITECTURES: dict[str, Architecture] = {}
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..common.identity import sha256_file
-from .registry import Architecture, BackboneError, BackboneSpec, architecture
+from .registry import BackboneError, BackboneSpec, architecture
 
 WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of official weight files, searched first
 
@@ -31,8 +31,12 @@ def initialise(trunk: nn.Module, spec: BackboneSpec) -> None:
         _draw(trunk, spec.seed)
         return
     kind = architecture(spec.name)
-    path = _official_file(kind) if spec.weights == "official" else Path(spec.weights).expanduser()
-    state = {k: v.float() if v.is_floating_point() else v for k, v in _read(path).items()}
+    path = (
+        official_file(kind.official_url, kind.official_sha256, f"'{kind.name}-r' for seeded random weights")
+        if spec.weights == "official"
+        else Path(spec.weights).expanduser()
+    )
+    state = read_state(path)
     state = {k: v for k, v in state.items() if not k.startswith(kind.dropped_keys)}
     try:
         trunk.load_state_dict(state, strict=True)
@@ -53,41 +57,57 @@ def _draw(trunk: nn.Module, seed: int) -> None:
             module.reset_parameters()
 
 
-def _official_file(kind: Architecture) -> Path:
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / kind.official_file
+def official_file(url: str, sha256: str, instead: str) -> Path:
+    """Return the path of an official weights file: from the offline folder, torch's cache, or a download.
+
+    Args:
+        url: where its publisher offers it.
+        sha256: the leading hexadecimal digits of its SHA-256.
+        instead: what to use when it is not to be had, for the message.
+
+    Raises:
+        WeightsUnavailableError: neither on disk nor reachable.
+        BackboneError: the file on disk is not the official one.
+    """
+    name = url.rsplit("/", 1)[1]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     offline = os.environ.get(WEIGHTS_FOLDER)
-    candidates = [Path(offline).expanduser() / kind.official_file] if offline else []
-    for path in [*candidates, cached]:
+    for path in [*([Path(offline).expanduser() / name] if offline else []), cached]:
         if path.is_file():
             digest = sha256_file(path)
-            if not digest.startswith(kind.official_sha256):
+            if not digest.startswith(sha256):
                 raise BackboneError(
                     f"'{path}' is damaged or not the official file: its SHA-256 starts with {digest[:8]}, "
-                    f"expected {kind.official_sha256}; delete it and fetch it again"
+                    f"expected {sha256}; delete it and fetch it again"
                 )
             return path
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         # Downloads to a temporary file and checks the digest before renaming it.
-        torch.hub.download_url_to_file(kind.official_url, str(cached), hash_prefix=kind.official_sha256, progress=False)
+        torch.hub.download_url_to_file(url, str(cached), hash_prefix=sha256, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsUnavailableError(
-            f"official weights of '{kind.name}' are not on this machine and cannot be downloaded ({error}). "
-            f"Put {kind.official_file} (SHA-256 {kind.official_sha256}…, {kind.official_url}) into '{cached.parent}' "
-            f"or a folder named by {WEIGHTS_FOLDER}, or use '{kind.name}-r' for seeded random weights"
+            f"official weights {name} are not on this machine and cannot be downloaded ({error}). Put the file "
+            f"(SHA-256 {sha256}…, {url}) into '{cached.parent}' or a folder named by {WEIGHTS_FOLDER}, or use {instead}"
         ) from None
     return cached
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict without running code from the file; half-precision tensors come back as float32.
+
+    Raises:
+        BackboneError: missing or unreadable file, or one that holds something else.
+    """
     if not path.is_file():
         raise BackboneError(f"no weights file '{path}'; give an existing .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise BackboneError(f"cannot read weights '{path}': {str(error).splitlines()[0][:200]}") from None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise BackboneError(f"'{path}' is not a state dict (a mapping of names to tensors)")
-    return state
+    return {name: v.float() if v.is_floating_point() else v for name, v in state.items()}

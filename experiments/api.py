@@ -40,10 +40,11 @@ def run(
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
     planned: Plan | None = None,
+    workers: int = 1,
 ) -> executors.Summary:
-    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.executors.run_serial`."""
+    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.executors.execute`."""
     planned = planned or plan(experiment, overrides)
-    return executors.run_serial(planned, Store(store), planned.experiment.execution, reporter or Reporter())
+    return executors.execute(planned, Store(store), planned.experiment.execution, reporter or Reporter(), workers)
 
 
 def status(

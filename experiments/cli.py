@@ -57,7 +57,7 @@ def _options(
     handler = RichHandler(console=err, show_path=False, show_time=False, markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("lopsided").setLevel(logging.INFO)
-    handler.addFilter(lambda record: record.levelno >= logging.WARNING)
+    handler.setLevel(logging.INFO if debug else logging.WARNING)
 
 
 _state: dict[str, Any] = {"debug": False}
@@ -96,21 +96,26 @@ def run(
     experiment: Experiment,
     store: StoreFolder = Path("runs"),
     set_: Overrides = [],  # noqa: B006
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes that share the cells.")] = 1,
     write: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
 ) -> None:
     """Compute every cell that is not done; Ctrl-C leaves a store that the same command resumes."""
     from . import api
     from .progress import Reporter, label
 
-    planned = api.plan(experiment, set_)
-    summary = api.run(experiment, store=store, planned=planned, reporter=Reporter(out))
+    try:
+        planned = api.plan(experiment, set_)
+        summary = api.run(experiment, store=store, planned=planned, reporter=Reporter(out), workers=workers)
+    except KeyboardInterrupt:
+        err.print("interrupted; the same command resumes from the last checkpoint")
+        raise typer.Exit(130) from None
     parts = [f"{summary.done} computed", f"{summary.cached} cached"]
     parts += [f"{n} {what}" for n, what in ((summary.diverged, "diverged"), (len(summary.failed), "failed")) if n]
     parts += [f"{n} {what}" for n, what in ((summary.skipped, "skipped"), (summary.remaining, "not reached")) if n]
     out.print(f"{', '.join(parts)} of {len(planned.cells)} cells, in {summary.seconds:.0f} s", highlight=False)
     for cell, reason in summary.failed:
-        err.print(f"[red]failed[/] {label(cell)}: ", end="")
-        err.print(reason, markup=False, highlight=False)
+        err.print(f"[red]failed[/] {label(cell)}: ", end="", soft_wrap=True)
+        err.print(reason, markup=False, highlight=False, soft_wrap=True)
     if summary.stopped:
         err.print("stopped; the same command resumes")
         raise typer.Exit(130)
@@ -141,7 +146,8 @@ def status(experiment: Experiment, store: StoreFolder = Path("runs"), set_: Over
     out.print(table)
     for cell, state in found:
         if state.state in ("failed", "diverged", "running", "interrupted"):
-            out.print(f"{state.state}: {label(cell)} [{cell.id}]: {state.reason}", markup=False, highlight=False)
+            line = f"{state.state}: {label(cell)} [{cell.id}]: {state.reason}"
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -213,22 +219,14 @@ def _why(status: Any) -> str:
 
 
 def main() -> None:
-    """Run the command line; a LopsidedError is printed without a traceback and exits with status 1."""
+    """Run the command line; errors of the user's world are printed without a traceback and exit with status 1."""
     try:
         app()
-    except LopsidedError as error:
+    except (LopsidedError, OSError) as error:
         if _state["debug"]:
             raise
         err.print("[red]error:[/] ", end="")
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        err.print("interrupted; the same command resumes from the last checkpoint")
-        raise SystemExit(130) from None
-    except OSError as error:
-        if _state["debug"]:
-            raise
-        err.print(f"[red]error:[/] {error}", highlight=False)
         raise SystemExit(1) from None
 
 

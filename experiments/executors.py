@@ -1,20 +1,21 @@
-"""Execute a plan over the store: serially, in this process. Done cells are never computed again."""
+"""Execute a plan over the store, in this process and optionally others beside it. Done cells stay as they are."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from ..common.errors import LopsidedError
 from ..common.files import write_json
@@ -22,12 +23,14 @@ from ..sr import DivergedError
 from ..sr.trainer import StoppedError
 from .cells import Cell
 from .planning import Plan
-from .progress import Reporter
+from .progress import Reporter, SilentReporter
 from .provenance import peak_memory_mb, provenance
-from .spec import Execution
-from .store import Store
+from .spec import Execution, ExperimentError
+from .store import LeasedError, Store
 
 log = logging.getLogger("lopsided")
+
+POLL_SECONDS = 0.2  # between two looks at cells that other processes are computing
 
 
 @dataclass
@@ -35,13 +38,13 @@ class Summary:
     """What a run did; every cell of the plan is counted once.
 
     Attributes:
-        done: computed now.
+        done: computed in this run, by any of its workers.
         cached: done before.
         diverged: trainings that became non-finite, now or before (a result).
         failed: (cell, reason) of those that raised.
-        skipped: cells whose input is not done.
-        stopped: whether the run was interrupted; the cells left are counted in ``remaining``.
-        remaining: cells not reached.
+        skipped: cells whose input failed or diverged.
+        remaining: cells not reached because the run was stopped.
+        seconds: wall time.
     """
 
     done: int = 0
@@ -49,8 +52,8 @@ class Summary:
     diverged: int = 0
     failed: list[tuple[Cell, str]] = field(default_factory=list)
     skipped: int = 0
-    stopped: bool = False
     remaining: int = 0
+    stopped: bool = False
     seconds: float = 0.0
 
     @property
@@ -59,67 +62,158 @@ class Summary:
         return not self.failed and not self.stopped
 
 
-def run_serial(plan: Plan, store: Store, execution: Execution, reporter: Reporter) -> Summary:
-    """Compute every cell of ``plan`` that is not done, one after another.
+def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, workers: int = 1) -> Summary:
+    """Compute every cell of ``plan`` that is not done.
 
-    A cell that fails is recorded with its reason and the run goes on with what does not depend on it. On SIGINT or
-    SIGTERM the cell in hand is checkpointed or finished, and the run stops; a second signal stops at once, which
-    loses at most the work since the last checkpoint.
+    A cell that fails is recorded with its reason and the run goes on with what does not depend on it; a cell that
+    failed in an earlier run is tried again. On SIGINT or SIGTERM the cell in hand is checkpointed or finished, and the
+    run stops; a second signal stops at once, which loses at most the work since the last checkpoint.
+
+    Several workers, or several runs started by hand on one store, share the work: a cell belongs to whoever holds its
+    lease, and the others go on with what is free. Results do not depend on who computed what.
+
+    Args:
+        plan: the cells.
+        store: where they lie.
+        execution: threads, device, checkpoint interval.
+        reporter: follows the run.
+        workers: processes, this one included.
 
     Raises:
         LopsidedError: something a pending cell needs is missing (found before any is computed).
     """
-    began = time.perf_counter()
-    summary = Summary()
-    pending: list[Cell] = []
+    began, clock = time.time(), time.perf_counter()
+    before = {cell.id: status.state for cell, status in plan.with_status(store)}
+    pending = [cell for cell in plan.cells if before[cell.id] not in ("done", "diverged")]
+    stopped = False
+    if pending:
+        _set_threads(execution.threads)
+        with _stop_on_signal() as stop, reporter.running(pending):
+            from .stages import Context, preflight  # heavy imports, which a run with nothing to do is spared
+
+            context = Context(store, execution, reporter.step, stop)
+            preflight(pending, context)
+            with _helpers(workers - 1, pending, store, execution, began):
+                _work(pending, store, execution, context, reporter, stop, began)
+            stopped = stop()
+    return _summary(plan, store, before, stopped, time.perf_counter() - clock)
+
+
+def _work(
+    pending: list[Cell],
+    store: Store,
+    execution: Execution,
+    context: Any,
+    reporter: Reporter,
+    stop: Callable[[], bool],
+    began: float,
+) -> None:
+    """Go over the cells until each is computed, here or elsewhere, or cannot be."""
+    remaining, lost = list(pending), set[str]()
+    while remaining and not stop():
+        idle = True
+        for cell in list(remaining):
+            if stop():
+                return
+            status = store.status(cell.stage, cell.id)
+            final = status.state in ("done", "diverged") or (status.state == "failed" and (status.ended or 0) > began)
+            if not final:
+                inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
+                if any(source in lost or state == "diverged" for source, state in inputs.items()):
+                    lost.add(cell.id)
+                    remaining.remove(cell)
+                    reporter.skipped(cell)
+                    continue
+                if status.state == "running" or any(state != "done" for state in inputs.values()):
+                    continue
+                reporter.started(cell)
+                try:
+                    _compute(cell, store, execution, context)
+                except LeasedError:  # taken between the look and the grasp
+                    continue
+                except StoppedError:
+                    return
+                idle = False
+                status = store.status(cell.stage, cell.id)
+            if status.state != "done":
+                lost.add(cell.id)
+            remaining.remove(cell)
+            reporter.ended(cell, status)
+        if idle and remaining:
+            time.sleep(POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def _helpers(count: int, pending: list[Cell], store: Store, execution: Execution, began: float) -> Iterator[None]:
+    """Run further processes over the same cells while the block runs; they are told to stop when it ends early."""
+    spawn = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
+    processes = [
+        spawn.Process(target=_help, args=(pending, store, execution, began), daemon=False) for _ in range(count)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.is_alive() and process.pid is not None:
+                # Nothing is left to take, or the run is stopping: a helper finishes or checkpoints its cell and ends.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGTERM)
+        try:
+            for process in processes:
+                process.join()
+        except KeyboardInterrupt:
+            for process in processes:
+                process.kill()
+            raise
+
+
+def _help(pending: list[Cell], store: Store, execution: Execution, began: float) -> None:
+    from .stages import Context
+
+    _set_threads(execution.threads)
+    log.addHandler(logging.NullHandler())
+    with _stop_on_signal() as stop:
+        # A Ctrl-C reaches every process of the terminal; the first process passes it on, once.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        context = Context(store, execution, stop=stop)
+        _work(pending, store, execution, context, SilentReporter(), stop, began)
+
+
+def _summary(plan: Plan, store: Store, before: dict[str, str], stopped: bool, seconds: float) -> Summary:
+    summary = Summary(stopped=stopped, seconds=seconds)
     for cell, status in plan.with_status(store):
-        if status.state == "done":
+        if status.state == "done" and before[cell.id] == "done":
             summary.cached += 1
+        elif status.state == "done":
+            summary.done += 1
         elif status.state == "diverged":
             summary.diverged += 1
+        elif status.state == "failed":
+            summary.failed.append((cell, status.reason))
+        elif stopped:
+            summary.remaining += 1
         else:
-            pending.append(cell)
-    if not pending:
-        return summary
-    _deliberate_threads(execution.threads)
-
-    from .stages import Context, preflight  # imports every heavy library, which a run with nothing to do is spared
-
-    with _stop_on_signal() as stop, reporter.running(pending):
-        context = Context(store, execution, reporter.step, stop)
-        preflight(pending, context)
-        finished: set[str] = {c.id for c, s in plan.with_status(store) if s.state == "done"}
-        for index, cell in enumerate(pending):
-            if stop():
-                summary.stopped, summary.remaining = True, len(pending) - index
-                break
-            if any(source.id not in finished for source in cell.inputs.values()):
-                summary.skipped += 1
-                reporter.skipped(cell)
-                continue
-            reporter.started(cell)
-            state, reason, seconds = _compute(cell, store, execution, context)
-            if state == "stopped":
-                summary.stopped, summary.remaining = True, len(pending) - index
-                break
-            reporter.ended(cell, state, reason, seconds)
-            if state == "done":
-                summary.done += 1
-                finished.add(cell.id)
-            elif state == "diverged":
-                summary.diverged += 1
-            else:
-                summary.failed.append((cell, reason))
-    summary.seconds = time.perf_counter() - began
+            summary.skipped += 1
     return summary
 
 
-def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> tuple[str, str, float]:
+def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> None:
+    """Compute one cell under its lease and record how it ended.
+
+    Raises:
+        LeasedError: another process computes it.
+        StoppedError: it was asked to stop, and can be resumed.
+    """
     from .stages import run_stage
 
     began = time.perf_counter()
     reason = ""
+    state: Literal["done", "failed", "diverged"] = "failed"
     with store.lease(cell.stage, cell.id) as folder, _logged(folder / "log.txt"):
+        if store.status(cell.stage, cell.id).state in ("done", "diverged"):  # by someone else, since the look
+            return
         try:
             (folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
             _describe(cell, folder, execution)
@@ -129,21 +223,20 @@ def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> tu
             state, reason = "diverged", str(error)
         except StoppedError as error:
             log.info("%s", error)
-            return "stopped", "", 0.0
+            raise
         except LopsidedError as error:
-            state, reason = "failed", str(error)
+            reason = str(error)
         except OSError as error:
-            state, reason = "failed", _disk_reason(error, store.root)
+            reason = _disk_reason(error, store.root)
         except Exception as error:
-            state, reason = "failed", f"{type(error).__name__}: {error}"
-            log.error("%s", traceback.format_exc())
+            reason = f"{type(error).__name__}: {error} (traceback in '{folder / 'log.txt'}')"
+            log.info("%s", traceback.format_exc())
         seconds = time.perf_counter() - began
-        (log.info if state == "done" else log.error)("%s %s", state, reason)
+        log.info("%s %s", state, reason)
         try:
             store.finish(folder, state, reason, seconds, peak_memory_mb())
-        except OSError as error:  # the disk is so full that not even the status fits
-            state, reason = "failed", _disk_reason(error, store.root)
-    return state, reason, seconds
+        except OSError as error:  # not even the status can be written
+            raise ExperimentError(f"cannot record how {cell.id} ended: {_disk_reason(error, store.root)}") from None
 
 
 def _describe(cell: Cell, folder: Path, execution: Execution) -> None:
@@ -156,27 +249,34 @@ def _describe(cell: Cell, folder: Path, execution: Execution) -> None:
 
 
 def _disk_reason(error: OSError, root: Path) -> str:
-    if (
-        error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        or "No space" in str(error)
-        or "too large" in str(error)
-    ):
+    # The words are for errors of safetensors, which have no number.
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
         free = shutil.disk_usage(root).free / 2**20
         return f"the disk is full ({free:.0f} MiB free under '{root}'): {error}; free some space and run again"
+    if error.errno == errno.EFBIG or "too large" in str(error):
+        return f"a file would exceed the limit on file sizes (ulimit -f): {error}; raise it and run again"
     return f"{error.strerror or error}: {error.filename}" if error.filename else f"{type(error).__name__}: {error}"
 
 
-def _deliberate_threads(threads: int) -> None:
+def _set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+class _CellLog(logging.FileHandler):
+    """A log file that stays silent when the disk is full: the cell's failure says so once, and clearly."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        del record
+
+
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Also write what is logged to the cell's own file, which a resumed cell continues."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    log.setLevel(logging.INFO)  # of this logger only: what a terminal shows is its handler's affair
+    handler = _CellLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:

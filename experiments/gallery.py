@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis.figures.gallery import GalleryRow
-from ..analysis.figures.style import pretty
+from ..analysis.figures.style import pretty, setting_name
 from ..common.images import read_rgb
 from ..sr.images import pairs
 from .cells import Cell, Restore
@@ -58,8 +58,7 @@ def _image(store: Store, cell: Cell, name: str) -> Path:
 
 
 def _title(cell: Cell) -> str:
-    weight = f" {cell.labels['gan_weight']:g}" if cell.labels["gan_weight"] else ""
-    return f"{pretty(cell.labels['fidelity'])}\n{pretty(cell.labels['discriminator'])}{weight}"
+    return f"{pretty(cell.labels['fidelity'])}\n{setting_name(cell.labels['discriminator'], cell.labels['gan_weight'])}"
 
 
 def _busiest(variation: np.ndarray) -> tuple[int, int, float]:

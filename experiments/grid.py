@@ -9,7 +9,7 @@ from typing import Any
 from ..discriminators import DiscriminatorSpec
 from ..losses import MeasureSpec
 from ..sr import GeneratorSpec
-from .spec import AXES, ExperimentError, Grid, GridRule
+from .spec import AXES, Grid, GridRule, PlacedError
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def expand(grid: Grid) -> list[GridPoint]:
     """Return the points of the grid, each once, baselines included.
 
     Raises:
-        ExperimentError: an ``exclude`` that matches nothing, or one that leaves nothing.
+        PlacedError: an ``exclude`` that matches nothing, or one that leaves nothing.
     """
     axes = {axis: getattr(grid, axis) for axis in AXES}
     points = _product(axes)
@@ -57,11 +57,11 @@ def expand(grid: Grid) -> list[GridPoint]:
     for index, rule in enumerate(grid.exclude):
         kept = [point for point in points if not _matches(rule, point)]
         if len(kept) == len(points):
-            raise ExperimentError(f"grid.exclude[{index}] matches no cell of the grid; mend or delete it")
+            raise PlacedError("matches no cell of the grid; mend or delete this rule", "grid", "exclude", index)
+        if not kept:
+            raise PlacedError("leaves no cell of the grid; nothing would be trained", "grid", "exclude", index)
         points = kept
     points = list(dict.fromkeys(points))
-    if not points:
-        raise ExperimentError("grid.exclude leaves no cell; nothing would be trained")
     no_discriminator = DiscriminatorSpec(form="none")
     baselines = [
         GridPoint(generator, None, no_discriminator, 0.0, seed, "baseline")

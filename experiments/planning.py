@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..common.errors import LopsidedError
 from ..common.sources import ImageItem, overlap
 from ..iqa.manifest import FRDataset
 from ..losses import MeasureSpec
@@ -41,17 +44,19 @@ def make_plan(experiment: Experiment) -> Plan:
     """Plan an experiment: expand its grid, look at its data, refuse leaks.
 
     Raises:
-        ExperimentError: a file that is both in the training set and in a test set, or an empty grid.
-        SourceError: images that are missing or ambiguous.
+        ExperimentError: images that are missing or ambiguous, a file that is both in the training set and in a test
+            set, or a grid without cells.
     """
     sr, data = experiment.super_resolution, experiment.data
-    train_items = data.train.items()
-    train_identity = data.train.identity(train_items)
+    with _placed(experiment, "data", "train"):
+        train_items = data.train.items()
+        train_identity = data.train.identity(train_items)
     test_identities = {}
     for name, test in data.test.items():
-        items = test.images.items()
-        _refuse_leak(name, train_items, items)
-        test_identities[name] = test.images.identity(items)
+        with _placed(experiment, "data", "test", name, "images"):
+            items = test.images.items()
+            _refuse_leak(name, train_items, items)
+            test_identities[name] = test.images.identity(items)
 
     cells: dict[str, Cell] = {}
 
@@ -107,14 +112,24 @@ def _assessment(experiment: Experiment, trained: list[tuple[Cell, GridPoint]]) -
         measures.setdefault(measure.identity, measure)
     cells = []
     for name, dataset in experiment.assessment.datasets.items():
-        if isinstance(dataset, LadderSet):
-            dataset_identity = dataset.ladder.identity
-        else:
-            dataset_identity = FRDataset(dataset.manifest).identity
+        with _placed(experiment, "assessment", "datasets", name):
+            if isinstance(dataset, LadderSet):
+                dataset_identity = dataset.ladder.identity
+            else:
+                dataset_identity = FRDataset(dataset.manifest).identity
         for measure in measures.values():
             spec = AssessFR(measure=measure, dataset=dataset, dataset_identity=dataset_identity)
             cells.append(Cell(spec, {}, {"measure": measure.key, "dataset": name}))
     return cells
+
+
+@contextlib.contextmanager
+def _placed(experiment: Experiment, *place: str) -> Iterator[None]:
+    """Say of an error in which part of the experiment it arose."""
+    try:
+        yield
+    except LopsidedError as error:
+        raise experiment.error(place, str(error)) from None
 
 
 def _refuse_leak(name: str, train: list[ImageItem], test: list[ImageItem]) -> None:

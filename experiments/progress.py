@@ -11,21 +11,23 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .cells import Cell
+from .cells import Cell, Finetune, Pretrain
+from .store import Status
 
+UNSEEN_SECONDS = 0.5  # taken for a cell of a stage not yet seen: scoring one cell's images takes about that
 PLAIN_SECONDS = 15.0  # between two lines about the same cell in a log
 
 
 class Reporter:
     """Follows a run. One class for both outputs: the terminal decides which it is.
 
-    The time left counts the cells that remain at the mean time of their stage so far; a stage not yet seen counts
-    as the mean of all cells.
+    The time left counts the cells that remain at the mean time of their stage so far, see ``_expected``.
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
         self._cells: list[Cell] = []
+        self._waiting: dict[str, Cell] = {}
         self._ended = 0
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._began = self._cell_began = self._last_line = time.monotonic()
@@ -37,6 +39,7 @@ class Reporter:
     def running(self, cells: Sequence[Cell]) -> Iterator[None]:
         """Show progress over ``cells`` while the block runs."""
         self._cells, self._began = list(cells), time.monotonic()
+        self._waiting = {cell.id: cell for cell in cells}
         if not self.console.is_terminal:
             self._line(f"{len(cells)} cells to compute")
             yield
@@ -72,22 +75,24 @@ class Reporter:
             self._last_line = now
             self._line(f"{self._label}: {done}/{total}  {text}")
 
-    def ended(self, cell: Cell, state: str, reason: str, seconds: float) -> None:
-        """Note a cell's end."""
+    def ended(self, cell: Cell, status: Status) -> None:
+        """Note a cell's end, here or in another process."""
+        seconds = status.seconds or 0.0
         self._seconds[cell.stage].append(seconds)
-        self._advance()
-        if state != "done":
-            self._line(f"{state}: {label(cell)} [{cell.id}]: {reason}")
+        self._advance(cell)
+        if status.state != "done":
+            self._line(f"{status.state}: {label(cell)} [{cell.id}]: {status.reason}")
         elif not self._bar and cell.stage in ("pretrain", "finetune", "assess_fr"):
             self._line(f"done {self._ended}/{len(self._cells)}: {label(cell)} in {_duration(seconds)}; {self._left()}")
 
     def skipped(self, cell: Cell) -> None:
         """Note that a cell cannot be computed because an input is missing."""
-        self._advance()
+        self._advance(cell)
         self._line(f"skipped: {label(cell)} [{cell.id}]: its input is not done")
 
-    def _advance(self) -> None:
+    def _advance(self, cell: Cell) -> None:
         self._ended += 1
+        self._waiting.pop(cell.id, None)
         if self._bar and self._tasks:
             self._bar.update(self._tasks[0], advance=1)
 
@@ -95,13 +100,31 @@ class Reporter:
         seen = [second for seconds in self._seconds.values() for second in seconds]
         if not seen:
             return ""
-        mean = {stage: sum(seconds) / len(seconds) for stage, seconds in self._seconds.items()}
-        overall = sum(seen) / len(seen)
-        left = sum(mean.get(cell.stage, overall) for cell in self._cells[self._ended :])
-        return f"{_duration(time.monotonic() - self._began)} so far, about {_duration(left)} left"
+        work = sum(self._expected(cell) for cell in self._waiting.values())
+        # Workers beside this one show in how much was done in the time that has passed.
+        elapsed = time.monotonic() - self._began
+        return f"{_duration(elapsed)} so far, about {_duration(work * elapsed / max(sum(seen), elapsed))} left"
+
+    def _expected(self, cell: Cell) -> float:
+        """Guess a cell's seconds: as its stage took so far; training before that, by its steps."""
+        if seen := self._seconds.get(cell.stage):
+            return sum(seen) / len(seen)
+        if isinstance(cell.spec, Pretrain | Finetune):
+            ended = [c for c in self._cells if c.id not in self._waiting and isinstance(c.spec, Pretrain | Finetune)]
+            steps = sum(c.spec.training.steps for c in ended if isinstance(c.spec, Pretrain | Finetune))
+            seconds = sum(sum(self._seconds.get(stage, [])) for stage in ("pretrain", "finetune"))
+            return cell.spec.training.steps * seconds / steps if steps else UNSEEN_SECONDS
+        return UNSEEN_SECONDS
 
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class SilentReporter(Reporter):
+    """Follows a run without a word: for the processes beside the one that speaks."""
+
+    def _line(self, text: str) -> None:
+        """Say nothing."""
 
 
 def label(cell: Cell) -> str:

@@ -2,75 +2,135 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     PlainValidator,
-    WithJsonSchema,
+    PrivateAttr,
+    Tag,
     field_validator,
     model_validator,
 )
 
+from ..backbones import list_backbones
 from ..common.errors import LopsidedError
 from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec
 from ..iqa import JudgeSpec, list_judges, parse_judge
 from ..iqa.ladder import LadderSpec
 from ..losses import MeasureSpec, list_measures, parse_measure
+from ..losses.dists import DistsSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from ..sr.generators import WINDOW, list_generators
+from .origin import Location, Origin, located
 
 
 class ExperimentError(LopsidedError):
     """An experiment that cannot be read, planned or run as it is written."""
 
 
-def _fidelity(value: Any) -> MeasureSpec | None:
-    if value is None or value == "none":
-        return None
-    if not isinstance(value, (str, dict, MeasureSpec)):
-        raise ValueError(f"a fidelity measure is a key or a mapping, got {value!r}")
-    try:
-        spec = parse_measure(value)
-    except LopsidedError as error:
-        raise ValueError(str(error)) from None
-    if not spec.differentiable:
-        raise ValueError(f"'{spec.key}' has no finite gradient, so it cannot be a training loss; use it as a judge")
-    return spec
+class PlacedError(ExperimentError, ValueError):
+    """What a check of a whole found wrong with one part of it.
+
+    Attributes:
+        place: where the part is, seen from the whole.
+    """
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place: Location = place
+
+
+# --- fields given by key or by mapping ------------------------------------------------------------------------------
 
 
 def _measure(value: Any) -> MeasureSpec:
     if not isinstance(value, (str, dict, MeasureSpec)):
-        raise ValueError(f"a measure is a key or a mapping, got {value!r}")
+        raise ValueError(f"a measure is a key or a mapping, got {'nothing' if value is None else repr(value)}")
     try:
         return parse_measure(value)
     except LopsidedError as error:
         raise ValueError(str(error)) from None
 
 
-def _choice(keys: list[str], mapping: str) -> WithJsonSchema:
-    """Schema of a field given by key or mapping: editors complete the keys."""
-    return WithJsonSchema({"anyOf": [{"enum": keys}, {"type": "object", "required": [mapping]}]})
+def _fidelity(value: Any) -> MeasureSpec | None:
+    if value == "none":
+        return None
+    spec = _measure(value)
+    if not spec.differentiable:
+        raise ValueError(f"'{spec.key}' has no finite gradient, so it cannot be a training loss; use it as a judge")
+    return spec
 
+
+def _listed(value: Any) -> Any:
+    return value if value is None or isinstance(value, list) else [value]
+
+
+class _OneOrMore(BeforeValidator):
+    """A list, or one value for a list of one."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several]}
+
+
+class _ByKey:
+    """In the JSON schema: one of ``keys``, which editors complete, or a mapping."""
+
+    def __init__(self, keys: list[str], mapping: dict[str, Any] | None = None, **options: Any) -> None:
+        self.keys, self.mapping, self.options = keys, mapping, options
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        mapping = self.mapping
+        if mapping is None:
+            mapping = handler(schema)
+            handler.resolve_ref_schema(mapping)["properties"].update(self.options)
+        return {"anyOf": [{"enum": self.keys}, mapping]}
+
+
+def _backbone(*others: str) -> dict[str, Any]:
+    mapping = {
+        "type": "object",
+        "properties": {"name": {"enum": list_backbones()}, "weights": {"type": "string"}, "seed": {"type": "integer"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [{"enum": [*others, *list_backbones()]}, mapping]}
+
+
+_PLAIN = [key for key in list_measures() if not key.startswith("dists-")]
+_MEASURE = {
+    "type": "object",
+    "properties": {
+        **DistsSpec.model_json_schema()["properties"],
+        "measure": {"enum": [*_PLAIN, "dists"]},
+        "backbone": _backbone(),
+    },
+    "required": ["measure"],
+    "additionalProperties": False,
+}
+_FORMS = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in ("", *(f"-{key}" for key in list_backbones()))]
 
 _dump = PlainSerializer(lambda spec: spec.model_dump(mode="json") if spec else "none")
 
-Fidelity = Annotated[
-    MeasureSpec | None, PlainValidator(_fidelity), _dump, _choice(["none", *list_measures()], "measure")
-]
-AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _choice(list_measures(), "measure")]
-Generator = Annotated[GeneratorSpec, _choice(list_generators(), "name")]
-DiscriminatorAxis = Annotated[
-    DiscriminatorSpec, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object", "required": ["form"]}]})
-]
-JudgeAxis = Annotated[JudgeSpec, _choice(list_judges(), "judge")]
+Fidelity = Annotated[MeasureSpec | None, PlainValidator(_fidelity), _dump, _ByKey(["none", *list_measures()], _MEASURE)]
+AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _ByKey(list_measures(), _MEASURE)]
+Generator = Annotated[GeneratorSpec, _ByKey(list_generators(), name={"enum": list_generators()})]
+DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(["none", *_FORMS], backbone=_backbone("conv"))]
+JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_Value = TypeVar("_Value")
+Axis = Annotated[list[_Value], Field(min_length=1), _OneOrMore(_listed)]
 
 
 class _Model(BaseModel):
@@ -104,9 +164,10 @@ class SuperResolution(_Model):
             unit = self.scale * WINDOW
             if spec.patch % unit:
                 near = max(unit, round(spec.patch / unit) * unit)
-                raise ValueError(
-                    f"{name}.patch is {spec.patch} px; at ×{self.scale} it must be a multiple of {unit} "
-                    f"(scale × attention window), e.g. {near}"
+                raise PlacedError(
+                    f"at ×{self.scale} the patch must be a multiple of {unit} px (scale × attention window), e.g. "
+                    f"{near}; got {spec.patch}",
+                    *(name, "patch"),
                 )
         return self
 
@@ -114,16 +175,11 @@ class SuperResolution(_Model):
 class GridRule(_Model):
     """Values of some axes: an ``include`` adds their product to the grid, an ``exclude`` takes matching cells out."""
 
-    generator: list[Generator] | None = None
-    fidelity: list[Fidelity] | None = None
-    discriminator: list[DiscriminatorAxis] | None = None
-    gan_weight: list[Weight] | None = None
-    seed: list[Seed] | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return value if value is None or isinstance(value, list) else [value]
+    generator: Axis[Generator] | None = None
+    fidelity: Axis[Fidelity] | None = None
+    discriminator: Axis[DiscriminatorAxis] | None = None
+    gan_weight: Axis[Weight] | None = None
+    seed: Axis[Seed] | None = None
 
     @model_validator(mode="after")
     def _not_empty(self) -> GridRule:
@@ -138,23 +194,21 @@ AXES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
 class Grid(_Model):
     """The axes; their product is trained. The pixel-only baseline of every generator and seed is added by itself."""
 
-    generator: list[Generator] = Field(default=["swinir-tiny"], min_length=1, validate_default=True)  # type: ignore[assignment]
-    fidelity: list[Fidelity] = Field(min_length=1, description="Fidelity measures; 'none' is the pixel loss alone.")
-    discriminator: list[DiscriminatorAxis] = Field(
+    generator: Axis[Generator] = Field(
+        default=["swinir-tiny"],  # type: ignore[assignment]
+        validate_default=True,
+        description="swinir-tiny, -small, -lightweight, -classical, -realworld or -realworld-large.",
+    )
+    fidelity: Axis[Fidelity] = Field(description="Fidelity measures; 'none' is the pixel loss alone.")
+    discriminator: Axis[DiscriminatorAxis] = Field(
         default=["none"],  # type: ignore[assignment]
-        min_length=1,
         validate_default=True,
         description="none, vanilla, patch, or <form>-<backbone>.",
     )
-    gan_weight: list[Weight] = Field(default=[0.01], min_length=1, description="Weight of the adversarial term.")
-    seed: list[Seed] = Field(default=[0], min_length=1, description="Seeds of weights and crops.")
+    gan_weight: Axis[Weight] = Field(default=[0.01], description="Weight of the adversarial term.")
+    seed: Axis[Seed] = Field(default=[0], description="Seeds of weights and crops.")
     include: list[GridRule] = Field(default=[], description="Cells to add; axes left out take the grid's values.")
     exclude: list[GridRule] = Field(default=[], description="Cells to leave out; axes left out match anything.")
-
-    @field_validator(*AXES, mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
 
 
 class LadderSet(_Model):
@@ -169,22 +223,30 @@ class ManifestSet(_Model):
     manifest: Path
 
 
+def _kind(value: Any) -> str | None:
+    """Tell which kind of FR set is meant by the one key that is its own."""
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+    kinds = [key for key in ("ladder", "manifest") if key in keys]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+FRSet = Annotated[
+    Annotated[LadderSet, Tag("ladder")] | Annotated[ManifestSet, Tag("manifest")],
+    Discriminator(
+        _kind,
+        custom_error_type="fr_set",
+        custom_error_message="an FR set is given by exactly one of `ladder: …` and `manifest: …`",
+    ),
+]
+
+
 class Assessment(_Model):
     """Measures as full-reference metrics."""
 
-    datasets: dict[str, LadderSet | ManifestSet] = Field(default={}, description="FR sets by name.")
+    datasets: dict[str, FRSet] = Field(default={}, description="FR sets by name.")
     measures: list[AssessedMeasure] = Field(
         default=[], description="Measures to assess besides the grid's fidelity measures."
     )
-
-    @field_validator("datasets", mode="before")
-    @classmethod
-    def _one_kind(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for name, entry in value.items():
-                if isinstance(entry, dict) and len({"ladder", "manifest"} & set(entry)) != 1:
-                    raise ValueError(f"'{name}' needs exactly one of 'ladder' and 'manifest', got {list(entry)}")
-        return value
 
 
 class Analysis(_Model):
@@ -194,18 +256,33 @@ class Analysis(_Model):
     seed: Seed = Field(default=0, description="Seed of the bootstrap.")
 
 
+_DEVICE = re.compile(r"^(cpu|cuda(:\d+)?|mps)\Z")
+
+
 class Execution(_Model):
     """How, not what, is computed: nothing here enters a cell's identity."""
 
     threads: int = Field(default=1, ge=1, description="CPU threads of torch. One is safest on busy machines.")
-    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="cpu, cuda, cuda:N or mps.")
+    device: str = Field(
+        default="cpu", description="cpu, cuda, cuda:N or mps.", json_schema_extra={"pattern": _DEVICE.pattern}
+    )
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between training checkpoints.")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not _DEVICE.search(value):
+            raise ValueError(f"unknown device '{value}'; known: cpu, cuda, cuda:N (such as cuda:0), mps")
+        return value
 
 
 class Experiment(_Model):
     """One experiment: data, training, grid, judges and assessment."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Names the folder of its results.")
+    name: str = Field(
+        description="Names the folder of its results.",
+        json_schema_extra={"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
+    )
     title: str = Field(default="", description="Headline of the report; default: the name.")
     description: str = Field(default="", description="What the experiment is for; printed in the report.")
     data: Data
@@ -216,25 +293,49 @@ class Experiment(_Model):
     analysis: Analysis = Analysis()
     execution: Execution = Execution()
 
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+            raise ValueError(
+                f"'{value}' must be 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit: "
+                "it names a folder"
+            )
+        return value
+
     @model_validator(mode="after")
     def _resolve(self) -> Experiment:
-        judges = [parse_judge(judge, scale=self.super_resolution.scale) for judge in self.judges]
-        repeated = {judge.key for judge in judges if sum(other.key == judge.key for other in judges) > 1}
-        if repeated:
-            raise ValueError(f"judges: listed twice: {', '.join(sorted(repeated))}")
+        judges: list[JudgeSpec] = []
+        for index, judge in enumerate(self.judges):
+            resolved = parse_judge(judge, scale=self.super_resolution.scale)
+            if resolved.key in [other.key for other in judges]:
+                raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", "judges", index)
+            judges.append(resolved)
         object.__setattr__(self, "judges", judges)
-        patch = self.super_resolution.finetune.patch
-        rules = [self.grid, *self.grid.include]
-        for fidelity in (f for rule in rules for f in rule.fidelity or []):
-            if fidelity and fidelity.min_size > patch:
-                raise ValueError(
-                    f"grid.fidelity: '{fidelity.key}' needs crops of at least {fidelity.min_size} px, "
-                    f"super_resolution.finetune.patch is {patch}"
-                )
-        for discriminator in (d for rule in rules for d in rule.discriminator or []):
-            if discriminator.form != "none" and discriminator.min_size > patch:
-                raise ValueError(
-                    f"grid.discriminator: '{discriminator.key}' needs crops of at least {discriminator.min_size} px, "
-                    f"super_resolution.finetune.patch is {patch}"
-                )
+        for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
+            for index, fidelity in enumerate(rule.fidelity or ()):
+                if fidelity:
+                    self._check_patch(fidelity.key, fidelity.min_size, *place, "fidelity", index)
+            for index, discriminator in enumerate(rule.discriminator or ()):
+                if discriminator.form != "none":
+                    self._check_patch(discriminator.key, discriminator.min_size, *place, "discriminator", index)
         return self
+
+    def _check_patch(self, key: str, need: int, *place: str | int) -> None:
+        patch = self.super_resolution.finetune.patch
+        if need > patch:
+            raise PlacedError(
+                f"'{key}' needs crops of at least {need} px, super_resolution.finetune.patch is {patch}", "grid", *place
+            )
+
+    def read_from(self, origin: Origin) -> Experiment:
+        """Return the same experiment, which remembers where it was read."""
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
+
+    def error(self, place: Location, message: str) -> ExperimentError:
+        """Return an error about the part at ``place``, which names file and line where they are known."""
+        return ExperimentError(self._origin.message(place, message) if self._origin else located(place, message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 
-from ..common.files import atomic_path, write_json
+from ..common.files import atomic_path, write_json, write_text
 from ..common.images import read_rgb, to_tensor, to_uint8, write_png
 from ..discriminators import build_discriminator, objective
 from ..iqa import Judge, JudgeSpec, evaluate_fr
@@ -89,7 +89,7 @@ def run_stage(cell: Cell, folder: Path, context: Context) -> None:
 def preflight(cells: Iterable[Cell], context: Context) -> None:
     """Prepare everything that can fail for want of a file before hours of training are spent.
 
-    Decodes the images, and builds every measure, judge and discriminator that ``cells`` will need.
+    Decodes the images, and builds every generator, measure, judge and discriminator that ``cells`` will need.
 
     Raises:
         LopsidedError: the first thing that is missing or does not fit.
@@ -104,6 +104,8 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
             measures[spec.fidelity.identity] = spec.fidelity
         if isinstance(spec, AssessFR):
             measures[spec.measure.identity] = spec.measure
+    for generator, scale in {(c.spec.generator, c.spec.scale) for c in pending if isinstance(c.spec, Pretrain)}:
+        build_generator(generator, scale)
     for measure in measures.values():
         _measure(measure, context)
     discriminators = {
@@ -126,8 +128,7 @@ def _train(cell: Cell, spec: Pretrain | Finetune, folder: Path, context: Context
     fidelity: Fidelity | None = None
     adversarial: Adversarial | None = None
     if isinstance(spec, Finetune):
-        state, _ = read_tensors(context.input(cell, "pretrain") / GENERATOR)
-        generator.load_state_dict(state)
+        generator.load_state_dict(_weights(context.input(cell, "pretrain") / GENERATOR))
         if spec.fidelity:
             weight = None if spec.training.gradient_matching else spec.training.fidelity_weight
             fidelity = Fidelity(_measure(spec.fidelity, context), weight)
@@ -161,9 +162,9 @@ def _train(cell: Cell, spec: Pretrain | Finetune, folder: Path, context: Context
             if not torch.isfinite(tensor).all():
                 raise DivergedError(trainer.step, f"weight {name}", float("nan"))
     finally:
-        # A diverged run's history is its result.
-        if (work / "history.jsonl").exists():
-            shutil.copyfile(work / "history.jsonl", folder / HISTORY)
+        # A diverged run's history is its result, and empty if it diverged within its first window.
+        history = work / "history.jsonl"
+        write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
     write_tensors(folder / GENERATOR, average, {"generator": spec.generator.name, "scale": spec.scale})
     if adversarial:
         network = adversarial.discriminator
@@ -191,8 +192,7 @@ def _restore(cell: Cell, spec: Restore, folder: Path, context: Context) -> None:
     generator = None
     if spec.generator:
         generator = build_generator(spec.generator, spec.scale)
-        state, _ = read_tensors(context.input(cell, "finetune") / GENERATOR)
-        generator.load_state_dict(state)
+        generator.load_state_dict(_weights(context.input(cell, "finetune") / GENERATOR))
         generator.to(context.execution.device)
     for index, pair in enumerate(images):
         if generator is None:
@@ -267,6 +267,18 @@ def _measure(spec: MeasureSpec, context: Context) -> Measure[Any]:
 
 def _built_judge(spec: JudgeSpec, context: Context) -> Judge:
     return context.once(f"judge {spec.identity}", lambda: Judge(spec, context.execution.device))
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read an input's weights.
+
+    Raises:
+        ExperimentError: the file is missing or damaged.
+    """
+    try:
+        return read_tensors(path)[0]
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..common.files import write_json
+from ..common.files import write_json, write_text
 from .spec import ExperimentError
 
 State = Literal["done", "failed", "diverged", "running", "interrupted", "pending"]
+ENDS = ("done", "failed", "diverged")  # states that are written down; the others follow from what lies there
 
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0  # a lease not renewed for this long belongs to a machine that died
+
+
+class LeasedError(ExperimentError):
+    """A cell that another live process is computing."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class Status:
         reason: why, for people.
         seconds: time of the finishing run; None before.
         peak_memory_mb: largest resident memory of the process by then; None before.
+        ended: when it ended, in seconds since 1970; None before.
     """
 
     state: State
     reason: str = ""
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    ended: float | None = None
 
 
 class Store:
@@ -69,12 +78,14 @@ class Store:
         folder = self.folder(stage, cell)
         path = folder / "status.json"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            return Status(record["state"], record["reason"], record["seconds"], record["peak_memory_mb"])
+            status = Status(**json.loads(path.read_text(encoding="utf-8")))
+            if status.state not in ENDS:
+                raise ValueError(status.state)
+            return status
         except FileNotFoundError:
             pass
-        except (ValueError, KeyError):
-            return Status("failed", f"its status file {path} is damaged")
+        except (ValueError, TypeError):
+            return Status("failed", f"its status file '{path}' is damaged")
         holder = _live_holder(folder / "lease.json")
         if holder:
             return Status("running", f"leased by {holder}")
@@ -87,69 +98,72 @@ class Store:
         """Hold a cell for this process, renewing the lease until the block ends; yields its folder.
 
         Raises:
-            ExperimentError: another live process holds it.
+            LeasedError: another live process holds it.
         """
         folder = self.folder(stage, cell)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "lease.json"
-        _take(path)
+        record = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "lease": uuid.uuid4().hex})
+        with self._locked():
+            holder = _live_holder(path)
+            if holder:
+                raise LeasedError(f"cell {cell} is being computed by {holder}")
+            write_text(path, record)
         stop = threading.Event()
-        renewing = threading.Thread(target=_renew, args=(path, stop), daemon=True)
+        renewing = threading.Thread(target=_renew, args=(path, record, stop), daemon=True)
         renewing.start()
         try:
             yield folder
         finally:
             stop.set()
             renewing.join()
-            path.unlink(missing_ok=True)
+            with self._locked():
+                if _holds(path, record):
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from looking at a lease and replacing it at the same time."""
+        with (self.root / "cells" / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, by a kill too
+            yield
 
     def finish(
         self, folder: Path, state: Literal["done", "failed", "diverged"], reason: str, seconds: float, memory: float
     ) -> None:
         """Record a cell's end. Its working files are deleted unless it failed (a retry resumes from them)."""
-        record = {"state": state, "reason": reason, "seconds": round(seconds, 3), "peak_memory_mb": round(memory, 1)}
-        write_json(folder / "status.json", record)
+        status = Status(state, reason, round(seconds, 3), round(memory, 1), time.time())
+        write_json(folder / "status.json", asdict(status))
         if state != "failed":
             shutil.rmtree(folder / "work", ignore_errors=True)
 
 
-def _take(path: Path) -> None:
-    record = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-    for _ in range(2):
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(record)
-            return
-        except FileExistsError:
-            holder = _live_holder(path)
-            if holder:
-                raise ExperimentError(f"cell {path.parent.name} is being computed by {holder}") from None
-            path.unlink(missing_ok=True)
-    raise ExperimentError(f"cell {path.parent.name}: another process took it first")
-
-
 def _live_holder(path: Path) -> str | None:
-    """Say who holds a lease; None when nobody does or its holder is dead."""
+    """Say who holds a lease; None when nobody does, its holder is dead, or it is damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        age = time.time() - path.stat().st_mtime
         host, pid = str(record["host"]), int(record["pid"])
-    except FileNotFoundError:
+        age = time.time() - path.stat().st_mtime
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    except (ValueError, KeyError):
-        # Being written this instant, or cut off by a kill: its age tells.
-        return "a process that has just started" if time.time() - path.stat().st_mtime < STALE_SECONDS else None
-    if age > STALE_SECONDS:
-        return None
-    if host == socket.gethostname() and not _alive(pid):
+    if age > STALE_SECONDS or (host == socket.gethostname() and not _alive(pid)):
         return None
     return f"process {pid} on {host}"
 
 
+def _holds(path: Path, record: str) -> bool:
+    """Tell whether the lease is still the one that was taken: a machine that slept may have lost it to another."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8") == record
+    return False
+
+
 def _alive(pid: int) -> bool:
+    if pid <= 0:  # a damaged lease: these numbers mean whole groups of processes
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
@@ -159,7 +173,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _renew(path: Path, stop: threading.Event) -> None:
+def _renew(path: Path, record: str, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+        if _holds(path, record):
+            with contextlib.suppress(OSError):
+                os.utime(path)

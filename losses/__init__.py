@@ -8,6 +8,7 @@
 from .dists import DISTS, DistsSpec, dists
 from .gradient_matching import gradient_matching_weight
 from .handcrafted import Handcrafted, HandcraftedSpec
+from .lpips import Lpips, LpipsSpec
 from .measure import Measure, MeasureError, MeasureSpec
 from .pixel import Pixel, PixelSpec
 from .registry import create_measure, list_measures, parse_measure
@@ -17,6 +18,8 @@ __all__ = [
     "DistsSpec",
     "Handcrafted",
     "HandcraftedSpec",
+    "Lpips",
+    "LpipsSpec",
     "Measure",
     "MeasureError",
     "MeasureSpec",

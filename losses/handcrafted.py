@@ -60,8 +60,6 @@ ENTRIES: dict[str, PyiqaEntry] = {
     "nlpd": PyiqaEntry("nlpd", frozenset({"laplacian-pyramid"}), lower_is_better=True, value_range=(0.0, None)),
     "vif": PyiqaEntry("vif", frozenset({"information-fidelity"}), value_range=(0.0, None), min_size=48),
     "mad": PyiqaEntry("mad", frozenset({"mad"}), True, (0.0, None), differentiable=False),
-    "lpips": PyiqaEntry("lpips", frozenset({"alexnet"}), True, (0.0, None), 64, needs_weights=True),
-    "lpips-vgg": PyiqaEntry("lpips-vgg", frozenset({"vgg16"}), True, (0.0, None), 64, needs_weights=True),
     "topiq_fr": PyiqaEntry("topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64, needs_weights=True),
 }
 
@@ -106,7 +104,8 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
             raise
         raise MeasureError(
             f"pyiqa cannot download the weights of '{metric}' ({str(error).splitlines()[0][:120]}). Run once with a "
-            "network, or copy the files pyiqa names into its cache (torch.hub.get_dir()/pyiqa), or leave it out"
+            "network and HF_HUB_OFFLINE=0, or copy the files into pyiqa's cache (torch.hub.get_dir()/pyiqa), or "
+            "leave it out"
         ) from None
     return network.eval().requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""Measures by key: ``l1``, ``ssim``, ``dists-vgg16-r`` …, or by a mapping with a ``measure`` and its options."""
+"""Measures by key (``l1``, ``lpips-vgg``, ``dists-vgg16-r`` …) or by a mapping with a ``measure`` and its options."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from pydantic import ValidationError
 from ..backbones import BackboneError, list_backbones
 from .dists import DistsSpec
 from .handcrafted import ENTRIES, HandcraftedSpec
+from .lpips import NETWORKS, LpipsSpec
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 from .pixel import PixelSpec
 
 _SPECS: dict[str, type[MeasureSpec]] = {
     **dict.fromkeys(("l1", "l2", "charbonnier"), PixelSpec),
     **dict.fromkeys(ENTRIES, HandcraftedSpec),
+    "lpips": LpipsSpec,
     "dists": DistsSpec,
 }
 
 
 def list_measures() -> list[str]:
     """Return every measure key."""
-    plain = [name for name in _SPECS if name != "dists"]
-    return [*plain, *(f"dists-{backbone}" for backbone in list_backbones())]
+    plain = [name for name in _SPECS if name not in ("dists", "lpips")]
+    lpips = [LpipsSpec.model_validate({"net": network}).key for network in NETWORKS]
+    return [*plain, *lpips, *(f"dists-{backbone}" for backbone in list_backbones())]
 
 
 def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
@@ -64,9 +67,11 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
 def _from_key(key: str) -> dict[str, Any]:
     if key in _SPECS:
         return {"measure": key}
-    name, _, backbone = key.partition("-")
-    if name == "dists" and backbone in list_backbones():
-        return {"measure": "dists", "backbone": backbone}
+    name, _, network = key.partition("-")
+    if name == "dists" and network in list_backbones():
+        return {"measure": "dists", "backbone": network}
+    if name == "lpips" and network in NETWORKS:
+        return {"measure": "lpips", "net": network}
     raise MeasureError(_unknown(key, list_measures()))
 
 

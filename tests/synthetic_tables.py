@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
 from lopsided.analysis.study import StudyTables
 
 # key: (families, quality as a metric: share of the signal in its scores)

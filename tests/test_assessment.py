@@ -3,9 +3,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from lopsided.analysis.assessment import assess, holm
 from lopsided.analysis.errors import AnalysisError
-from scipy import stats
 
 SCIPY: dict[str, Any] = {"srcc": stats.spearmanr, "krcc": stats.kendalltau, "plcc": stats.pearsonr}
 

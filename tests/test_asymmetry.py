@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from lopsided.analysis.assessment import assess
 from lopsided.analysis.asymmetry import asymmetry, critical_rho, permutation_p
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.gain import CellKey, gains
-from scipy import stats
 
 spearmanr: Any = stats.spearmanr  # scipy does not declare what it returns
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from lopsided.analysis import bootstrap
 from lopsided.analysis.errors import AnalysisError
-from scipy import stats
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import stats
+
 from lopsided.analysis.correlation import krcc, plcc, srcc, weighted_midranks
 from lopsided.analysis.errors import AnalysisError
-from scipy import stats
 
 SCIPY = {srcc: stats.spearmanr, krcc: stats.kendalltau, plcc: stats.pearsonr}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from lopsided.common.errors import ImageError
 from lopsided.common.images import read_rgb, to_tensor
 from lopsided.sr.basicsr_compat import load_basicsr

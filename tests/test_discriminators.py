@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
+
 from lopsided.backbones import build_extractor
 from lopsided.discriminators import (
     DiscriminatorError,
@@ -12,7 +14,6 @@ from lopsided.discriminators import (
     list_objectives,
     objective,
 )
-from pydantic import ValidationError
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
 from lopsided.analysis import figures
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.figures.style import interval, minus, pretty, setting_name, settings_of, spread_labels
 from lopsided.analysis.study import StudyTables, analyse
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 MANY = [
     *("dists-vgg16", "dists-vgg16-r", "dists-resnet50", "dists-convnext_tiny", "dists-clip_vit_b32", "dists-swin_t"),

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.gain import CellKey, gains
 

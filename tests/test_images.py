@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFile
+
 from lopsided.common.errors import ImageError
 from lopsided.common.images import check_images, read_rgb, to_tensor, to_uint8, write_png
-from PIL import Image, ImageFile
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
 GREY = RGB[:, :, 0]

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import features
+from pydantic import ValidationError
+from scipy import ndimage
+
 from lopsided.common.errors import ImageError, SourceError
 from lopsided.common.images import read_rgb, write_png
 from lopsided.common.sources import SkimageSource
 from lopsided.iqa import ladder
 from lopsided.iqa.ladder import DISTORTIONS, LEVELS, LadderSpec, build_ladder, distort
 from lopsided.iqa.manifest import FRDataset
-from PIL import features
-from pydantic import ValidationError
-from scipy import ndimage
 
 RNG = np.random.default_rng
 

@@ -30,6 +30,7 @@ MAY_IMPORT = {
 CONFINED = {
     "basicsr": {"sr/basicsr_compat.py", "sr/generators.py"},
     "pyiqa": {"losses/handcrafted.py"},
+    "lpips": {"losses/lpips.py"},
     "transformers": set(),
 }
 

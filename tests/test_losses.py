@@ -7,6 +7,8 @@ import pytest
 import skimage.data
 import skimage.metrics
 import torch
+from PIL import Image
+
 from lopsided.backbones import BackboneSpec
 from lopsided.common.images import read_rgb, to_tensor
 from lopsided.losses import (
@@ -20,7 +22,6 @@ from lopsided.losses import (
     parse_measure,
 )
 from lopsided.losses.handcrafted import ENTRIES
-from PIL import Image
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 WITHOUT_WEIGHTS = ["l1", "l2", "charbonnier", "dists-vgg16-r", "dists-resnet50-r"] + [
@@ -309,3 +310,44 @@ def test_psnr_y_of_bicubic_on_set5_is_the_published_one():
         values.append(measure.score(enlarged[..., 4:-4, 4:-4], high[..., 4:-4, 4:-4]).item())
     assert len(values) == 5
     assert np.mean(values) == pytest.approx(28.43, abs=0.03)
+
+
+# --- LPIPS ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lpips_squeeze():
+    weights = SHARED / "weights" / "squeezenet1_1.safetensors"
+    if not weights.exists():
+        pytest.skip("SqueezeNet's ImageNet weights are not beside the repository")
+    return create_measure({"measure": "lpips", "net": "squeeze", "weights": str(weights)})
+
+
+def test_lpips_reproduces_its_authors_demo(lpips_squeeze):
+    """Real ImageNet weights: 0.7112 and 0.1479 on the authors' example pairs."""
+    folder = SHARED / "iqa" / "demo_pairs" / "lpips"
+    reference, first, second = (to_tensor(read_rgb(folder / f"ex_{name}.png")) for name in ("ref", "p0", "p1"))
+    assert lpips_squeeze.score(first, reference).item() == pytest.approx(0.7112, abs=5e-4)
+    assert lpips_squeeze.score(second, reference).item() == pytest.approx(0.1479, abs=5e-4)
+
+
+def test_lpips_is_a_frozen_loss(lpips_squeeze, pair):
+    host = torch.nn.Sequential(lpips_squeeze).train()
+    assert not any(m.training for m in host[0].modules())
+    assert not any(p.requires_grad for p in host.parameters())
+    prediction = pair[0].clone().requires_grad_()
+    lpips_squeeze(prediction, pair[1]).backward()
+    assert prediction.grad is not None
+    assert prediction.grad.abs().sum() > 0
+    assert lpips_squeeze.score(pair[1], pair[1]).item() == 0
+
+
+def test_lpips_refuses_weights_of_another_network(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(MeasureError, match="belongs to another network"):
+        create_measure({"measure": "lpips", "net": "squeeze", "weights": str(path)})
+    with pytest.raises(MeasureError, match="no weights file"):
+        parse_measure({"measure": "lpips", "weights": str(tmp_path / "absent.pth")}).identity  # noqa: B018

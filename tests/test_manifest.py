@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lopsided.common.errors import SourceError
 from lopsided.common.identity import sha256_file
 from lopsided.common.images import write_png

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lopsided.common.errors import ImageError
 from lopsided.common.images import read_rgb, write_png
 from lopsided.common.sources import FolderSource, ImageItem

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.headline import headline
 from lopsided.analysis.limitations import limitations

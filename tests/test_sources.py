@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from lopsided.common import sources
 from lopsided.common.errors import SourceError
 from lopsided.common.images import read_rgb, write_png
 from lopsided.common.sources import FolderSource, ManifestSource, SkimageSource, overlap, parse_source
-from pydantic import BaseModel, ValidationError
 
 
 def image(path: Path, value: int = 0) -> Path:

@@ -5,6 +5,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+
 from lopsided.common.sources import parse_source
 from lopsided.discriminators import build_discriminator, objective
 from lopsided.losses import create_measure
@@ -23,7 +25,6 @@ from lopsided.sr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lopsided.sr.errors import SuperResolutionError
 from lopsided.sr.images import PairCache
 from lopsided.sr.trainer import StoppedError, read_lines
-from pydantic import ValidationError
 
 TINY = GeneratorSpec(name="swinir-tiny")
 
