@@ -52,7 +52,8 @@ class DiscriminatorSpec(BaseModel):
             keys = ["none", "vanilla", "patch", *(f"{f}-{b}" for f in ("vanilla", "patch") for b in known)]
             near = difflib.get_close_matches(value, keys, 1)
             raise ValueError(
-                f"unknown discriminator '{value}'; " + (f"did you mean '{near[0]}'?" if near else f"known: {keys}")
+                f"unknown discriminator '{value}'; "
+                + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(keys)}")
             )
         return {"form": form, "backbone": backbone or "conv"}
 

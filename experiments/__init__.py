@@ -5,9 +5,13 @@
 >>> study = experiments.analyse("quickstart.yaml", store="runs")
 """
 
-from .api import analyse, collect_tables, plan, report, run, status
-from .load import load_experiment
-from .spec import Experiment, ExperimentError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import analyse, collect_tables, plan, report, run, status
+    from .load import load_experiment
+    from .spec import Experiment, ExperimentError
 
 __all__ = [
     "Experiment",
@@ -20,3 +24,12 @@ __all__ = [
     "run",
     "status",
 ]
+
+_ELSEWHERE = {"load_experiment": ".load", "Experiment": ".spec", "ExperimentError": ".spec"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: these names need torch, and the command line's help does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ELSEWHERE.get(name, ".api"), __name__), name)

@@ -88,7 +88,8 @@ class Reporter:
     def skipped(self, cell: Cell) -> None:
         """Note that a cell cannot be computed because an input is missing."""
         self._advance(cell)
-        self._line(f"skipped: {label(cell)} [{cell.id}]: its input is not done")
+        if cell.stage in ("pretrain", "finetune"):  # what follows from those is counted at the end
+            self._line(f"skipped: {label(cell)} [{cell.id}]: its input is not done")
 
     def _advance(self, cell: Cell) -> None:
         self._ended += 1

@@ -29,6 +29,7 @@ from ..iqa import JudgeSpec, list_judges, parse_judge
 from ..iqa.ladder import LadderSpec
 from ..losses import MeasureSpec, list_measures, parse_measure
 from ..losses.dists import DistsSpec
+from ..losses.lpips import LpipsSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from ..sr.generators import WINDOW, list_generators
 from .origin import Location, Origin, located
@@ -107,12 +108,13 @@ def _backbone(*others: str) -> dict[str, Any]:
     return {"anyOf": [{"enum": [*others, *list_backbones()]}, mapping]}
 
 
-_PLAIN = [key for key in list_measures() if not key.startswith("dists-")]
+_PLAIN = [key for key in list_measures() if not key.startswith(("dists-", "lpips"))]
 _MEASURE = {
     "type": "object",
     "properties": {
         **DistsSpec.model_json_schema()["properties"],
-        "measure": {"enum": [*_PLAIN, "dists"]},
+        **LpipsSpec.model_json_schema()["properties"],
+        "measure": {"enum": [*_PLAIN, "lpips", "dists"]},
         "backbone": _backbone(),
     },
     "required": ["measure"],

@@ -15,6 +15,7 @@ from ..common.identity import identity
 Reduction = Literal["mean", "sum", "none"]
 
 TOLERANCE = 1e-4  # how far a value may lie outside [0, 1]: rounding of resizing and of half precision
+OVERSHOOT = 8  # how far a network's output may: untrained ones leave [0, 1] by units, a wrong scale by hundreds
 
 
 class MeasureError(LopsidedError):
@@ -113,7 +114,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         A higher-is-better score ``s`` with an upper bound ``b`` becomes ``b - s``; without a bound, ``-s``.
 
         Args:
-            prediction: RGB, ``(N, 3, H, W)``; a network's output may overshoot [0, 1] by up to 1 on either side.
+            prediction: RGB meant for [0, 1], ``(N, 3, H, W)``; a network's output may overshoot by up to 8.
             reference: RGB in [0, 1], of the same shape.
 
         Raises:
@@ -122,7 +123,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         """
         self._check_pair(prediction, reference)
         _check_range(self.spec.key, "reference", reference, -TOLERANCE, 1 + TOLERANCE)
-        _check_range(self.spec.key, "prediction", prediction, -1, 2, allow_non_finite=True)
+        _check_range(self.spec.key, "prediction", prediction, -OVERSHOOT, 1 + OVERSHOOT, allow_non_finite=True)
         loss = self._score(prediction, reference)
         if not self.lower_is_better:
             loss = (self.value_range[1] or 0.0) - loss
