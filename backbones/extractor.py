@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import resnet, vgg  # noqa: F401  (each registers its architectures)
+from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
 from .registry import BackboneError, BackboneSpec, architecture
-from .weights import initialise
+from .weights import initialise, locate
 
 Pooling = Literal["max", "l2"]
 
@@ -62,10 +62,12 @@ class FeatureExtractor(nn.Module):
         self.channels = tuple(stage.channels for stage in kind.stages[:count])
         self.strides = tuple(stage.stride for stage in kind.stages[:count])
         self.min_size = kind.min_size
+        self._kind = kind
+        path = locate(spec)  # first of all: absent weights are reported before anything slow
         with torch.device("meta"):  # memory is taken once, and no draw of the global generator is used up
             self.trunk = kind.build()
         self.trunk.to_empty(device="cpu")
-        initialise(self.trunk, spec)
+        initialise(self.trunk, spec, path)
         # Held in a plain list: the trunk already owns these modules, and its keys must stay the official ones.
         self._stages = [
             [L2Pool() if pooling == "l2" and isinstance(m, nn.MaxPool2d) else m for m in modules]
@@ -85,7 +87,8 @@ class FeatureExtractor(nn.Module):
         """Return the feature maps of ``images``.
 
         Args:
-            images: RGB in [0, 1], ``(N, 3, H, W)``, each side at least ``min_size``.
+            images: RGB in [0, 1], ``(N, 3, H, W)``, each side at least ``min_size``. Where the network cuts images
+                into patches, their last row and column are repeated up to a multiple of the patch.
 
         Returns:
             One ``(N, channels[i], H_i, W_i)`` per stage, shallow to deep.
@@ -98,13 +101,27 @@ class FeatureExtractor(nn.Module):
                 f"'{self.spec.name}' needs images of at least {self.min_size}×{self.min_size} px, "
                 f"got {images.shape[-2]}×{images.shape[-1]}"
             )
-        hidden = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        hidden = self._prepare(images)
+        height, width = hidden.shape[-2:]
+        readout = self._kind.readout
         maps = []
-        for modules in self._stages:
+        for modules, stride in zip(self._stages, self.strides, strict=True):
             for module in modules:
                 hidden = module(hidden)
-            maps.append(hidden)
+            maps.append(readout(hidden, height // stride, width // stride) if readout else hidden)
         return maps
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """Bring images in [0, 1] to the colours, range and size that the network was made for."""
+        kind = self._kind
+        if kind.channel_order == "bgr":
+            images = images.flip(1)
+        if kind.scale != 1:
+            images = images * kind.scale
+        images = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        bottom, right = (-side % kind.multiple for side in images.shape[-2:])
+        # Repeated, not mirrored: a mirror image needs more rows than a small image may have.
+        return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
 
 def build_extractor(

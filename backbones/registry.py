@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from ..common.errors import LopsidedError
 from ..common.identity import sha256_file
@@ -38,19 +38,32 @@ class Stage:
 class Architecture:
     """What the registry knows of one backbone, whatever its weights.
 
+    An image in [0, 1] enters the network as ``(image[channel order] · scale - mean) / std``.
+
     Attributes:
         name: key, e.g. ``vgg16``.
         stages: the feature maps an extractor returns, shallow to deep.
         build: makes the trunk on the current default device, uninitialised or not; its state dict has the keys of
             the official checkpoint without the classifier.
-        split: cuts a trunk into one module per stage; max-pooling layers stand alone so that they can be replaced.
+        split: cuts a trunk into one list of modules per stage; max-pooling layers stand alone so that they can be
+            replaced.
         min_size: smallest height and width accepted, in pixels.
-        official_url: the official ImageNet weights.
-        official_sha256: the leading hexadecimal digits of the file's SHA-256, as its publisher names it.
-        dropped_keys: prefixes of the official state dict that belong to the classifier.
-        mean: per-channel RGB mean subtracted from images in [0, 1].
-        std: per-channel RGB standard deviation they are divided by.
+        official_url: the official weights; empty where no address offers this very file.
+        official_sha256: the leading (without an address: all) hexadecimal digits of the file's SHA-256.
+        dropped_keys: prefixes of the official state dict that belong to what follows the last stage.
+        mean: per-channel mean, in the network's channel order and scale.
+        std: per-channel standard deviation, likewise.
         licence: licence of the official weights.
+        scale: factor on images in [0, 1]; 255 for networks that were trained on bytes.
+        channel_order: order in which the network takes the colours.
+        multiple: images are padded, by repeating their last row and column, to a multiple of this many pixels.
+        readout: turns what a stage hands to the next one into its feature map ``(N, C, H, W)``, given that and the
+            map's height and width; None where the two are the same.
+        official_name: name of the official file where there is no address to take it from.
+        hub_id: Hugging Face repository whose ``model.safetensors`` holds the official weights.
+        known_files: (name, SHA-256) of other publications of the weights, which a spec may name.
+        fan: what the variance of the random twin's He-normal convolutions goes by: ``fan_out``, from which torchvision
+            trains its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
     """
 
     name: str
@@ -58,12 +71,29 @@ class Architecture:
     build: Callable[[], nn.Module]
     split: Callable[[Any], list[list[nn.Module]]]
     min_size: int
-    official_url: str
-    official_sha256: str
-    dropped_keys: tuple[str, ...]
+    official_url: str = ""
+    official_sha256: str = ""
+    dropped_keys: tuple[str, ...] = ()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     licence: str = "BSD-3-Clause (torchvision)"
+    scale: float = 1.0
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    multiple: int = 1
+    readout: Callable[[Tensor, int, int], Tensor] | None = None
+    official_name: str = ""
+    hub_id: str = ""
+    known_files: tuple[tuple[str, str], ...] = ()
+    fan: Literal["fan_in", "fan_out"] = "fan_out"
+
+    @property
+    def official_weights(self) -> str:
+        """Identity of the official weights.
+
+        A hub publishes no digest that could be known here, so ``hub:<repository>@main`` names the place and not the
+        bytes. Give the downloaded file as ``weights: PATH`` where the bytes must count.
+        """
+        return f"hub:{self.hub_id}@main" if self.hub_id else f"sha256:{self.official_sha256}"
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}
@@ -99,7 +129,9 @@ class BackboneSpec(BaseModel):
 
     Attributes:
         name: registry key; with the suffix ``-r`` the weights are random.
-        weights: ``official``, or the path of a ``.safetensors`` / ``.pth`` file; left out, it follows from the name.
+        weights: ``official``; the path of a ``.safetensors`` / ``.pth`` file; or the bare name of a file that the
+            registry knows by its digest, e.g. ``squeezenet1_1.safetensors``, in the folder named by
+            ``LOPSIDED_WEIGHTS``. Left out, it follows from the name.
         seed: seed of the random weights; part of the identity only where the weights are random.
     """
 
@@ -140,7 +172,9 @@ class BackboneSpec(BaseModel):
         if self.random:
             weights = f"random-v1:{self.seed}"
         elif self.weights == "official":
-            weights = f"sha256:{architecture(self.name).official_sha256}"
+            weights = architecture(self.name).official_weights
+        elif known := dict(architecture(self.name).known_files).get(self.weights):
+            weights = f"sha256:{known}"
         else:
             path = Path(self.weights).expanduser()
             if not path.is_file():

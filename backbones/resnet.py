@@ -1,16 +1,27 @@
-"""ResNet-50 (He et al., 2016), cut after the stem and after each of its four groups of blocks."""
+"""ResNet-18 and ResNet-50 (He et al., 2016), cut after the stem and after each of the four groups of blocks.
+
+| stage | stem | layer1 | layer2 | layer3 | layer4 |
+|---|---|---|---|---|---|
+| channels, ResNet-18 | 64 | 64 | 128 | 256 | 512 |
+| channels, ResNet-50 | 64 | 256 | 512 | 1024 | 2048 |
+| stride | 2 | 4 | 8 | 16 | 32 |
+
+Sides that a stride does not divide are rounded up, by the convolutions' zero padding.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 from torch import nn
 
 from .registry import Architecture, Stage, register
 
 
-def _build() -> nn.Module:
-    from torchvision.models import resnet50  # a second to import, which naming a backbone need not cost
+def _build(name: str) -> nn.Module:
+    from torchvision.models import get_model  # a second to import, which naming a backbone need not cost
 
-    trunk = resnet50(weights=None)
+    trunk = get_model(name, weights=None)
     del trunk.fc, trunk.avgpool
     return trunk
 
@@ -26,21 +37,22 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
     ]
 
 
-register(
-    Architecture(
-        name="resnet50",
-        stages=(
-            Stage("stem", 64, 2),
-            Stage("layer1", 256, 4),
-            Stage("layer2", 512, 8),
-            Stage("layer3", 1024, 16),
-            Stage("layer4", 2048, 32),
-        ),
-        build=_build,
-        split=_split,
-        min_size=32,
-        official_url="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-        official_sha256="0676ba61",
-        dropped_keys=("fc.",),
+for _name, _sha256, _channels in (("resnet18", "f37072fd", 64), ("resnet50", "0676ba61", 256)):
+    register(
+        Architecture(
+            name=_name,
+            stages=(
+                Stage("stem", 64, 2),
+                Stage("layer1", _channels, 4),
+                Stage("layer2", _channels * 2, 8),
+                Stage("layer3", _channels * 4, 16),
+                Stage("layer4", _channels * 8, 32),
+            ),
+            build=partial(_build, _name),
+            split=_split,
+            min_size=32,
+            official_url=f"https://download.pytorch.org/models/{_name}-{_sha256}.pth",
+            official_sha256=_sha256,
+            dropped_keys=("fc.",),
+        )
     )
-)

@@ -107,7 +107,8 @@ class DiscriminatorSpec(BaseModel):
             return self.stage
         if self.form == "vanilla":
             return len(self._strides) - 1
-        return max(i for i, stride in enumerate(self._strides) if stride <= PATCH_STRIDE)
+        coarsest = max(PATCH_STRIDE, min(self._strides))  # no stage of a vision transformer is as fine as 8 px
+        return max(i for i, stride in enumerate(self._strides) if stride <= coarsest)
 
     @property
     def min_size(self) -> int:

@@ -97,7 +97,10 @@ class DISTS(Measure[DistsSpec]):
     def __init__(self, spec: DistsSpec | str = "vgg16", reduction: Reduction = "mean") -> None:
         spec = spec if isinstance(spec, DistsSpec) else DistsSpec(backbone=BackboneSpec(name=spec))
         super().__init__(spec, reduction)
-        self.extractor = build_extractor(spec.backbone, pooling=spec.pooling, stages=spec.stages)
+        # Channels last: convolutions of torch's CPU and GPU libraries are faster on it, by a third on ResNet-50.
+        self.extractor = build_extractor(spec.backbone, pooling=spec.pooling, stages=spec.stages).to(
+            memory_format=torch.channels_last
+        )
         self.channels = (3, *self.extractor.channels) if spec.image_layer else self.extractor.channels
         alpha, beta = _alpha_beta(spec, sum(self.channels))
         self.register_buffer("alpha", alpha)
@@ -124,18 +127,18 @@ class DISTS(Measure[DistsSpec]):
         return list(zip(texture.split(sizes, 1), structure.split(sizes, 1), strict=True))
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        maps = self.extractor(images)
+        maps = self.extractor(images.contiguous(memory_format=torch.channels_last))
         return [images, *maps] if self.spec.image_layer else maps
 
     def _similarities(self, images: list[Tensor], references: list[Tensor]) -> tuple[Tensor, Tensor]:
         texture, structure = [], []
         for x, y in zip(images, references, strict=True):
             # Float32 whatever the autocast: the variance of half-precision features loses most of its digits.
-            x, y = x.float().flatten(2), y.float().flatten(2)
-            mean_x, mean_y = x.mean(2, keepdim=True), y.mean(2, keepdim=True)
+            x, y = x.float(), y.float()
+            mean_x, mean_y = x.mean((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
             x, y = x - mean_x, y - mean_y  # centred first: E[xy] - E[x]E[y] would cancel
-            var_x, var_y, cov = x.square().mean(2), y.square().mean(2), (x * y).mean(2)
-            mean_x, mean_y = mean_x.squeeze(2), mean_y.squeeze(2)
+            var_x, var_y, cov = x.square().mean((2, 3)), y.square().mean((2, 3)), (x * y).mean((2, 3))
+            mean_x, mean_y = mean_x[..., 0, 0], mean_y[..., 0, 0]
             c1, c2 = self.spec.c1, self.spec.c2
             texture.append((2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1))
             structure.append((2 * cov + c2) / (var_x + var_y + c2))
