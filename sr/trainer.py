@@ -180,7 +180,7 @@ class Trainer:
         factor = spec.learning_rate_factor(self.step)
         with section("data"):
             low, high = self.batch(self.step)
-        torch.manual_seed(_mix(*self._entropy, self.step))  # dropout and stochastic depth
+        _seed(_mix(*self._entropy, self.step), self.device)  # dropout and stochastic depth
         with section("generator"):
             restored = self.generator(low)
         # The losses' gradients are taken with respect to the image, then sent through the generator at once: same
@@ -342,6 +342,13 @@ def _step(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # Not torch.manual_seed: while CUDA sleeps that records a stack trace for it, a millisecond each step.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _mix(*numbers: int) -> int:

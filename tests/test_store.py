@@ -146,6 +146,7 @@ def test_leases_of_impossible_processes_are_taken_over(store, pid):
     import socket
 
     write(store, "lease.json", {"host": socket.gethostname(), "pid": pid})
+    assert store.status("finetune", "abc").state == "pending"
     take(store)
 
 
