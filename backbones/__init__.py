@@ -5,7 +5,8 @@
 >>> [tuple(f.shape[1:]) for f in extractor(images)]
 """
 
-from .extractor import FeatureExtractor, L2Pool, build_extractor
+from .extractor import FeatureExtractor, build_extractor
+from .pooling import L2Pool
 from .registry import Architecture, BackboneError, BackboneSpec, Stage, list_backbones
 from .weights import WeightsUnavailableError
 

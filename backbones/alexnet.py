@@ -43,6 +43,7 @@ register(
         split=_split,
         min_size=31,
         official_url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        bf16=True,
         official_sha256="7be5be79",
         dropped_keys=("classifier.",),
     )

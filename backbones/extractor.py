@@ -9,30 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
+from .known_answers import check_known_answer
+from .pooling import L2Pool
 from .registry import BackboneError, BackboneSpec, architecture
 from .weights import initialise, locate
 
 Pooling = Literal["max", "l2"]
-
-
-class L2Pool(nn.Module):
-    """L2 pooling ``sqrt(g * x²)`` with a 3×3 Hann window and stride 2 (Ding et al., DISTS, TPAMI 2022, eq. 3).
-
-    Takes ``(N, C, H, W)`` and returns ``(N, C, ceil(H/2), ceil(W/2))``. Unlike max pooling it does not alias.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        hann = torch.tensor([0.5, 1.0, 0.5])
-        window = torch.outer(hann, hann)
-        self.register_buffer("window", (window / window.sum())[None, None], persistent=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Pool ``features``."""
-        channels = features.shape[1]
-        window = self.get_buffer("window").to(features.dtype).expand(channels, 1, 3, 3)
-        # The constant under the root keeps the gradient finite where a channel is silent.
-        return (F.conv2d(features.square(), window, stride=2, padding=1, groups=channels) + 1e-12).sqrt()
+Precision = Literal["fp32", "bf16"]
 
 
 class FeatureExtractor(nn.Module):
@@ -50,17 +33,24 @@ class FeatureExtractor(nn.Module):
     """
 
     def __init__(
-        self, spec: BackboneSpec, *, pooling: Pooling = "max", stages: int | None = None, trainable: bool = False
-    ):
+        self,
+        spec: BackboneSpec,
+        *,
+        pooling: Pooling = "max",
+        stages: int | None = None,
+        trainable: bool = False,
+        precision: Precision = "fp32",
+    ) -> None:
         super().__init__()
         kind = architecture(spec.name)
         count = len(kind.stages) if stages is None else stages
         if not 1 <= count <= len(kind.stages):
             raise BackboneError(f"'{spec.name}' has {len(kind.stages)} stages; asked for {count}")
+        if precision == "bf16" and trainable:
+            raise BackboneError(f"'{spec.name}' in bf16 cannot be trained: small updates would be lost; use autocast")
         self.spec = spec
         self.trainable = trainable
         self.channels = tuple(stage.channels for stage in kind.stages[:count])
-        self.strides = tuple(stage.stride for stage in kind.stages[:count])
         self.min_size = kind.min_size
         self._kind = kind
         path = locate(spec)  # first of all: absent weights are reported before anything slow
@@ -68,14 +58,20 @@ class FeatureExtractor(nn.Module):
             self.trunk = kind.build()
         self.trunk.to_empty(device="cpu")
         initialise(self.trunk, spec, path)
-        # Held in a plain list: the trunk already owns these modules, and its keys must stay the official ones.
-        self._stages = [
-            [L2Pool() if pooling == "l2" and isinstance(m, nn.MaxPool2d) else m for m in modules]
-            for modules in kind.split(self.trunk)[:count]
-        ]
-        self.pools = nn.ModuleList(m for modules in self._stages for m in modules if isinstance(m, L2Pool))
         self.register_buffer("mean", torch.tensor(kind.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(kind.std).view(1, 3, 1, 1), persistent=False)
+        # Held in a plain list: the trunk already owns these modules, and its keys must stay the official ones.
+        self._stages = kind.split(self.trunk)
+        self.strides = tuple(stage.stride for stage in kind.stages)
+        check_known_answer(spec, path, self.eval())  # before any option changes what the network computes
+        self.strides = self.strides[:count]
+        self._stages = [
+            [L2Pool() if pooling == "l2" and isinstance(m, nn.MaxPool2d) else m for m in modules]
+            for modules in self._stages[:count]
+        ]
+        self.pools = nn.ModuleList(m for modules in self._stages for m in modules if isinstance(m, L2Pool))
+        if precision == "bf16":
+            self.trunk.to(torch.bfloat16)
         self.requires_grad_(trainable)
         self.train(trainable)
 
@@ -101,7 +97,7 @@ class FeatureExtractor(nn.Module):
                 f"'{self.spec.name}' needs images of at least {self.min_size}×{self.min_size} px, "
                 f"got {images.shape[-2]}×{images.shape[-1]}"
             )
-        hidden = self._prepare(images)
+        hidden = self._prepare(images).to(self.dtype)
         height, width = hidden.shape[-2:]
         readout = self._kind.readout
         maps = []
@@ -110,6 +106,11 @@ class FeatureExtractor(nn.Module):
                 hidden = module(hidden)
             maps.append(readout(hidden, height // stride, width // stride) if readout else hidden)
         return maps
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which the network computes."""
+        return next(self.trunk.parameters()).dtype
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the colours, range and size that the network was made for."""
@@ -125,7 +126,12 @@ class FeatureExtractor(nn.Module):
 
 
 def build_extractor(
-    spec: BackboneSpec | str, *, pooling: Pooling = "max", stages: int | None = None, trainable: bool = False
+    spec: BackboneSpec | str,
+    *,
+    pooling: Pooling = "max",
+    stages: int | None = None,
+    trainable: bool = False,
+    precision: Precision = "fp32",
 ) -> FeatureExtractor:
     """Build an extractor on the CPU.
 
@@ -134,10 +140,11 @@ def build_extractor(
         pooling: ``max`` as published, or ``l2`` to replace every max pooling by :class:`L2Pool`.
         stages: how many stages to compute, from the shallow end; all by default.
         trainable: whether parameters get gradients and normalisation layers follow ``train()``.
+        precision: ``bf16`` to hold the weights and compute the features in bfloat16; frozen only.
 
     Raises:
         BackboneError: unknown key, or weights that do not fit.
         WeightsUnavailableError: official weights are neither on disk nor reachable.
     """
     spec = BackboneSpec.model_validate(spec) if isinstance(spec, str) else spec
-    return FeatureExtractor(spec, pooling=pooling, stages=stages, trainable=trainable)
+    return FeatureExtractor(spec, pooling=pooling, stages=stages, trainable=trainable, precision=precision)

@@ -1,25 +1,26 @@
-"""Where a backbone's weights come from: a seed, a local file, or an official file (found on disk or downloaded)."""
+"""Where a backbone's weights come from: a seed, a file of the user's, or a published file."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import MethodType
 from typing import Literal
-from urllib.error import URLError
 
 import safetensors.torch
 import torch
 from torch import nn
 
-from ..common.identity import sha256_file
-from .registry import Architecture, BackboneError, BackboneSpec, architecture
+from .files import WeightsFile, WeightsUnavailableError
+from .registry import BackboneError, BackboneSpec, architecture, list_backbones
 
-WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of official weight files, searched first
-
-
-class WeightsUnavailableError(BackboneError):
-    """Official weights that are neither on disk nor reachable."""
+__all__ = [
+    "WeightsUnavailableError",
+    "initialise",
+    "locate",
+    "published",
+    "read_state",
+    "weights_file",
+]
 
 
 def locate(spec: BackboneSpec) -> Path | None:
@@ -31,17 +32,32 @@ def locate(spec: BackboneSpec) -> Path | None:
     """
     if spec.random:
         return None
+    file = weights_file(spec)
+    return file.locate(f"'{spec.name}-r' for seeded random weights") if file else Path(spec.weights).expanduser()
+
+
+def weights_file(spec: BackboneSpec) -> WeightsFile | None:
+    """Return the published file that ``spec`` names; None for random weights and for a file of the user's own."""
+    if spec.random:
+        return None
     kind = architecture(spec.name)
-    instead = f"'{kind.name}-r' for seeded random weights"
+    about = {"licence": kind.licence, "purpose": f"backbone {kind.name}"}
     if spec.weights == "official":
-        if kind.hub_id:
-            return _hub_file(kind, instead)
-        if kind.official_url:
-            return official_file(kind.official_url, kind.official_sha256, instead)
-        return _named_file(kind.official_name, kind.official_sha256, instead)
+        name = kind.official_name or kind.official_url.rsplit("/", 1)[-1] or f"{kind.hub_id.split('/')[-1]}.safetensors"
+        return WeightsFile(name, kind.official_url, kind.official_sha256, hub_id=kind.hub_id, **about)
     if known := dict(kind.known_files).get(spec.weights):
-        return _named_file(spec.weights, known, instead)
-    return Path(spec.weights).expanduser()
+        return WeightsFile(spec.weights, sha256=known, **about)
+    return None
+
+
+def published() -> list[BackboneSpec]:
+    """Return a spec for every published file that a backbone of the registry can be loaded from."""
+    kinds = [architecture(name) for name in list_backbones() if not name.endswith("-r")]
+    return [
+        BackboneSpec(name=kind.name, weights=weights)
+        for kind in kinds
+        for weights in ("official", *(name for name, _ in kind.known_files))
+    ]
 
 
 def initialise(trunk: nn.Module, spec: BackboneSpec, path: Path | None) -> None:
@@ -96,90 +112,6 @@ def _draw(trunk: nn.Module, seed: int, fan: Literal["fan_in", "fan_out"]) -> Non
                     raise BackboneError(f"no rule to draw '{name}' of {type(module).__name__} at random")
             if isinstance(index := getattr(module, "define_relative_position_index", None), MethodType):
                 index()  # a buffer of Swin's, lost in building without memory
-
-
-def official_file(url: str, sha256: str, instead: str) -> Path:
-    """Return the path of an official weights file: from the offline folder, torch's cache, or a download.
-
-    Args:
-        url: where its publisher offers it.
-        sha256: the leading hexadecimal digits of its SHA-256.
-        instead: what to use when it is not to be had, for the message.
-
-    Raises:
-        WeightsUnavailableError: neither on disk nor reachable.
-        BackboneError: the file on disk is not the official one.
-    """
-    name = url.rsplit("/", 1)[1]
-    return _on_disk(name, sha256) or _download(url, name, sha256, instead)
-
-
-def _cached(name: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
-
-
-def _on_disk(name: str, sha256: str = "") -> Path | None:
-    """Return ``name`` from the offline folder or torch's cache, checked against the digest's leading digits."""
-    offline = os.environ.get(WEIGHTS_FOLDER)
-    for path in [*([Path(offline).expanduser() / name] if offline else []), _cached(name)]:
-        if path.is_file():
-            digest = sha256_file(path) if sha256 else ""
-            if not digest.startswith(sha256):
-                raise BackboneError(
-                    f"'{path}' is damaged or not the official file: its SHA-256 starts with {digest[:8]}, "
-                    f"expected {sha256[:8]}; delete it and fetch it again"
-                )
-            return path
-    return None
-
-
-def _download(url: str, name: str, sha256: str, instead: str) -> Path:
-    cached = _cached(name)
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        # Downloads to a temporary file and checks the digest before renaming it.
-        torch.hub.download_url_to_file(url, str(cached), hash_prefix=sha256 or None, progress=False)
-    except (URLError, OSError, RuntimeError) as error:
-        digest = f"SHA-256 {sha256}…, " if sha256 else ""
-        raise WeightsUnavailableError(
-            f"official weights {name} are not on this machine and cannot be downloaded ({error}). Put the file "
-            f"({digest}{url}) into '{cached.parent}' or a folder named by {WEIGHTS_FOLDER}, or use {instead}"
-        ) from None
-    return cached
-
-
-def _named_file(name: str, sha256: str, instead: str) -> Path:
-    """Return a file that no address offers, by its name and full digest."""
-    found = _on_disk(name, sha256)
-    if found is None:
-        raise WeightsUnavailableError(
-            f"weights {name} are not on this machine, and no address offers them. Put the file (SHA-256 {sha256[:8]}…) "
-            f"into a folder named by {WEIGHTS_FOLDER}, give its path as 'weights: PATH', or use {instead}"
-        )
-    return found
-
-
-def _hub_file(kind: Architecture, instead: str) -> Path:
-    """Return the hub's file from the offline folder, the hub's or torch's cache, or a download.
-
-    Its digest is unknown here, so that only the architecture's strict loading checks what arrives.
-    """
-    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache  # comes with timm
-
-    name = f"{kind.hub_id.split('/')[1]}.safetensors"
-    if found := _on_disk(name):
-        return found
-    cached = try_to_load_from_cache(kind.hub_id, "model.safetensors")
-    if isinstance(cached, str):
-        return Path(cached)
-    if constants.HF_HUB_OFFLINE:
-        raise WeightsUnavailableError(
-            f"official weights {name} (model.safetensors of {kind.hub_id}) are not on this machine, and HF_HUB_OFFLINE "
-            f"forbids fetching them. Allow it with HF_HUB_OFFLINE=0, put the file under that name into a folder named "
-            f"by {WEIGHTS_FOLDER}, give a file with timm's keys as 'weights: PATH', or use {instead}"
-        )
-    # Not the hub's own client: offline, it tries for half a minute before it gives up.
-    return _download(hf_hub_url(kind.hub_id, "model.safetensors"), name, "", instead)
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -90,7 +90,7 @@ def build_generator(spec: GeneratorSpec, scale: int, *, seed: int = 0) -> nn.Mod
     Raises:
         SuperResolutionError: a scale the generator has not, or a checkpoint that does not fit.
     """
-    from .basicsr_compat import load_basicsr
+    from ..common.basicsr_compat import load_basicsr
 
     load_basicsr()
     from basicsr.archs.swinir_arch import SwinIR

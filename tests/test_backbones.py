@@ -1,9 +1,12 @@
 """Backbones: features against torchvision and timm, determinism, freezing, and weights that fail loudly."""
 
 import copy
+import dataclasses
 import functools
 import pickle
+import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub
@@ -23,6 +26,7 @@ from lopsided.backbones import (
     WeightsUnavailableError,
     build_extractor,
     list_backbones,
+    registry,
 )
 from lopsided.backbones.registry import architecture
 from lopsided.discriminators import Discriminator, DiscriminatorSpec
@@ -88,6 +92,48 @@ def timm_network(name, **options) -> Any:
     with torch.device("meta"):
         network = timm.create_model(TIMM[name].split(".")[0], num_classes=0, **options)
     return load_all_but(network.to_empty(device="cpu"), twin(name).trunk.state_dict(), "norm.")
+
+
+def layers_of(modules):
+    """Convolutions and linear layers among ``modules``, those that an inception module borrows too."""
+    parts = [part for module in modules for part in module.modules()]
+    parts += [layer for part in parts for layer in getattr(part, "_layers", {}).values()]
+    return sum(isinstance(part, (torch.nn.Conv2d, torch.nn.Linear)) for part in parts)
+
+
+def documented(name):
+    """The row of ``docs/backbones.md`` that the registry asks for."""
+    kind = architecture(name)
+    with torch.device("meta"):
+        trunk = kind.build()
+        layers = [layers_of(stage) for stage in kind.split(trunk)]
+    if name in TIMM:
+        layers[0] += 1  # the patch embedding
+    assert sum(layers) == layers_of([trunk])
+    colours = {
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)): "RGB, ImageNet's mean and deviation",
+        (
+            (0.48145466, 0.4578275, 0.40821073),
+            (0.26862954, 0.26130258, 0.27577711),
+        ): "RGB, CLIP's mean and deviation",
+    }.get((kind.mean, kind.std)) or f"{kind.channel_order.upper()} bytes minus {kind.mean}"
+    sizes = f"at least {kind.min_size} px" + (f", padded to a multiple of {kind.multiple}" if kind.multiple > 1 else "")
+    columns = (
+        " ".join(stage.name for stage in kind.stages),
+        " ".join(str(stage.channels) for stage in kind.stages),
+        " ".join(str(stage.stride) for stage in kind.stages),
+        " ".join(map(str, layers)),
+        colours,
+        sizes,
+        kind.licence,
+    )
+    return f"| `{name}` | {' | '.join(columns)} |"
+
+
+def test_documentation_says_what_the_registry_does():
+    text = (Path(__file__).parents[1] / "docs" / "backbones.md").read_text(encoding="utf-8")
+    rows = [line for line in text.split("##")[0].splitlines() if line.startswith("| `")]
+    assert rows == [documented(name) for name in STAGES]
 
 
 def test_every_backbone_is_tested_here():
@@ -322,17 +368,32 @@ def test_truncated_and_missing_files_are_errors(tmp_path):
         build_extractor(BackboneSpec(name="vgg16", weights=str(tmp_path / "absent.pth")))
 
 
-def test_official_weights_are_checked_and_their_absence_says_what_to_do(tmp_path, monkeypatch):
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch):
+    """An empty offline folder, empty caches and hosts that refuse: the machine's network must not decide a test."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        refusing = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("LOPSIDED_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.delenv("LOPSIDED_MIRROR", raising=False)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    template = f"{refusing}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    vgg16 = dataclasses.replace(architecture("vgg16"), official_url=f"{refusing}/vgg16-397923af.pth")
+    monkeypatch.setitem(registry._ARCHITECTURES, "vgg16", vgg16)
+    return tmp_path
 
-    def unreachable(*_args, **_kwargs):  # the machine's network must not decide this test
-        raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    with pytest.raises(WeightsUnavailableError, match=r"vgg16-397923af.pth are not.*LOPSIDED_WEIGHTS.*'vgg16-r'"):
+def test_official_weights_are_checked_and_their_absence_says_what_to_do(no_weights):
+    start = time.perf_counter()
+    with pytest.raises(
+        WeightsUnavailableError, match=r"vgg16-397923af.pth are not.*SHA-256 397923af.*LOPSIDED_WEIGHTS.*'vgg16-r'"
+    ) as caught:
         build_extractor("vgg16")
-    (tmp_path / "vgg16-397923af.pth").write_bytes(b"not the weights")
+    assert time.perf_counter() - start < 0.5
+    assert str(no_weights) in str(caught.value)
+    (no_weights / "vgg16-397923af.pth").write_bytes(b"not the weights")
     with pytest.raises(BackboneError, match="damaged or not the official file"):
         build_extractor("vgg16")
 
@@ -342,21 +403,7 @@ def test_random_weights_and_a_file_contradict_each_other():
         BackboneSpec(name="vgg16-r", weights="vgg.pth")
 
 
-@pytest.fixture
-def no_weights(tmp_path, monkeypatch):
-    """An empty offline folder, empty caches and no network: the machine must not decide a test."""
-
-    def unreachable(*_args, **_kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setenv("LOPSIDED_WEIGHTS", str(tmp_path))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    return tmp_path
-
-
-@pytest.mark.parametrize(("offline", "reason"), [(True, "HF_HUB_OFFLINE=0"), (False, "no network")])
+@pytest.mark.parametrize(("offline", "reason"), [(True, "HF_HUB_OFFLINE=0"), (False, "Connection refused")])
 def test_absent_hub_weights_fail_at_once_and_say_what_to_do(no_weights, monkeypatch, offline, reason):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     start = time.perf_counter()

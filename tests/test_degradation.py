@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lopsided.common.basicsr_compat import load_basicsr
 from lopsided.common.errors import ImageError
 from lopsided.common.images import read_rgb, to_tensor
-from lopsided.sr.basicsr_compat import load_basicsr
 from lopsided.sr.degradation import bicubic_resize, mod_crop
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "sr" / "test"

@@ -85,7 +85,7 @@ def test_checkpoints_in_the_official_layouts_load_strictly(tmp_path, preset, lay
 
 def test_checkpoints_trained_at_another_size_load(tmp_path):
     """Official classical files come with masks for 48 px crops; masks are constants and are computed anew."""
-    from lopsided.sr.basicsr_compat import load_basicsr
+    from lopsided.common.basicsr_compat import load_basicsr
 
     load_basicsr()
     from basicsr.archs.swinir_arch import SwinIR

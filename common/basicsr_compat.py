@@ -9,10 +9,14 @@ import sys
 import warnings
 from types import ModuleType
 
-from .errors import SuperResolutionError
+from .errors import LopsidedError
 
 _REMOVED = "torchvision.transforms.functional_tensor"  # imported by basicsr 1.4.2, gone since torchvision 0.17
 _PRESENT = "torchvision.transforms._functional_tensor"
+
+
+class BasicsrUnavailableError(LopsidedError):
+    """basicsr is not installed or cannot be imported."""
 
 
 def load_basicsr() -> ModuleType:
@@ -22,7 +26,7 @@ def load_basicsr() -> ModuleType:
     basicsr and the libraries it loads print or warn about at import is dropped.
 
     Raises:
-        SuperResolutionError: basicsr is not installed or cannot be imported.
+        BasicsrUnavailableError: basicsr is not installed or cannot be imported.
     """
     if "basicsr" in sys.modules:
         return sys.modules["basicsr"]
@@ -32,6 +36,6 @@ def load_basicsr() -> ModuleType:
             warnings.simplefilter("ignore")
             return importlib.import_module("basicsr")
     except ImportError as error:
-        raise SuperResolutionError(
+        raise BasicsrUnavailableError(
             f"basicsr cannot be imported ({error}): pip install 'lopsided[study]' on Python 3.10 to 3.12."
         ) from error

@@ -1,0 +1,278 @@
+"""Files of pretrained weights: found on disk, or downloaded whole, and checked by their digest either way.
+
+A file is looked for in the folder named by ``LOPSIDED_WEIGHTS``, then in torch's cache, then, if a hub repository holds
+it, in the hub's cache. One that is in none of them is downloaded into torch's cache, from its publisher or, where
+``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server over an offline folder is such a mirror.
+``HF_ENDPOINT`` replaces the hub's host as it does in huggingface_hub. ``HF_HUB_OFFLINE`` keeps
+:meth:`WeightsFile.locate` from asking the hub; it concerns neither a mirror nor ``lopsided weights fetch``, where the
+user asks for the network in so many words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, getproxies, proxy_bypass, urlopen
+
+import safetensors
+import torch
+
+from ..common.files import atomic_path
+from ..common.identity import sha256_file
+from .registry import BackboneError
+
+WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of weights files, searched first
+MIRROR = "LOPSIDED_MIRROR"  # environment variable: base URL that offers every file under its name
+
+PATIENCE = 0.8  # seconds that a host may take to accept a connection nobody asked for explicitly
+STALL = 30.0  # seconds without a byte after which a download has failed
+BLOCK = 1 << 18  # bytes read at a time
+
+
+class WeightsUnavailableError(BackboneError):
+    """Weights that are neither on disk nor to be had from where they are published."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A published file of weights and what is known of it.
+
+    Attributes:
+        name: path relative to the offline folder, the cache and the mirror; mostly a bare file name.
+        url: where its publisher offers it; empty where no address offers this very file.
+        sha256: its SHA-256 in hexadecimal, or the leading digits of it; empty where none is known.
+        licence: what it may be used for.
+        purpose: what it is for, in a few words.
+        hub_id: Hugging Face repository whose ``model.safetensors`` it is, in place of ``url``.
+    """
+
+    name: str
+    url: str = ""
+    sha256: str = ""
+    licence: str = ""
+    purpose: str = ""
+    hub_id: str = ""
+
+    @property
+    def address(self) -> str:
+        """The URL to download from, of the mirror if one is set; empty where there is none."""
+        mirror = os.environ.get(MIRROR)
+        return f"{mirror.rstrip('/')}/{quote(self.name)}" if mirror else self.official
+
+    @property
+    def official(self) -> str:
+        """The publisher's URL; empty where there is none."""
+        if self.hub_id:
+            from huggingface_hub import hf_hub_url  # comes with timm
+
+            return hf_hub_url(self.hub_id, "model.safetensors")
+        return self.url
+
+    def on_disk(self) -> Path | None:
+        """Return where the file lies, not checked; None where it is not on this machine."""
+        offline = os.environ.get(WEIGHTS_FOLDER)
+        for folder in [*([Path(offline).expanduser()] if offline else []), _cache()]:
+            if (path := folder / self.name).is_file():
+                return path
+        if self.hub_id:
+            from huggingface_hub import try_to_load_from_cache
+
+            if isinstance(cached := try_to_load_from_cache(self.hub_id, "model.safetensors"), str):
+                return Path(cached)
+        return None
+
+    def check(self, path: Path) -> Path:
+        """Return ``path`` if its bytes have the expected digest, or none is known.
+
+        Raises:
+            BackboneError: the file is damaged or another one.
+        """
+        if self.sha256 and not (seen := sha256_file(path)).startswith(self.sha256):
+            raise BackboneError(
+                f"'{path}' is damaged or not the official file: its SHA-256 starts with {seen[:8]}, "
+                f"expected {self.sha256[:8]}; delete it and fetch it again"
+            )
+        return path
+
+    def locate(self, instead: str) -> Path:
+        """Return the checked file, downloaded into torch's cache where that is needed.
+
+        Args:
+            instead: what to use when the file is not to be had, for the message.
+
+        Raises:
+            WeightsUnavailableError: neither on disk nor reachable; said within a second where there is no network.
+            BackboneError: the file on disk is damaged or another one.
+        """
+        if found := self.on_disk():
+            return self.check(found)
+        if self.hub_id and not os.environ.get(MIRROR):
+            from huggingface_hub import constants
+
+            if constants.HF_HUB_OFFLINE:
+                why = "HF_HUB_OFFLINE forbids fetching them (HF_HUB_OFFLINE=0 allows it)"
+                raise self._unavailable(f"are not on this machine, and {why}", instead)
+        try:
+            _reach(self._checked_address(instead))
+        except OSError as error:
+            why = f"are not on this machine and cannot be downloaded from {self.address} ({_reason(error)})"
+            raise self._unavailable(why, instead) from None
+        return self.fetch(instead=instead)
+
+    def fetch(self, folder: Path | None = None, *, instead: str = "") -> Path:
+        """Download the file into ``folder`` (torch's cache by default), whatever lies on disk, and check it.
+
+        Nothing appears under the file's name unless length and digest are right.
+
+        Raises:
+            WeightsUnavailableError: no address, no answer, a refusal, too few bytes, or other bytes.
+        """
+        path = (folder or _cache()) / self.name
+        try:
+            _download(self._checked_address(instead), path, self.sha256)
+        except (OSError, HTTPException) as error:
+            why = f"cannot be downloaded from {self.address} ({_reason(error)})"
+            raise self._unavailable(why, instead) from None
+        return path
+
+    def _checked_address(self, instead: str) -> str:
+        address = self.address
+        if not address:
+            raise self._unavailable("are not on this machine, and no address offers them", instead)
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise BackboneError(f"{MIRROR}: '{address}' is no http(s) address; for a folder use {WEIGHTS_FOLDER}")
+        return address
+
+    def _unavailable(self, why: str, instead: str) -> WeightsUnavailableError:
+        offline = os.environ.get(WEIGHTS_FOLDER)
+        folder = f"{WEIGHTS_FOLDER}, '{offline}'," if offline else f"a folder named by {WEIGHTS_FOLDER}"
+        address = f", {self.official}" if self.official not in why else ""
+        digest = f"SHA-256 {self.sha256}{'…' if len(self.sha256) < 64 else ''}" if self.sha256 else "digest unknown"
+        return WeightsUnavailableError(
+            f"weights {self.name} {why}. Put the file ({digest}{address}) under that name "
+            f"into {folder} or '{_cache()}', name a mirror by {MIRROR}" + (f", or use {instead}" if instead else "")
+        )
+
+
+_REGISTERED: dict[str, WeightsFile] = {}
+
+
+def register_file(file: WeightsFile) -> WeightsFile:
+    """Make a file known to ``lopsided weights``; for files that belong to no backbone, which has its own."""
+    _REGISTERED[file.name] = file
+    return file
+
+
+def registered_files() -> list[WeightsFile]:
+    """Return the files that :func:`register_file` was told of so far, by name."""
+    return [_REGISTERED[name] for name in sorted(_REGISTERED)]
+
+
+def _cache() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, OSError) and cause.strerror:  # without the number
+        return cause.strerror + (f": '{cause.filename}'" if cause.filename else "")
+    return str(cause) or type(error).__name__
+
+
+def _reach(url: str) -> None:
+    """Raise OSError unless the URL's host, or the proxy in front of it, takes a connection within ``PATIENCE``.
+
+    In a thread, since resolving a name has no time limit of its own: half a minute where packets are dropped.
+    """
+    target = urlsplit(url)
+    proxy = None if proxy_bypass(target.hostname or "") else getproxies().get(target.scheme)
+    if proxy:
+        target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    place = (target.hostname or "", target.port or (443 if target.scheme == "https" else 80))
+    refusals: list[OSError] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection(place, PATIENCE).close()
+        except OSError as error:
+            refusals.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if thread.is_alive():
+        raise TimeoutError(f"{place[0]} does not answer within {PATIENCE} s; 'lopsided weights fetch' waits longer")
+    if refusals:
+        raise refusals[0]
+
+
+def _download(url: str, path: Path, sha256: str) -> None:
+    """Write what ``url`` sends to ``path``, once its length and digest are right.
+
+    Raises:
+        OSError, HTTPException: no answer, a refusal, too few bytes, other bytes, or no room for them.
+    """
+    request = Request(url, headers={"User-Agent": "lopsided"})  # noqa: S310  (http or https, see _checked_address)
+    digest = hashlib.sha256()
+    with urlopen(request, timeout=STALL) as answer, atomic_path(path) as temporary:  # noqa: S310
+        length = answer.length
+        with temporary.open("wb") as file, _Progress(path.name, length) as progress:
+            while block := answer.read(BLOCK):
+                file.write(block)
+                digest.update(block)
+                progress.advance(len(block))
+        if not progress.done or (length is not None and progress.done != length):
+            raise OSError(f"the connection ended after {progress.done} of {length} bytes")
+        if not (seen := digest.hexdigest()).startswith(sha256):
+            raise OSError(f"what arrived is another file: its SHA-256 starts with {seen[:8]}, not {sha256[:8]}")
+        if path.suffix == ".safetensors":  # a page that asks to log in is no weights file, digest or not
+            try:
+                safetensors.safe_open(temporary, "pt")
+            except safetensors.SafetensorError as error:
+                raise OSError(f"what arrived is no safetensors file: {error}") from None
+
+
+class _Progress:
+    """How far a download is, on standard error: a bar on a terminal, a line per tenth in a log."""
+
+    def __init__(self, name: str, total: int | None) -> None:
+        self.name, self.total, self.done = name, total, 0
+        self._began, self._shown = time.monotonic(), 0.0
+        self._live = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            sys.stderr.write("\r\x1b[K")
+
+    def advance(self, count: int) -> None:
+        """Note ``count`` more bytes."""
+        before, self.done = self.done, self.done + count
+        now = time.monotonic()
+        if self._live and now - self._shown >= 0.1:
+            self._shown = now
+            sys.stderr.write(f"\r{self._text(now)}\x1b[K")
+        elif not self._live and self.total and self.done * 10 // self.total > before * 10 // self.total:
+            sys.stderr.write(f"{self._text(now)}\n")
+
+    def _text(self, now: float) -> str:
+        rate = self.done / max(now - self._began, 1e-6)
+        if not self.total:
+            return f"{self.name}  {self.done / 1e6:.1f} MB  {rate / 1e6:.1f} MB/s"
+        share, left = self.done / self.total, round((self.total - self.done) / max(rate, 1e-6))
+        bar = f"{'━' * round(20 * share):20} " if self._live else ""
+        size = f"{self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB"
+        return f"{self.name}  {bar}{share:4.0%}  {size}  {rate / 1e6:.1f} MB/s  {left // 60}:{left % 60:02} left"
