@@ -15,6 +15,8 @@ from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec
 from ..iqa import JudgeSpec
 from ..losses import MeasureSpec
+from ..losses.dists import DistsSpec
+from ..losses.learn_weights import LearningSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from .spec import LadderSet, ManifestSet, TestSet
 
@@ -118,6 +120,27 @@ class JudgeImages(CellSpec):
     def content(self) -> dict[str, Any]:
         """The judge and the references."""
         return {"judge": self.judge.identity, "test": self.test_identity, "crop": self.test.crop, "scale": self.scale}
+
+
+class LearnWeights(CellSpec):
+    """Learn alpha and beta of a DISTS from an FR set."""
+
+    stage: ClassVar[str] = "learn_weights"
+    measure: DistsSpec
+    dataset: LadderSet | ManifestSet
+    dataset_identity: str
+    learning: LearningSpec
+    textures: ImageSource | None
+    textures_identity: str | None
+
+    def content(self) -> dict[str, Any]:
+        """The measure with uniform weights, images, recipe and seeds; textures where the recipe looks at them."""
+        return {
+            "measure": self.measure.identity,
+            "dataset": self.dataset_identity,
+            "learning": self.learning.identity,
+            "textures": self.textures_identity,
+        }
 
 
 class AssessFR(CellSpec):

@@ -1,4 +1,4 @@
-"""The command line: ``lopsided plan | run | status | report | tables | schema``."""
+"""The command line: ``lopsided plan | run | status | report | tables | schema | weights | learn-weights``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from .. import __version__
 from ..common.errors import LopsidedError
 from ..common.files import write_text
+from . import learn_command, weights_command
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_command.app)
+app.command()(learn_command.learn_weights)
 out = Console()
 err = Console(stderr=True)
 

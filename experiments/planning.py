@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..common.errors import LopsidedError
+from ..common.identity import identity as content_identity
 from ..common.sources import ImageItem, overlap
+from ..iqa.learn import needs_textures, texture_items
 from ..iqa.manifest import FRDataset
 from ..losses import MeasureSpec
-from .cells import AssessFR, Cell, Finetune, JudgeImages, Pretrain, Restore
+from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
 from .grid import GridPoint, expand
-from .spec import Experiment, ExperimentError, LadderSet
+from .spec import Experiment, ExperimentError, LadderSet, LearntDists
 from .store import Status, Store
 
 BICUBIC = {"generator": "none", "fidelity": "bicubic", "discriminator": "none", "gan_weight": 0.0, "seed": 0}
@@ -45,7 +47,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
     Raises:
         ExperimentError: images that are missing or ambiguous, a file that is both in the training set and in a test
-            set, or a grid without cells.
+            set, a grid without cells, or weights learnt from one FR set that hold out different references.
     """
     sr, data = experiment.super_resolution, experiment.data
     with _placed(experiment, "data", "train"):
@@ -58,10 +60,13 @@ def make_plan(experiment: Experiment) -> Plan:
             _refuse_leak(name, train_items, items)
             test_identities[name] = test.images.identity(items)
 
+    fr_identities = _fr_identities(experiment)
     cells: dict[str, Cell] = {}
 
     def add(cell: Cell) -> Cell:
         return cells.setdefault(cell.id, cell)
+
+    learnt = {name: add(cell) for name, cell in _learning(experiment, fr_identities).items()}
 
     def finetune(point: GridPoint) -> Cell:
         common: dict[str, Any] = {
@@ -80,9 +85,10 @@ def make_plan(experiment: Experiment) -> Plan:
             gan_weight=point.gan_weight,
             **common,
         )
-        return add(Cell(spec, {"pretrain": first}, point.labels))
+        return add(Cell(spec, {"pretrain": first, **_weights(point.fidelity, learnt)}, point.labels))
 
-    trained = [(finetune(point), point) for point in expand(experiment.grid)]
+    points = [replace(point, fidelity=_planned(point.fidelity, learnt)) for point in expand(experiment.grid)]
+    trained = [(finetune(point), point) for point in points]
     judged: list[tuple[Cell, Any]] = []
     for name, test in data.test.items():
         for source, point in [(None, None), *trained]:
@@ -100,27 +106,66 @@ def make_plan(experiment: Experiment) -> Plan:
                 scale=sr.scale, test=test, test_identity=test_identities[restored.labels["test_set"]], judge=judge
             )
             add(Cell(spec, {"restore": restored}, {**restored.labels, "judge": judge.key}))
-    for cell in _assessment(experiment, trained):
-        add(cell)
+    measures: dict[str, MeasureSpec] = {}
+    for measure in [*(point.fidelity for point in points), *experiment.assessment.measures]:
+        if planned := _planned(measure, learnt):
+            measures.setdefault(planned.identity, planned)
+    for name, dataset in experiment.assessment.datasets.items():
+        for measure in measures.values():
+            spec = AssessFR(measure=measure, dataset=dataset, dataset_identity=fr_identities[name])
+            add(Cell(spec, _weights(measure, learnt), {"measure": measure.key, "dataset": name}))
     return Plan(experiment, tuple(cells.values()))
 
 
-def _assessment(experiment: Experiment, trained: list[tuple[Cell, GridPoint]]) -> list[Cell]:
-    chosen = [point.fidelity for _, point in trained if point.fidelity]
-    measures: dict[str, MeasureSpec] = {}
-    for measure in [*chosen, *experiment.assessment.measures]:
-        measures.setdefault(measure.identity, measure)
-    cells = []
+def _fr_identities(experiment: Experiment) -> dict[str, str]:
+    """Return the identity of every FR set by its name."""
+    found = {}
     for name, dataset in experiment.assessment.datasets.items():
         with _placed(experiment, "assessment", "datasets", name):
             if isinstance(dataset, LadderSet):
-                dataset_identity = dataset.ladder.identity
+                found[name] = dataset.ladder.identity
             else:
-                dataset_identity = FRDataset(dataset.manifest).identity
-        for measure in measures.values():
-            spec = AssessFR(measure=measure, dataset=dataset, dataset_identity=dataset_identity)
-            cells.append(Cell(spec, {}, {"measure": measure.key, "dataset": name}))
+                found[name] = FRDataset(dataset.manifest).identity
+    return found
+
+
+def _learning(experiment: Experiment, fr_identities: dict[str, str]) -> dict[str, Cell]:
+    """Return the cells that learn weights, by name."""
+    cells: dict[str, Cell] = {}
+    splits: dict[str, tuple[str, float, int]] = {}
+    for name, learn in experiment.learn.items():
+        identity = fr_identities[learn.dataset]
+        other, *split = splits.setdefault(identity, (name, learn.held_out, learn.split_seed))
+        if split != [learn.held_out, learn.split_seed]:
+            # Measures are compared on what none of them has seen.
+            raise experiment.error(
+                ("learn", name),
+                f"'{name}' and '{other}' learn from one FR set but hold out different references; give them the same "
+                "held_out and split_seed",
+            )
+        with _placed(experiment, "learn", name, "textures"):
+            items = texture_items(learn.textures) if needs_textures(learn) else None
+        spec = LearnWeights(
+            measure=learn.measure,
+            dataset=experiment.assessment.datasets[learn.dataset],
+            dataset_identity=identity,
+            learning=learn.learning,
+            textures=learn.textures,
+            textures_identity=content_identity([item.sha256 for item in items]) if items else None,
+        )
+        measure = LearntDists(name=name, of=learn.measure)
+        cells[name] = Cell(spec, {}, {"measure": measure.key, "dataset": learn.dataset})
     return cells
+
+
+def _planned(measure: MeasureSpec | None, learnt: dict[str, Cell]) -> MeasureSpec | None:
+    """Return the measure, a learnt one with the cell that learns its weights."""
+    return measure.model_copy(update={"cell": learnt[measure.name].id}) if isinstance(measure, LearntDists) else measure
+
+
+def _weights(measure: MeasureSpec | None, learnt: dict[str, Cell]) -> dict[str, Cell]:
+    """Return the input that a cell needs which uses the measure: none, unless its weights are learnt."""
+    return {"weights": learnt[measure.name]} if isinstance(measure, LearntDists) else {}
 
 
 @contextlib.contextmanager

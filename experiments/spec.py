@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,9 +28,11 @@ from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec
 from ..iqa import JudgeSpec, list_judges, parse_judge
 from ..iqa.ladder import LadderSpec
-from ..losses import MeasureSpec, list_measures, parse_measure
-from ..losses.dists import DistsSpec
-from ..losses.lpips import LpipsSpec
+from ..losses import Measure, MeasureSpec, list_measures, parse_measure
+from ..losses.dists import VARIANTS, DistsSpec
+from ..losses.learn_weights import LearningSpec, learnable
+from ..losses.measure import Reduction
+from ..losses.registry import SPECS
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from ..sr.generators import WINDOW, list_generators
 from .origin import Location, Origin, located
@@ -51,12 +54,76 @@ class PlacedError(ExperimentError, ValueError):
         self.place: Location = place
 
 
+# --- a measure that the experiment makes ----------------------------------------------------------------------------
+
+LEARNT = "learnt:"  # with a name of the section `learn`: the measure with the weights that are learnt there
+
+
+class LearntDists(MeasureSpec):
+    """A DISTS with the weights that a cell of the experiment learns, in YAML ``learnt:<name>``.
+
+    Its identity is that of the cell, so it is the same measure on the side of optimization and of assessment, before
+    and after its weights are there.
+
+    Attributes:
+        name: its name in the section ``learn``.
+        of: the DISTS whose weights are learnt; filled in when the experiment is read as a whole.
+        cell: identity of the cell that learns them; filled in when the experiment is planned.
+    """
+
+    name: str
+    of: DistsSpec | None = None
+    cell: str | None = None
+
+    @property
+    def base(self) -> DistsSpec:
+        """The DISTS whose weights are learnt.
+
+        Raises:
+            ExperimentError: the measure does not belong to an experiment.
+        """
+        if self.of is None:
+            raise ExperimentError(f"'{LEARNT}{self.name}' means something within an experiment only")
+        return self.of
+
+    @property
+    def key(self) -> str:
+        """``dists-<backbone>+<name>``."""
+        return f"{self.base.key}+{self.name}"
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Those of the DISTS."""
+        return self.base.families
+
+    @property
+    def min_size(self) -> int:
+        """That of the DISTS."""
+        return self.base.min_size
+
+    def definition(self) -> dict[str, Any]:
+        """The cell, whose identity holds measure, data set, recipe and seeds; its name does not count."""
+        if self.cell is None:
+            raise ExperimentError(f"'{LEARNT}{self.name}' has no identity before the experiment is planned")
+        return {"cell": self.cell}
+
+    def with_weights(self, path: Path) -> DistsSpec:
+        """Return the DISTS with the weights of a file."""
+        return self.base.model_copy(update={"alpha_beta": str(path)})
+
+    def build(self, *, reduction: Reduction = "mean") -> Measure:  # noqa: ARG002
+        """Raise ExperimentError: the weights lie in the store, see :meth:`with_weights`."""
+        raise ExperimentError(f"'{LEARNT}{self.name}' is built by the stages of an experiment, from its store")
+
+
 # --- fields given by key or by mapping ------------------------------------------------------------------------------
 
 
 def _measure(value: Any) -> MeasureSpec:
     if not isinstance(value, (str, dict, MeasureSpec)):
         raise ValueError(f"a measure is a key or a mapping, got {'nothing' if value is None else repr(value)}")
+    if isinstance(value, str) and value.startswith(LEARNT):
+        return LearntDists(name=value.removeprefix(LEARNT))
     try:
         return parse_measure(value)
     except LopsidedError as error:
@@ -70,6 +137,15 @@ def _fidelity(value: Any) -> MeasureSpec | None:
     if not spec.differentiable:
         raise ValueError(f"'{spec.key}' has no finite gradient, so it cannot be a training loss; use it as a judge")
     return spec
+
+
+def _learnable(value: Any) -> DistsSpec:
+    if isinstance(value, str) and value.startswith(LEARNT):
+        raise ValueError(f"'{value}' is learnt already; give the DISTS that it is made of")
+    try:
+        return learnable(_measure(value))
+    except LopsidedError as error:
+        raise ValueError(str(error)) from None
 
 
 def _listed(value: Any) -> Any:
@@ -87,15 +163,17 @@ class _OneOrMore(BeforeValidator):
 class _ByKey:
     """In the JSON schema: one of ``keys``, which editors complete, or a mapping."""
 
-    def __init__(self, keys: list[str], mapping: dict[str, Any] | None = None, **options: Any) -> None:
-        self.keys, self.mapping, self.options = keys, mapping, options
+    def __init__(
+        self, keys: list[str], mapping: dict[str, Any] | None = None, *others: dict[str, Any], **options: Any
+    ) -> None:
+        self.keys, self.mapping, self.others, self.options = keys, mapping, others, options
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         mapping = self.mapping
         if mapping is None:
             mapping = handler(schema)
             handler.resolve_ref_schema(mapping)["properties"].update(self.options)
-        return {"anyOf": [{"enum": self.keys}, mapping]}
+        return {"anyOf": [{"enum": self.keys}, mapping, *self.others]}
 
 
 def _backbone(*others: str) -> dict[str, Any]:
@@ -108,24 +186,33 @@ def _backbone(*others: str) -> dict[str, Any]:
     return {"anyOf": [{"enum": [*others, *list_backbones()]}, mapping]}
 
 
-_PLAIN = [key for key in list_measures() if not key.startswith(("dists-", "lpips"))]
 _MEASURE = {
     "type": "object",
     "properties": {
-        **DistsSpec.model_json_schema()["properties"],
-        **LpipsSpec.model_json_schema()["properties"],
-        "measure": {"enum": [*_PLAIN, "lpips", "dists"]},
+        # Without the defaults, which differ between measures.
+        **{
+            option: {word: value for word, value in schema.items() if word != "default"}
+            for spec in SPECS.values()
+            for option, schema in spec.model_json_schema()["properties"].items()
+        },
+        "measure": {"enum": list(SPECS)},
+        "variant": {"enum": list(VARIANTS)},
         "backbone": _backbone(),
     },
     "required": ["measure"],
     "additionalProperties": False,
 }
+_LEARNT = {"type": "string", "pattern": f"^{LEARNT}"}
 _FORMS = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in ("", *(f"-{key}" for key in list_backbones()))]
 
 _dump = PlainSerializer(lambda spec: spec.model_dump(mode="json") if spec else "none")
 
-Fidelity = Annotated[MeasureSpec | None, PlainValidator(_fidelity), _dump, _ByKey(["none", *list_measures()], _MEASURE)]
-AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _ByKey(list_measures(), _MEASURE)]
+Fidelity = Annotated[
+    MeasureSpec | None, PlainValidator(_fidelity), _dump, _ByKey(["none", *list_measures()], _MEASURE, _LEARNT)
+]
+AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _ByKey(list_measures(), _MEASURE, _LEARNT)]
+_DISTS = [key for key in list_measures() if key.startswith("dists-")]
+LearntMeasure = Annotated[DistsSpec, PlainValidator(_learnable), _dump, _ByKey(_DISTS, _MEASURE)]
 Generator = Annotated[GeneratorSpec, _ByKey(list_generators(), name={"enum": list_generators()})]
 DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(["none", *_FORMS], backbone=_backbone("conv"))]
 JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
@@ -251,6 +338,21 @@ class Assessment(_Model):
     )
 
 
+class Learn(LearningSpec):
+    """Weights alpha and beta of a DISTS that are learnt from one of the FR sets."""
+
+    measure: LearntMeasure = Field(description="The DISTS, with uniform weights.")
+    dataset: str = Field(description="Name of the FR set, as in assessment.datasets.")
+    textures: ImageSource | None = Field(
+        default=None, description="Textures for recipe mos; default: scikit-image's brick, grass and gravel."
+    )
+
+    @property
+    def learning(self) -> LearningSpec:
+        """Recipe, split and seeds."""
+        return LearningSpec(**{name: getattr(self, name) for name in LearningSpec.model_fields})
+
+
 class Analysis(_Model):
     """How intervals are computed."""
 
@@ -289,6 +391,9 @@ class Experiment(_Model):
     description: str = Field(default="", description="What the experiment is for; printed in the report.")
     data: Data
     super_resolution: SuperResolution
+    learn: dict[str, Learn] = Field(
+        default={}, description="Weights of DISTS to learn, by name; `learnt:<name>` is the measure that has them."
+    )
     grid: Grid
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
     assessment: Assessment = Assessment()
@@ -316,6 +421,7 @@ class Experiment(_Model):
                 raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", "judges", index)
             judges.append(resolved)
         object.__setattr__(self, "judges", judges)
+        self._define_learnt()
         for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
             for index, fidelity in enumerate(rule.fidelity or ()):
                 if fidelity:
@@ -324,6 +430,36 @@ class Experiment(_Model):
                 if discriminator.form != "none":
                     self._check_patch(discriminator.key, discriminator.min_size, *place, "discriminator", index)
         return self
+
+    def _define_learnt(self) -> None:
+        """Fill in what the measures called ``learnt:<name>`` are."""
+        for name, learn in self.learn.items():
+            if learn.dataset not in self.assessment.datasets:
+                text = _unknown("FR set", learn.dataset, list(self.assessment.datasets), "assessment.datasets")
+                raise PlacedError(text, "learn", name, "dataset")
+
+        def defined(measures: list[Any] | None, *place: str | int) -> list[Any] | None:
+            if measures is None:
+                return None
+            found = []
+            for index, measure in enumerate(measures):
+                if isinstance(measure, LearntDists):
+                    if measure.name not in self.learn:
+                        text = _unknown("learnt weights", measure.name, list(self.learn), "learn")
+                        raise PlacedError(text, *place, index)
+                    measure = measure.model_copy(update={"of": self.learn[measure.name].measure})
+                found.append(measure)
+            return found
+
+        grid = {"fidelity": defined(self.grid.fidelity, "grid", "fidelity")}
+        for kind in ("include", "exclude"):
+            grid[kind] = [
+                rule.model_copy(update={"fidelity": defined(rule.fidelity, "grid", kind, index, "fidelity")})
+                for index, rule in enumerate(getattr(self.grid, kind))
+            ]
+        measures = defined(self.assessment.measures, "assessment", "measures")
+        object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
+        object.__setattr__(self, "assessment", self.assessment.model_copy(update={"measures": measures}))
 
     def _check_patch(self, key: str, need: int, *place: str | int) -> None:
         patch = self.super_resolution.finetune.patch
@@ -341,3 +477,9 @@ class Experiment(_Model):
     def error(self, place: Location, message: str) -> ExperimentError:
         """Return an error about the part at ``place``, which names file and line where they are known."""
         return ExperimentError(self._origin.message(place, message) if self._origin else located(place, message))
+
+
+def _unknown(kind: str, name: str, known: list[str], section: str) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else f"{section} has {', '.join(known) or 'none'}"
+    return f"unknown {kind} '{name}'; {hint}"

@@ -17,20 +17,22 @@ from ..common.images import read_rgb, to_tensor, to_uint8, write_png
 from ..discriminators import build_discriminator, objective
 from ..iqa import Judge, JudgeSpec, evaluate_fr
 from ..iqa.ladder import build_ladder
+from ..iqa.learn import learn_from_dataset, split_references
 from ..iqa.manifest import FRDataset
 from ..losses import Measure, MeasureSpec
 from ..sr import Adversarial, DivergedError, Fidelity, Trainer, build_generator, super_resolve
 from ..sr.checkpoint import read_tensors, write_tensors
 from ..sr.degradation import bicubic_resize
 from ..sr.images import Pair, PairCache, pairs
-from .cells import AssessFR, Cell, Finetune, JudgeImages, Pretrain, Restore
-from .spec import Execution, ExperimentError, LadderSet
+from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
+from .spec import Execution, ExperimentError, LadderSet, LearntDists
 from .store import Store
 
 GENERATOR = "generator.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 HISTORY = "training.jsonl"
 SCORES = "scores.parquet"
+WEIGHTS = "alpha_beta.safetensors"
 
 
 T = TypeVar("T")
@@ -82,6 +84,8 @@ def run_stage(cell: Cell, folder: Path, context: Context) -> None:
         _judge(cell, spec, folder, context)
     elif isinstance(spec, AssessFR):
         _assess_fr(spec, folder, context)
+    elif isinstance(spec, LearnWeights):
+        _learn_weights(spec, folder, context)
     else:
         raise ExperimentError(f"no stage computes cells of kind {type(spec).__name__}")
 
@@ -104,10 +108,14 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
             measures[spec.fidelity.identity] = spec.fidelity
         if isinstance(spec, AssessFR):
             measures[spec.measure.identity] = spec.measure
+        if isinstance(spec, LearnWeights):
+            measures[spec.measure.identity] = spec.measure
+            split_references(fr_dataset(spec.dataset, context.store), spec.learning.held_out, spec.learning.split_seed)
     for generator, scale in {(c.spec.generator, c.spec.scale) for c in pending if isinstance(c.spec, Pretrain)}:
         build_generator(generator, scale)
     for measure in measures.values():
-        _measure(measure, context)
+        # The weights of a learnt one may not be there yet, but its backbone must be.
+        _measure(measure.base if isinstance(measure, LearntDists) else measure, context)
     discriminators = {
         c.spec.discriminator.identity: c.spec.discriminator for c in pending if isinstance(c.spec, Finetune)
     }
@@ -251,6 +259,19 @@ def _assess_fr(spec: AssessFR, folder: Path, context: Context) -> None:
     _write_table(folder / SCORES, table)
 
 
+def _learn_weights(spec: LearnWeights, folder: Path, context: Context) -> None:
+    learnt = learn_from_dataset(
+        spec.measure,
+        fr_dataset(spec.dataset, context.store),
+        spec.learning,
+        textures=spec.textures,
+        device=context.execution.device,
+        progress=context.progress,
+    )
+    learnt.save(folder / WEIGHTS)
+    write_json(folder / "result.json", learnt.record())
+
+
 def fr_dataset(dataset: Any, store: Store) -> FRDataset:
     """Return an FR set, making the ladder in the store's cache if it is not there yet."""
     if isinstance(dataset, LadderSet):
@@ -262,6 +283,8 @@ def fr_dataset(dataset: Any, store: Store) -> FRDataset:
 
 
 def _measure(spec: MeasureSpec, context: Context) -> Measure[Any]:
+    if isinstance(spec, LearntDists):
+        spec = spec.with_weights(context.store.folder(LearnWeights.stage, str(spec.cell)) / WEIGHTS)
     return context.once(f"measure {spec.identity}", spec.build)
 
 

@@ -12,7 +12,7 @@ from ..analysis.study import StudyTables
 from ..analysis.tables import SCHEMAS
 from ..common.files import atomic_path
 from ..discriminators import DiscriminatorSpec
-from .cells import AssessFR, Cell, Finetune, JudgeImages
+from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights
 from .planning import Plan
 from .spec import ExperimentError
 from .store import Store
@@ -24,10 +24,14 @@ NAMES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
 def collect(plan: Plan, store: Store) -> StudyTables:
     """Read the outputs of every done cell of ``plan``; cells that are not done are rows of ``cells`` all the same.
 
+    Of an FR set that weights were learnt from, ``fr_scores`` has the references that were held out, for every measure,
+    and calls the set ``<name> (held out)``; the scores of the others stay in the store.
+
     Raises:
         ExperimentError: an output of a done cell is missing or damaged.
     """
     cells, training, sr_scores, fr_scores = [], [], [], []
+    held_out = _held_out(plan, store)
     for cell, status in plan.with_status(store):
         folder = store.folder(cell.stage, cell.id)
         cells.append(
@@ -49,7 +53,7 @@ def collect(plan: Plan, store: Store) -> StudyTables:
         if isinstance(cell.spec, JudgeImages):
             sr_scores.append(_sr_rows(cell, cell.spec, folder))
         elif isinstance(cell.spec, AssessFR):
-            fr_scores.append(_fr_rows(cell, cell.spec, folder))
+            fr_scores.append(_fr_rows(cell, cell.spec, folder, held_out.get(cell.spec.dataset_identity)))
     return StudyTables(
         sr_scores=_joined("sr_scores", sr_scores),
         fr_scores=_joined("fr_scores", fr_scores),
@@ -76,7 +80,7 @@ def _training_rows(cell: Cell, folder: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
+        raise ExperimentError(_damaged(path, error)) from None
     names = {name: cell.labels.get(name) for name in NAMES}
     if cell.stage == "pretrain":
         names |= {"fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
@@ -108,20 +112,42 @@ def _sr_rows(cell: Cell, spec: JudgeImages, folder: Path) -> pd.DataFrame:
     return _read(folder / "scores.parquet").assign(**common)
 
 
-def _fr_rows(cell: Cell, spec: AssessFR, folder: Path) -> pd.DataFrame:
-    return _read(folder / "scores.parquet").assign(
+def _held_out(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """Return, by the identity of the FR sets that weights were learnt from, the references that were held out."""
+    found = {}
+    for cell, status in plan.with_status(store):
+        if isinstance(cell.spec, LearnWeights) and status.state == "done":
+            path = store.folder(cell.stage, cell.id) / "result.json"
+            try:
+                result = json.loads(path.read_text(encoding="utf-8"))
+                found[cell.spec.dataset_identity] = result["held_out_references"]
+            except (OSError, ValueError, KeyError) as error:
+                raise ExperimentError(_damaged(path, error)) from None
+    return found
+
+
+def _fr_rows(cell: Cell, spec: AssessFR, folder: Path, held_out: list[str] | None) -> pd.DataFrame:
+    rows = _read(folder / "scores.parquet").assign(
         measure=spec.measure.key,
         measure_id=spec.measure.identity,
         dataset=cell.labels["dataset"],
         dataset_id=spec.dataset_identity,
     )
+    if held_out is None:
+        return rows
+    unseen = rows[rows["reference"].isin(held_out)]
+    return unseen.assign(dataset=f"{cell.labels['dataset']} (held out)")
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
+        raise ExperimentError(_damaged(path, error)) from None
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"'{path}' is missing or damaged ({error}); delete its folder and run again"
 
 
 def _joined(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:

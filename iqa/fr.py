@@ -26,7 +26,7 @@ def evaluate_fr(
 ) -> pd.DataFrame:
     """Score every image of a data set against its reference.
 
-    Each reference is decoded once and passed once per batch of its distorted images; nothing is resized.
+    Each reference is decoded once and passed through the measure once; nothing is resized here.
 
     Args:
         measure: the measure, on ``device``.
@@ -45,8 +45,8 @@ def evaluate_fr(
     """
     scores: dict[str, float] = {}
     for reference_path, rows in dataset.by_reference():
-        reference = to_tensor(read_rgb(reference_path)).to(device)
-        size = max(1, BATCH_PIXELS // (reference.shape[-2] * reference.shape[-1]))
+        reference = measure.prepare(to_tensor(read_rgb(reference_path)).to(device))
+        size = max(1, BATCH_PIXELS // (reference.images.shape[-2] * reference.images.shape[-1]))
         for batch in _batches(rows, size):
             images = torch.cat([to_tensor(read_rgb(row.image_path)) for row in batch]).to(device)
             values = measure.score(images, reference).double().tolist()

@@ -79,7 +79,7 @@ class JudgeSpec(BaseModel):
         if self.judge in NO_REFERENCE:
             if self.options:
                 raise ValueError(f"judge '{self.judge}' takes no options, got {', '.join(self.options)}")
-        elif self.judge not in list_judges() and not self.options:
+        elif self.judge not in list_judges() and not self.judge.startswith("pyiqa-") and not self.options:
             near = difflib.get_close_matches(self.judge, list_judges(), 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_judges())}"
             raise ValueError(f"unknown judge '{self.judge}'; {hint}")

@@ -1,22 +1,27 @@
-"""Hand-crafted and third-party full-reference measures through pyiqa: the only module that knows pyiqa's FR side.
+"""Full-reference measures through pyiqa: the only module that knows pyiqa's FR side.
 
-pyiqa is licensed for non-commercial use (PolyForm Noncommercial 1.0.0) and is imported only when a measure is built.
+Hand-crafted ones that this project vouches for have an entry here; any other metric of pyiqa is a :class:`PyiqaSpec`.
+pyiqa is licensed for non-commercial use (PolyForm Noncommercial 1.0.0) and is imported only when it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import logging
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 from urllib.error import URLError
 
-from pydantic import Field, field_validator
+import torch
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from .measure import Measure, MeasureError, MeasureSpec, Reduction
+from .measure import MeasureError, MeasureSpec, Reduction, Spec
+from .precise import PreciseMeasure
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class PyiqaEntry:
         min_size: smallest side in pixels, found by trying.
         options: pyiqa options that fix the definition.
         needs_weights: whether pyiqa downloads a network for it.
-        differentiable: whether its gradient is finite (MAD's is not, seen with pyiqa 0.1.16).
+        differentiable: whether it can be a loss.
+        float64: whether pyiqa computes it in float64 where the images are; if not, in float32.
     """
 
     metric: str
@@ -42,26 +48,44 @@ class PyiqaEntry:
     options: dict[str, Any] = field(default_factory=dict)
     needs_weights: bool = False
     differentiable: bool = True
+    float64: bool = True
 
 
 _SSIM = frozenset({"structural-similarity"})
 _GRADIENT = frozenset({"gradient-similarity"})
 _Y = {"test_y_channel": True, "color_space": "ycbcr"}  # BT.601 luma in 16..235, MATLAB's and the SR literature's Y
 
+# Seen with pyiqa 0.1.16, and kept true by tests: CW-SSIM and VIF round luma to 8 bits and pass the gradient straight
+# through; CW-SSIM with K = 0 scores 10⁶ where nothing is seen in either image, and K = 1 (grey level squared) moves
+# photographs by less than 1e-4; MAD is 0 where no difference is above its threshold, with a gradient that is NaN.
 ENTRIES: dict[str, PyiqaEntry] = {
     "psnr": PyiqaEntry("psnr", frozenset({"pixel"}), value_range=(None, 80.0), min_size=1),
     "psnr_y": PyiqaEntry("psnr", frozenset({"pixel"}), value_range=(None, 80.0), min_size=1, options=_Y),
-    "ssim": PyiqaEntry("ssim", _SSIM, min_size=11, options=_Y),
-    "ms_ssim": PyiqaEntry("ms_ssim", _SSIM, min_size=176, options=_Y),
-    "cw_ssim": PyiqaEntry("cw_ssim", _SSIM, min_size=64),
+    "cw_ssim": PyiqaEntry("cw_ssim", _SSIM, min_size=64, options={"K": 1}),
     "fsim": PyiqaEntry("fsim", _GRADIENT | {"phase-congruency"}),
     "vsi": PyiqaEntry("vsi", _GRADIENT | {"saliency"}),
-    "gmsd": PyiqaEntry("gmsd", _GRADIENT, lower_is_better=True, value_range=(0.0, None)),
-    "nlpd": PyiqaEntry("nlpd", frozenset({"laplacian-pyramid"}), lower_is_better=True, value_range=(0.0, None)),
-    "vif": PyiqaEntry("vif", frozenset({"information-fidelity"}), value_range=(0.0, None), min_size=48),
-    "mad": PyiqaEntry("mad", frozenset({"mad"}), True, (0.0, None), differentiable=False),
-    "topiq_fr": PyiqaEntry("topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64, needs_weights=True),
+    "vif": PyiqaEntry("vif", frozenset({"information-fidelity"}), False, (0.0, None), 48, float64=False),
+    "mad": PyiqaEntry("mad", frozenset({"mad"}), True, (0.0, None), differentiable=False, float64=False),
+    "topiq_fr": PyiqaEntry(
+        "topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64, needs_weights=True, float64=False
+    ),
 }
+
+# Families of pyiqa's architectures that this project has measures of too.
+_FAMILIES: dict[str, frozenset[str]] = {
+    "SSIM": _SSIM,
+    "MS_SSIM": _SSIM,
+    "CW_SSIM": _SSIM,
+    "PSNR": frozenset({"pixel"}),
+    "GMSD": _GRADIENT,
+    "FSIM": ENTRIES["fsim"].families,
+    "VSI": ENTRIES["vsi"].families,
+    "VIF": ENTRIES["vif"].families,
+    "NLPD": frozenset({"laplacian-pyramid"}),
+    "MAD": ENTRIES["mad"].families,
+    "DISTS": frozenset({"vgg16"}),
+}
+_TRUNKS = {"alex": "alexnet", "vgg": "vgg16"}  # the option `net` of LPIPS and ST-LPIPS
 
 
 def pyiqa_version() -> str:
@@ -83,18 +107,21 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
     ``deepcopy`` and ``.to()``, and multiplies by a weight that crashes when it is a float.
 
     Raises:
-        MeasureError: pyiqa is not installed, does not know the metric, or cannot get its weights.
+        MeasureError: pyiqa is not installed, does not know the metric or an option, or cannot get its weights.
     """
     pyiqa_version()
     try:
-        # pyiqa prints every download and logs every construction.
+        # pyiqa prints every download, logs every construction, and draws initial weights before it loads others.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             import pyiqa
 
             logging.getLogger("pyiqa").setLevel(logging.ERROR)
-            network = pyiqa.create_metric(metric, device="cpu", **options).net
+            with torch.random.fork_rng(devices=[]):
+                network = pyiqa.create_metric(metric, device="cpu", **options).net
     except AssertionError:
         raise MeasureError(f"pyiqa {pyiqa_version()} has no metric '{metric}'") from None
+    except TypeError as error:
+        raise MeasureError(f"pyiqa {pyiqa_version()} cannot build '{metric}' with {options}: {error}") from None
     except (URLError, OSError, RuntimeError, ValueError) as error:
         chain, seen = error, []
         while chain is not None:
@@ -108,6 +135,59 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
             "leave it out"
         ) from None
     return network.eval().requires_grad_(False)
+
+
+class PyiqaMeasure(PreciseMeasure[Spec]):
+    """A metric of pyiqa as metric and loss: what pyiqa leaves open is checked here.
+
+    A gradient that is not finite although the images are is an error, raised in the backward pass.
+    """
+
+    def __init__(self, spec: Spec, network: nn.Module, reduction: Reduction, *, version: str, float64: bool) -> None:
+        super().__init__(spec, reduction)
+        if version != pyiqa_version():
+            raise MeasureError(f"{spec.key}: asked for pyiqa {version}, installed is {pyiqa_version()}")
+        self.network = network
+        self._float64 = float64
+
+    @abstractmethod
+    def _require_gradient(self, device: torch.device) -> None:
+        """Raise MeasureError if the measure cannot be a loss."""
+
+    def _compute(self, images: Tensor, references: Tensor) -> Tensor:
+        dtype = images.dtype
+        if not self._float64:
+            images, references = images.float(), references.float()
+        if torch.is_grad_enabled() and images.requires_grad:
+            self._require_gradient(images.device)
+            images = self._guarded(images)
+        return self._call(images, references.expand_as(images)).to(dtype)
+
+    def _call(self, images: Tensor, references: Tensor) -> Tensor:
+        where = f"{self.spec.key}: pyiqa {pyiqa_version()}"
+        try:
+            score = self.network(images, references)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+            reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+            raise MeasureError(f"{where} failed on images of shape {tuple(images.shape)}: {reason}") from error
+        if not isinstance(score, Tensor) or score.numel() != len(images):
+            raise MeasureError(f"{where} gave {type(score).__name__}, not one number per image; not a measure")
+        return score.reshape(len(images))
+
+    def _guarded(self, images: Tensor) -> Tensor:
+        guarded = images.view_as(images)  # a node of its own: the hook must not stay on a tensor of the caller's
+
+        def check(gradient: Tensor) -> None:
+            if not torch.isfinite(gradient).all() and torch.isfinite(images).all():
+                raise MeasureError(
+                    f"{self.spec.key}: pyiqa {pyiqa_version()} has no finite gradient on these images (an image of one "
+                    "colour, or identical ones?); use another measure as the loss"
+                )
+
+        guarded.register_hook(check)
+        return guarded
 
 
 class HandcraftedSpec(MeasureSpec):
@@ -162,22 +242,135 @@ class HandcraftedSpec(MeasureSpec):
         return Handcrafted(self, reduction=reduction)
 
 
-class Handcrafted(Measure[HandcraftedSpec]):
-    """A pyiqa measure as metric and loss; direction and range are the entry's."""
+class Handcrafted(PyiqaMeasure[HandcraftedSpec]):
+    """A measure of :data:`ENTRIES`; direction and range are the entry's."""
 
     def __init__(self, spec: HandcraftedSpec | str, reduction: Reduction = "mean") -> None:
         spec = spec if isinstance(spec, HandcraftedSpec) else HandcraftedSpec(measure=spec)
-        super().__init__(spec, reduction)
-        if spec.pyiqa != pyiqa_version():
-            raise MeasureError(f"{spec.key}: asked for pyiqa {spec.pyiqa}, installed is {pyiqa_version()}")
-        self.network = pyiqa_network(spec.entry.metric, **spec.entry.options)
+        network = pyiqa_network(spec.entry.metric, **spec.entry.options)
+        super().__init__(spec, network, reduction, version=spec.pyiqa, float64=spec.entry.float64)
         self.lower_is_better = spec.entry.lower_is_better
         self.value_range = spec.entry.value_range
 
-    def train(self, mode: bool = True) -> Handcrafted:  # noqa: ARG002
-        """Do nothing: the measure is frozen for good, whatever its parent does."""
-        return super().train(False)
+    def _require_gradient(self, device: torch.device) -> None:  # noqa: ARG002
+        if not self.spec.differentiable:
+            raise MeasureError(f"{self.spec.key} has no finite gradient, so it cannot be a loss; use it as a judge")
 
-    def _score(self, images: Tensor, references: Tensor) -> Tensor:
-        score = self.network(images, references.expand_as(images))
-        return score.reshape(len(images)).to(images.dtype)  # some of pyiqa's measures return (N, 1) or float64
+
+class PyiqaSpec(MeasureSpec):
+    """Any full-reference metric of pyiqa, by pyiqa's own account of it.
+
+    Attributes:
+        measure: ``pyiqa``.
+        metric: pyiqa's name, e.g. ``ahiq``.
+        options: pyiqa options that change the definition.
+        shares: in YAML ``families``: what the metric is made of and trained on, beyond what is known here, e.g.
+            ``[vgg16]``. A judge counts as independent of a loss unless they share a family: declare them.
+        pyiqa: pyiqa's version; filled in from the installed one, which a given version must equal.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    measure: Literal["pyiqa"] = "pyiqa"
+    metric: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    shares: tuple[str, ...] = Field(default=(), alias="families")
+    pyiqa: str = Field(default_factory=pyiqa_version)
+
+    @field_validator("metric")
+    @classmethod
+    def _full_reference(cls, value: str) -> str:
+        mode = _configuration(value).get("metric_mode")
+        if mode != "FR":
+            raise ValueError(f"pyiqa's '{value}' is not a full-reference metric (its mode is {mode})")
+        return value
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @property
+    def key(self) -> str:
+        """``pyiqa-<metric>``, followed by a mark of the definition where options are given."""
+        return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options else "")
+
+    @property
+    def families(self) -> frozenset[str]:
+        """``pyiqa:<metric>``, what is known of its architecture, and what was declared."""
+        options = _configuration(self.metric)["metric_opts"]
+        trunk = options.get("semantic_model_name") or _TRUNKS.get(options.get("net", ""))
+        known = _FAMILIES.get(options["type"], frozenset()) | ({trunk} if trunk else frozenset())
+        return known | {f"pyiqa:{self.metric}", *self.shares}
+
+    @property
+    def min_size(self) -> int:
+        """Pyiqa states none: enough for the five halvings of its networks; a metric may ask for more when called."""
+        return 64
+
+    def definition(self) -> dict[str, Any]:
+        """The metric, pyiqa's version and the options; declared families change no score."""
+        return {"metric": self.metric, "pyiqa": self.pyiqa, "options": self.options}
+
+    def build(self, *, reduction: Reduction = "mean") -> Pyiqa:
+        """Build the metric; pyiqa may download weights."""
+        return Pyiqa(self, reduction=reduction)
+
+
+class Pyiqa(PyiqaMeasure[PyiqaSpec]):
+    """Any full-reference metric of pyiqa. Direction and range are those of pyiqa's configuration table.
+
+    A bound that pyiqa marks as rough (``~1``) is taken as none. Whether there is a gradient is tried on one small pair
+    the first time that one is asked for.
+    """
+
+    def __init__(self, spec: PyiqaSpec, reduction: Reduction = "mean") -> None:
+        network = pyiqa_network(spec.metric, **spec.options)
+        super().__init__(spec, network, reduction, version=spec.pyiqa, float64=False)
+        configuration = _configuration(spec.metric)
+        self.lower_is_better = bool(configuration.get("lower_better", False))
+        self.value_range = _bounds(configuration.get("score_range", ""))
+        self._has_gradient = False
+
+    def _require_gradient(self, device: torch.device) -> None:
+        if self._has_gradient:
+            return
+        generator = torch.Generator().manual_seed(0)
+        reference = torch.rand(1, 3, 28, 28, generator=generator)
+        reference = nn.functional.interpolate(reference, scale_factor=8, mode="bilinear")  # 224 px: every network's
+        image = (reference + 0.1 * torch.randn(reference.shape, generator=generator)).clamp(0, 1)
+        image = image.to(device).requires_grad_()
+        try:
+            (gradient,) = torch.autograd.grad(self._call(image, reference.to(device)).sum(), image)
+            found = "zero" if not gradient.any() else "not finite"
+            self._has_gradient = bool(torch.isfinite(gradient).all() and gradient.any())
+        except RuntimeError as error:  # no graph, or an in-place operation in it
+            found = str(error).splitlines()[0][:120]
+        if not self._has_gradient:
+            raise MeasureError(
+                f"{self.spec.key}: pyiqa {self.spec.pyiqa} gives '{self.spec.metric}' no usable gradient ({found}), so "
+                "it cannot be a loss; use it as a judge"
+            )
+
+
+def _configuration(metric: str) -> dict[str, Any]:
+    """Return pyiqa's own entry of a metric: architecture and its options, mode, direction, range.
+
+    Raises:
+        ValueError: pyiqa does not know the metric.
+    """
+    pyiqa_version()
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    if metric not in DEFAULT_CONFIGS:
+        near = difflib.get_close_matches(metric, DEFAULT_CONFIGS, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"pyiqa {pyiqa_version()} has no metric '{metric}'{hint}")
+    return DEFAULT_CONFIGS[metric]
+
+
+def _bounds(text: str) -> tuple[float | None, float | None]:
+    """Read pyiqa's ``"0, 1"``, ``"~0, ~1"`` or ``"0, ~"``."""
+    try:
+        low, high = (None if "~" in part else float(part) for part in text.split(","))
+    except ValueError:
+        return None, None
+    return low, high

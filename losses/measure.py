@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from ..common.errors import LopsidedError
 from ..common.identity import identity
@@ -69,18 +73,36 @@ class MeasureSpec(BaseModel, ABC):
 Spec = TypeVar("Spec", bound=MeasureSpec)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """References with what measures have computed of them, to be used again and again; see :meth:`Measure.prepare`.
+
+    Attributes:
+        images: RGB in [0, 1], ``(N, 3, H, W)``.
+        prepared: what each measure, by its spec, keeps of them.
+    """
+
+    images: Tensor
+    prepared: Mapping[MeasureSpec, Any]
+
+
 class Measure(nn.Module, ABC, Generic[Spec]):
     """A full-reference measure: ``score`` as a metric, ``forward`` as a loss.
+
+    It is frozen for good: its parameters ask for no gradient and it stays in evaluation mode, whatever is done to the
+    module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
         spec: definition and identity.
         lower_is_better: direction of ``score``; ``forward`` is always lower-is-better.
         value_range: lower and upper bound of ``score``; None where there is none.
         reduction: how ``forward`` reduces over the batch.
+        persistent: whether the state dict of a host module holds the measure's tensors.
     """
 
     lower_is_better: bool = True
     value_range: tuple[float | None, float | None] = (0.0, None)
+    persistent: bool = False
 
     def __init__(self, spec: Spec, reduction: Reduction = "mean") -> None:
         super().__init__()
@@ -93,45 +115,109 @@ class Measure(nn.Module, ABC, Generic[Spec]):
     def _score(self, images: Tensor, references: Tensor) -> Tensor:
         """Return ``(N,)`` scores of checked inputs; ``references`` has batch N or 1."""
 
-    def score(self, images: Tensor, references: Tensor) -> Tensor:
+    def _prepare(self, references: Tensor) -> Any:  # noqa: ARG002
+        """Return what can be computed of checked references alone."""
+        return None
+
+    def _score_prepared(self, images: Tensor, references: Tensor, prepared: Any) -> Tensor:  # noqa: ARG002
+        """Return the scores, given what :meth:`_prepare` returned."""
+        return self._score(images, references)
+
+    def prepare(self, references: Tensor) -> Reference:
+        """Compute once what depends on the references alone; the result stands for them in ``score`` and ``forward``.
+
+        It keeps the feature maps of the references in memory: right for many images of few references.
+
+        Args:
+            references: RGB images in [0, 1], ``(N, 3, H, W)``, or ``(1, 3, H, W)`` to be shared by all images.
+
+        Raises:
+            MeasureError: wrong type, shape, size or value range.
+        """
+        self.check_references(references)
+        return Reference(references, {self.spec: self._prepare(references)})  # pyright: ignore[reportUnhashable]
+
+    def score(self, images: Tensor, references: Tensor | Reference) -> Tensor:
         """Return one score per image, in the measure's own direction (see ``lower_is_better``).
 
         Args:
             images: distorted RGB images in [0, 1], ``(N, 3, H, W)``.
-            references: their references, ``(N, 3, H, W)``, or ``(1, 3, H, W)`` shared by all.
+            references: their references, ``(N, 3, H, W)``, or ``(1, 3, H, W)`` shared by all; or what
+                :meth:`prepare` made of them.
 
         Raises:
             MeasureError: wrong type, shape, size or value range; the message says what was seen.
         """
-        self._check_pair(images, references)
-        _check_range(self.spec.key, "images", images, -TOLERANCE, 1 + TOLERANCE)
-        _check_range(self.spec.key, "references", references, -TOLERANCE, 1 + TOLERANCE)
-        return self._score(images, references)
+        self.check(images, references, as_loss=False)
+        return self.scored(images, references)
 
-    def forward(self, prediction: Tensor, reference: Tensor) -> Tensor:
+    def forward(self, prediction: Tensor, reference: Tensor | Reference) -> Tensor:
         """Return the loss: the score mapped so that lower is better, reduced over the batch.
 
         A higher-is-better score ``s`` with an upper bound ``b`` becomes ``b - s``; without a bound, ``-s``.
 
         Args:
             prediction: RGB meant for [0, 1], ``(N, 3, H, W)``; a network's output may overshoot by up to 8.
-            reference: RGB in [0, 1], of the same shape.
+            reference: RGB in [0, 1], of the same shape, or what :meth:`prepare` made of it. It gets no gradient from
+                measures on feature maps.
 
         Raises:
             MeasureError: wrong type, shape, size or value range. Non-finite predictions are not an error here:
                 they give a non-finite loss, for the trainer to locate and record.
         """
-        self._check_pair(prediction, reference)
-        _check_range(self.spec.key, "reference", reference, -TOLERANCE, 1 + TOLERANCE)
-        _check_range(self.spec.key, "prediction", prediction, -OVERSHOOT, 1 + OVERSHOOT, allow_non_finite=True)
-        loss = self._score(prediction, reference)
-        if not self.lower_is_better:
-            loss = (self.value_range[1] or 0.0) - loss
+        self.check(prediction, reference, as_loss=True)
+        return self.reduced(self.scored(prediction, reference))
+
+    def check(self, images: Tensor, references: Tensor | Reference, *, as_loss: bool) -> None:
+        """Raise MeasureError unless the measure can take this pair, as a loss or as a metric."""
+        self._check_pair(images, references)
+        if torch.compiler.is_compiling():  # compiled code cannot branch on values
+            return
+        name, others, slack = ("prediction", "reference", OVERSHOOT) if as_loss else ("images", "references", TOLERANCE)
+        _check_range(self.spec.key, name, images, -slack, 1 + slack, allow_non_finite=as_loss)
+        if not isinstance(references, Reference):
+            _check_range(self.spec.key, others, references, -TOLERANCE, 1 + TOLERANCE)
+
+    def check_references(self, references: Tensor) -> None:
+        """Raise MeasureError unless the measure can take these as references."""
+        self._check_pair(references, references)
+        _check_range(self.spec.key, "references", references, -TOLERANCE, 1 + TOLERANCE)
+
+    def scored(self, images: Tensor, references: Tensor | Reference) -> Tensor:
+        """Return ``(N,)`` scores of a pair that :meth:`check` has passed."""
+        if not isinstance(references, Reference):
+            return self._score(images, references)
+        return self._score_prepared(images, references.images, references.prepared[self.spec])
+
+    def reduced(self, score: Tensor) -> Tensor:
+        """Turn ``(N,)`` scores into the loss."""
+        loss = score if self.lower_is_better else (self.value_range[1] or 0.0) - score
         if self.reduction == "none":
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()
 
-    def _check_pair(self, images: Tensor, references: Tensor) -> None:
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
+        """Do nothing: a measure stays in evaluation mode."""
+        return super().train(False)
+
+    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+        """Return the tensors if ``persistent``, else nothing: they follow from the spec."""
+        if self.persistent:
+            return super().state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
+        return OrderedDict() if destination is None else destination
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any, **named: Any) -> None:
+        # A host is loaded strictly from a state dict that may have been saved without the measure.
+        for name, tensor in super().state_dict(prefix=prefix).items():
+            state_dict.setdefault(name, tensor)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
+
+    def _check_pair(self, images: Tensor, references: Tensor | Reference) -> None:
+        if isinstance(references, Reference):
+            if self.spec not in references.prepared:
+                known = ", ".join(spec.key for spec in references.prepared)
+                raise MeasureError(f"{self.spec.key}: the reference was prepared by another measure ({known})")
+            references = references.images
         for name, value in (("images", images), ("references", references)):
             if not isinstance(value, Tensor):
                 raise MeasureError(f"{self.spec.key}: {name} must be a tensor, got {type(value).__name__}")

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from .measure import Measure, MeasureSpec, Reduction
+from .measure import MeasureSpec, Reduction
+from .precise import PreciseMeasure
 
 
 class PixelSpec(MeasureSpec):
@@ -38,10 +39,10 @@ class PixelSpec(MeasureSpec):
         return Pixel(self, reduction=reduction)
 
 
-class Pixel(Measure[PixelSpec]):
+class Pixel(PreciseMeasure[PixelSpec]):
     """Mean over channels and pixels of ``|d|``, ``d²`` or ``sqrt(d² + ε²) - ε`` with ε = 1e-3 (Charbonnier).
 
-    Direction: lower is better. Range: [0, 1] for inputs in [0, 1].
+    Direction: lower is better. Range: [0, 1] for inputs in [0, 1]. Loss: the score.
     """
 
     value_range = (0.0, 1.0)
@@ -49,7 +50,7 @@ class Pixel(Measure[PixelSpec]):
     def __init__(self, spec: PixelSpec | Literal["l1", "l2", "charbonnier"], reduction: Reduction = "mean") -> None:
         super().__init__(spec if isinstance(spec, PixelSpec) else PixelSpec(measure=spec), reduction)
 
-    def _score(self, images: Tensor, references: Tensor) -> Tensor:
+    def _compute(self, images: Tensor, references: Tensor) -> Tensor:
         difference = images - references
         if self.spec.measure == "l1":
             distance = difference.abs()

@@ -9,25 +9,42 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..backbones import BackboneError, list_backbones
+from .contextual import ContextualSpec
 from .dists import DistsSpec
-from .handcrafted import ENTRIES, HandcraftedSpec
-from .lpips import NETWORKS, LpipsSpec
+from .features import FeatureSpec
+from .gmsd import GmsdSpec
+from .handcrafted import ENTRIES, HandcraftedSpec, PyiqaSpec
+from .lpips import KEYS as LPIPS_KEYS
+from .lpips import PUBLISHED as LPIPS_NETWORKS
+from .lpips import LpipsSpec
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
+from .nlpd import NlpdSpec
+from .perceptual import PerceptualSpec
 from .pixel import PixelSpec
+from .ssim import SsimSpec
+from .style import StyleSpec
 
-_SPECS: dict[str, type[MeasureSpec]] = {
+SPECS: dict[str, type[MeasureSpec]] = {
     **dict.fromkeys(("l1", "l2", "charbonnier"), PixelSpec),
+    **dict.fromkeys(("ssim", "ms_ssim"), SsimSpec),
+    "gmsd": GmsdSpec,
+    "nlpd": NlpdSpec,
     **dict.fromkeys(ENTRIES, HandcraftedSpec),
+    "pyiqa": PyiqaSpec,
     "lpips": LpipsSpec,
     "dists": DistsSpec,
+    "perceptual": PerceptualSpec,
+    "style": StyleSpec,
+    "contextual": ContextualSpec,
 }
+_ON_BACKBONES = [name for name, spec in SPECS.items() if issubclass(spec, FeatureSpec)]
 
 
 def list_measures() -> list[str]:
     """Return every measure key."""
-    plain = [name for name in _SPECS if name not in ("dists", "lpips")]
-    lpips = [LpipsSpec.model_validate({"net": network}).key for network in NETWORKS]
-    return [*plain, *lpips, *(f"dists-{backbone}" for backbone in list_backbones())]
+    on_backbones = [f"{name}-{backbone}" for name in _ON_BACKBONES for backbone in list_backbones()]
+    aliases = [f"lpips-{backbone}" for backbone in LPIPS_NETWORKS]
+    return [*_short_keys(), *(key for key in on_backbones if key not in aliases)]
 
 
 def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
@@ -40,17 +57,18 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
         return value
     fields = _from_key(value) if isinstance(value, str) else dict(value)
     name = fields.get("measure")
-    if not isinstance(name, str) or name not in _SPECS:
-        raise MeasureError(_unknown(str(name), list(_SPECS)))
+    if not isinstance(name, str) or name not in SPECS:
+        raise MeasureError(_unknown(str(name), list(SPECS)))
     try:
-        return _SPECS[name].model_validate(fields)
+        return SPECS[name].model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            message = _unknown(str(first["loc"][-1]), list(_SPECS[name].model_fields), what="option")
-        raise MeasureError(f"measure '{name}': {where}: {message}") from None
+            known = [field.alias or option for option, field in SPECS[name].model_fields.items()]
+            message = _unknown(str(first["loc"][-1]), known, what="option")
+        raise MeasureError(f"measure '{name}': {where + ': ' if where else ''}{message}") from None
     except BackboneError as error:
         raise MeasureError(f"measure '{name}': {error}") from None
 
@@ -59,22 +77,31 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
     """Build a measure from its key, a mapping or a spec.
 
     Raises:
-        MeasureError: unknown measure or option, or weights that are not to be had.
+        MeasureError: unknown measure or option.
+        LopsidedError: weights that are not to be had, or not what they should be.
     """
     return parse_measure(value).build(reduction=reduction)
 
 
+def _short_keys() -> list[str]:
+    """Every key that names no backbone of the registry."""
+    return [*(name for name in SPECS if name not in (*_ON_BACKBONES, "pyiqa")), *LPIPS_KEYS, "dists"]
+
+
 def _from_key(key: str) -> dict[str, Any]:
-    if key in _SPECS:
+    if key in LPIPS_KEYS:
+        return {"measure": "lpips", **LPIPS_KEYS[key]}
+    if key in SPECS:
         return {"measure": key}
-    name, _, network = key.partition("-")
-    if name == "dists" and network in list_backbones():
-        return {"measure": "dists", "backbone": network}
-    if name == "lpips" and network in NETWORKS:
-        return {"measure": "lpips", "net": network}
-    raise MeasureError(_unknown(key, list_measures()))
+    name, _, backbone = key.partition("-")
+    if name in _ON_BACKBONES and backbone in list_backbones():
+        return {"measure": name, "backbone": backbone}
+    if name == "pyiqa" and backbone:
+        return {"measure": "pyiqa", "metric": backbone}
+    raise MeasureError(_unknown(key, list_measures(), [*_short_keys(), *(f"{n}-<backbone>" for n in _ON_BACKBONES)]))
 
 
-def _unknown(name: str, known: list[str], what: str = "measure") -> str:
+def _unknown(name: str, known: list[str], shown: list[str] | None = None, what: str = "measure") -> str:
     near = difflib.get_close_matches(name, known, 1)
-    return f"unknown {what} '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}")
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(shown or known)}"
+    return f"unknown {what} '{name}'; {hint}"

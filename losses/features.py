@@ -1,0 +1,170 @@
+"""What measures on the feature maps of a backbone have in common: the backbone, its precision, and its passes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
+from ..backbones.extractor import Precision
+from ..backbones.registry import Architecture, architecture
+from .measure import Measure, MeasureError, MeasureSpec, Reduction
+
+Resize = Literal["none", "bilinear-256", "antialias-256"]
+
+
+class FeatureSpec(MeasureSpec):
+    """A measure on feature maps.
+
+    Attributes:
+        backbone: feature extractor, e.g. ``vgg16`` or ``vgg16-r`` (seeded random weights).
+        layers: names of the backbone's stages that enter, e.g. ``[relu2_2, relu3_3]``; all by default.
+        pooling: ``l2`` replaces the backbone's max pooling by L2 pooling, ``max`` keeps it.
+        precision: of the backbone's pass, ``fp32`` or ``bf16``; statistics are float32 either way.
+        resize: ``none``; or, where the shorter side exceeds 256 px, bilinear to 256 without (``bilinear-256``) or with
+            antialiasing (``antialias-256``).
+    """
+
+    backbone: BackboneSpec = Field(default_factory=lambda: BackboneSpec(name="vgg16"))
+    layers: tuple[str, ...] | None = None
+    pooling: Literal["max", "l2"] = "max"
+    precision: Precision = "fp32"
+    resize: Resize = "none"
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _backbone_by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> FeatureSpec:
+        known = [stage.name for stage in self.architecture.stages]
+        for layer in self.layers or ():
+            if layer not in known:
+                raise ValueError(f"'{self.backbone.name}' has no layer '{layer}'; known: {', '.join(known)}")
+        if self.layers is not None and (not self.layers or len(set(self.layers)) < len(self.layers)):
+            raise ValueError(f"layers must name one or more stages, each once; known: {', '.join(known)}")
+        if self.precision == "bf16" and not self.architecture.bf16:
+            raise ValueError(f"in bf16 '{self.backbone.name}' loses the direction of the gradient; use precision fp32")
+        return self
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the registry knows of the backbone."""
+        return architecture(self.backbone.name)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Indices of the stages that enter, shallow to deep."""
+        every = range(len(self.architecture.stages))
+        return tuple(i for i in every if self.layers is None or self.architecture.stages[i].name in self.layers)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each layer."""
+        return tuple(self.architecture.stages[i].channels for i in self.stages)
+
+    @property
+    def families(self) -> frozenset[str]:
+        """The backbone's architecture."""
+        return frozenset({self.backbone.family})
+
+    @property
+    def min_size(self) -> int:
+        """The backbone's smallest input."""
+        return self.architecture.min_size
+
+    @property
+    def backbone_pass(self) -> tuple[BackboneSpec, str, str, str]:
+        """Measures with equal values see the same feature maps and can share them."""
+        return self.backbone, self.pooling, self.precision, self.resize
+
+    def definition(self) -> dict[str, Any]:
+        """The fields, the backbone's weights by content."""
+        return self.model_dump(mode="json") | {"backbone": self.backbone.identity}
+
+    def build_extractor(self, stages: int) -> FeatureExtractor:
+        """Build the frozen backbone up to its first ``stages`` stages."""
+        extractor = build_extractor(self.backbone, pooling=self.pooling, stages=stages, precision=self.precision)
+        # Channels last: convolutions of torch's CPU and GPU libraries are faster on it.
+        return extractor.to(memory_format=torch.channels_last)
+
+    @abstractmethod
+    def build(self, *, reduction: Reduction = "mean", extractor: FeatureExtractor | None = None) -> FeatureMeasure[Any]:
+        """Build the measure, on an extractor it shares with others if one is given."""
+
+
+FSpec = TypeVar("FSpec", bound=FeatureSpec)
+
+
+class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
+    """A measure on feature maps: one pass of the prediction with gradients, one of the reference without.
+
+    Args:
+        spec: the definition.
+        reduction: how :meth:`forward` reduces over the batch.
+        extractor: one to share; by default the measure's own.
+    """
+
+    def __init__(self, spec: FSpec, reduction: Reduction = "mean", extractor: FeatureExtractor | None = None) -> None:
+        super().__init__(spec, reduction)
+        self.extractor = extractor if extractor is not None else spec.build_extractor(spec.stages[-1] + 1)
+        self.eval()
+
+    @abstractmethod
+    def _digest(self, images: Tensor, maps: list[Tensor]) -> Any:
+        """Return what is kept of references: their feature maps, or what can be computed of them alone."""
+
+    @abstractmethod
+    def _compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
+        """Return ``(N,)`` scores, given what :meth:`_digest` returned for the references (of N, or one for all)."""
+
+    def backbone_pass(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the images as the backbone saw them and the feature maps of all its stages."""
+        if any(parameter.requires_grad for parameter in self.extractor.parameters()):
+            if torch.compiler.is_compiling():  # compiled code cannot freeze; torch then runs the pass uncompiled
+                raise MeasureError(f"{self.spec.key}: freeze it before it is compiled: measure.requires_grad_(False)")
+            self.extractor.requires_grad_(False)  # a host may have asked for gradients of everything it holds
+        expected = torch.bfloat16 if self.spec.precision == "bf16" else torch.float32
+        if self.extractor.dtype not in (expected, torch.float64):
+            raise MeasureError(
+                f"{self.spec.key}: the backbone was converted to {self.extractor.dtype}, it is defined in {expected}; "
+                "leave the measure out of .half() and .bfloat16(), and use precision: bf16 for speed"
+            )
+        images = resized(images, self.spec.resize)
+        return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
+
+    def digest(self, images: Tensor, maps: list[Tensor]) -> Any:
+        """Digest a reference's pass, of which only this measure's layers count."""
+        with torch.no_grad():
+            return self._digest(images, [maps[i] for i in self.spec.stages])
+
+    def compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
+        """Compare a pass, of which only this measure's layers count, with a digested reference."""
+        return self._compare(images, [maps[i] for i in self.spec.stages], reference)
+
+    def _prepare(self, references: Tensor) -> Any:
+        with torch.no_grad():
+            return self.digest(*self.backbone_pass(references))
+
+    def _score_prepared(self, images: Tensor, references: Tensor, prepared: Any) -> Tensor:  # noqa: ARG002
+        return self.compare(*self.backbone_pass(images), prepared)
+
+    def _score(self, images: Tensor, references: Tensor) -> Tensor:
+        return self._score_prepared(images, references, self._prepare(references))
+
+
+def resized(images: Tensor, policy: Resize) -> Tensor:
+    """Bring the shorter side to 256 px if it is longer, by the policy; differentiable."""
+    shorter = min(images.shape[-2:])
+    if policy == "none" or shorter <= 256:
+        return images
+    if policy == "bilinear-256":  # by the factor, as piq does: the longer side's last pixels may be left over
+        return F.interpolate(images, scale_factor=256 / shorter, mode="bilinear")
+    size = [int(side * 256 / shorter) for side in images.shape[-2:]]
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
