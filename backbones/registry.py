@@ -63,7 +63,7 @@ class Architecture:
         hub_id: Hugging Face repository whose ``model.safetensors`` holds the official weights.
         known_files: (name, SHA-256) of other publications of the weights, which a spec may name.
         bf16: whether DISTS keeps the direction of its gradient when the network computes in bfloat16 (cosine with
-            float32 at least 0.99, measured in benchmarks/RESULTS.md); the normalisations of other networks lose it.
+            float32 0.96 to 0.999, see benchmarks/RESULTS.md); networks with normalisation layers lose it.
         fan: what the variance of the random twin's He-normal convolutions goes by: ``fan_out``, from which torchvision
             trains its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
     """

@@ -1,12 +1,19 @@
-"""Discriminators for adversarial training, and the adversarial objectives.
+"""Discriminators for adversarial training, the adversarial objectives, and penalties on the discriminator's slope.
 
 >>> from lopsided.discriminators import build_discriminator, objective
 >>> discriminator = build_discriminator("patch-vgg16-r", seed=0)
 >>> logits = discriminator(images)  # vanilla: (N, 1, 1, 1); patch: (N, 1, H', W')
 """
 
-from .discriminator import Discriminator, DiscriminatorError, DiscriminatorSpec, build_discriminator
+from .discriminator import (
+    Discriminator,
+    DiscriminatorError,
+    DiscriminatorSpec,
+    build_discriminator,
+    list_discriminators,
+)
 from .objectives import Objective, list_objectives, objective
+from .penalties import gradient_penalty, r1_penalty, r2_penalty
 
 __all__ = [
     "Discriminator",
@@ -14,6 +21,10 @@ __all__ = [
     "DiscriminatorSpec",
     "Objective",
     "build_discriminator",
+    "gradient_penalty",
+    "list_discriminators",
     "list_objectives",
     "objective",
+    "r1_penalty",
+    "r2_penalty",
 ]

@@ -1,4 +1,4 @@
-"""A discriminator is a trunk (plain convolutions or a backbone) and a head (vanilla or patch)."""
+"""A discriminator is a trunk (plain convolutions or a backbone) and a head, or a plain network of the field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,28 @@ from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
 from ..common.errors import LopsidedError
 from ..common.identity import identity
-from . import convolutional
+from . import convolutional, patchgan, srgan, unet
 from .heads import PatchHead, VanillaHead
+from .layers import Norm, normalise_spectrum
 
 PATCH_STRIDE = 8  # a patch head sits on the deepest stage of at most this stride, so that a 64 px crop has 8×8 places
+
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "patchgan": patchgan.PatchGan,
+    "srgan": srgan.SrganDiscriminator,
+    "unet": unet.UNet,
+}
+# Every form's own options, with the values of its paper.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "vanilla": {"spectral_norm": False},
+    "patch": {"spectral_norm": False},
+    "patchgan": {"norm": "batch", "spectral_norm": False, "width": 64, "receptive_field": 70},
+    "srgan": {"norm": "batch", "spectral_norm": False, "width": 64},
+    "unet": {"norm": "none", "spectral_norm": True, "width": 64},
+}
+_PATCHGANS = {f"patchgan{'' if field == 70 else field}": field for field in patchgan.STRIDED}
 
 
 class DiscriminatorError(LopsidedError):
@@ -24,32 +42,48 @@ class DiscriminatorError(LopsidedError):
 
 
 class DiscriminatorSpec(BaseModel):
-    """Definition of a discriminator; in YAML ``none``, ``vanilla``, ``patch-vgg16-r`` … or a mapping.
+    """Definition of a discriminator; in YAML ``none``, ``vanilla``, ``patch-vgg16-r``, ``unet`` … or a mapping.
 
     Attributes:
-        form: ``none`` (no adversarial term), ``vanilla`` (one logit per image) or ``patch`` (a map of logits).
+        form: ``none`` (no adversarial term), ``vanilla`` (one logit per image) or ``patch`` (a map of logits) on a
+            trunk; or a network of the field: ``patchgan``, ``srgan``, ``unet``.
         backbone: ``conv`` (a small plain network) or a backbone of the registry, e.g. ``resnet50``.
         trainable: whether the backbone learns too, or only the head does.
         stage: index of the stage the head sits on; by default the last one for ``vanilla`` and the deepest one of
             stride ≤ 8 for ``patch``.
+        frozen_stages: how many stages of a trainable trunk, from the shallow end, do not learn.
+        spectral_norm: spectral normalisation, of the head for ``vanilla`` and ``patch``, of the convolutions for the
+            networks of the field; by default as in their papers (``unet`` only).
+        norm: normalisation layer of a network of the field, by default its paper's.
+        width: channels of its first convolution.
+        receptive_field: of a ``patchgan``, in pixels; 70 by default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    form: Literal["none", "vanilla", "patch"] = "none"
+    form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
     backbone: BackboneSpec | Literal["conv"] = Field(default="conv", union_mode="left_to_right")
     trainable: bool = True
     stage: int | None = Field(default=None, ge=0)
+    frozen_stages: int = Field(default=0, ge=0)
+    spectral_norm: bool | None = None
+    norm: Norm | None = None
+    width: int | None = Field(default=None, ge=1)
+    receptive_field: patchgan.ReceptiveField | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _from_key(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
+        if value in _PATCHGANS:
+            return {"form": "patchgan", "receptive_field": _PATCHGANS[value]}
+        if value in NETWORKS:
+            return {"form": value}
         form, _, backbone = value.partition("-")
         known = ("conv", *list_backbones())
         if form not in ("none", "vanilla", "patch") or (backbone and (backbone not in known or form == "none")):
-            keys = ["none", "vanilla", "patch", *(f"{f}-{b}" for f in ("vanilla", "patch") for b in known)]
+            keys = [*list_discriminators(), *(f"{form}-conv" for form in ("vanilla", "patch"))]
             near = difflib.get_close_matches(value, keys, 1)
             raise ValueError(
                 f"unknown discriminator '{value}'; "
@@ -63,15 +97,38 @@ class DiscriminatorSpec(BaseModel):
         return {"name": value} if isinstance(value, str) and value != "conv" else value
 
     @model_validator(mode="after")
+    def _options_fit_the_form(self) -> DiscriminatorSpec:
+        own = _OPTIONS[self.form]
+        for name in ("norm", "spectral_norm", "width", "receptive_field"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, own.get(name))
+            elif name not in own:
+                raise ValueError(f"'{self.form}' has no option {name}; it has: {', '.join(own) or 'none'}")
+        if self.form in NETWORKS:
+            for name in ("backbone", "trainable", "stage", "frozen_stages"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"'{self.form}' has no {name}: it is one whole network; leave {name} out")
+        return self
+
+    @model_validator(mode="after")
     def _stage_exists(self) -> DiscriminatorSpec:
         count = len(self._strides)
         if self.stage is not None and self.stage >= count:
             raise ValueError(f"stage {self.stage} of '{self.key}': there are {count} stages, 0 to {count - 1}")
+        if self.frozen_stages and not (self.trainable and self.frozen_stages <= self.head_stage):
+            raise ValueError(
+                f"frozen_stages {self.frozen_stages} of '{self.form}': at most {self.head_stage} of the "
+                f"{self.head_stage + 1} stages in use, and only if trainable; for all of them say trainable: false"
+            )
         return self
 
     @property
     def key(self) -> str:
         """Short name used in tables and figures: the form, and the backbone unless it is ``conv``."""
+        if self.form in NETWORKS:
+            receptive_field = self.receptive_field if self.receptive_field not in (None, 70) else ""
+            plain = DiscriminatorSpec.model_validate(f"{self.form}{receptive_field}")
+            return f"{self.form}{receptive_field}" + ("" if self == plain else f"+{self.identity[:4]}")
         if self.form == "none" or not isinstance(self.backbone, BackboneSpec):
             return self.form
         plain = DiscriminatorSpec.model_validate({"form": self.form, "backbone": self.backbone.name})
@@ -82,6 +139,11 @@ class DiscriminatorSpec(BaseModel):
         """Short content hash of the definition."""
         if self.form == "none":
             return identity({"kind": "discriminator", "form": "none"})
+        options = {name: getattr(self, name) for name in _OPTIONS[self.form]}
+        if self.form in NETWORKS:
+            return identity({"kind": "discriminator", "version": 1, "form": self.form, **options})
+        # What came after the first identities were written down counts only where it is used.
+        later = {"spectral_norm": self.spectral_norm, "frozen_stages": self.frozen_stages}
         backbone = self.backbone.identity if isinstance(self.backbone, BackboneSpec) else "conv-v1"
         return identity(
             {
@@ -91,6 +153,7 @@ class DiscriminatorSpec(BaseModel):
                 "backbone": backbone,
                 "trainable": self.trainable,
                 "stage": self.head_stage,
+                **{name: value for name, value in later.items() if value},
             }
         )
 
@@ -113,6 +176,10 @@ class DiscriminatorSpec(BaseModel):
     @property
     def min_size(self) -> int:
         """Smallest height and width the discriminator accepts, in pixels."""
+        if self.receptive_field is not None:
+            return patchgan.min_size(self.receptive_field)
+        if self.form in NETWORKS:
+            return {"srgan": srgan.MIN_SIZE, "unet": unet.MIN_SIZE}[self.form]
         if isinstance(self.backbone, BackboneSpec):
             return architecture(self.backbone.name).min_size
         return convolutional.MIN_SIZE
@@ -120,6 +187,8 @@ class DiscriminatorSpec(BaseModel):
 
 class Discriminator(nn.Module):
     """Images to real/fake logits.
+
+    A network of the field is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`.
 
     Args:
         spec: the definition; its form must not be ``none``.
@@ -131,22 +200,44 @@ class Discriminator(nn.Module):
         if spec.form == "none":
             raise DiscriminatorError("discriminator 'none' has no network; leave the adversarial term out instead")
         self.spec = spec
+        self._frozen: list[nn.Module] = []  # a plain list: the trunk already owns these modules
+        if spec.form in NETWORKS:
+            options = {name: getattr(spec, name) for name in _OPTIONS[spec.form]}
+            self.network = NETWORKS[spec.form](**options, seed=seed)
+            return
         if isinstance(spec.backbone, BackboneSpec):
+            kind = architecture(spec.backbone.name)
             backbone = spec.backbone.model_copy(update={"seed": seed}) if spec.backbone.random else spec.backbone
             self.trunk: nn.Module = build_extractor(backbone, stages=spec.head_stage + 1, trainable=spec.trainable)
-            channels = architecture(backbone.name).stages[spec.head_stage].channels
+            channels = kind.stages[spec.head_stage].channels
+            stages = kind.split(self.trunk.get_submodule("trunk"))
         else:
             self.trunk = convolutional.ConvolutionalTrunk(seed)
             self.trunk.stages = self.trunk.stages[: spec.head_stage + 1]
             self.trunk.requires_grad_(spec.trainable)
             channels = convolutional.CHANNELS[spec.head_stage]
+            stages = [[stage] for stage in self.trunk.stages]
+        self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
+        for module in self._frozen:
+            module.requires_grad_(False)
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1)
+        if spec.spectral_norm:
+            normalise_spectrum(self.head.linear, torch.Generator().manual_seed(seed + 2))
+        self.train()
+
+    def train(self, mode: bool = True) -> Discriminator:
+        """Set training mode, except of frozen stages: they stay in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of RGB images in [0, 1]; positive means real.
 
         Returns:
-            ``(N, 1, 1, 1)`` for ``vanilla``, ``(N, 1, H', W')`` for ``patch``.
+            ``(N, 1, 1, 1)`` for ``vanilla`` and ``srgan``, ``(N, 1, H', W')`` for ``patch`` and ``patchgan``,
+            ``(N, 1, H, W)`` for ``unet``.
 
         Raises:
             DiscriminatorError: images of another shape, or too small.
@@ -156,11 +247,18 @@ class Discriminator(nn.Module):
                 f"discriminator '{self.spec.key}' takes (N, 3, H, W) of at least {self.spec.min_size} px, "
                 f"got {tuple(images.shape)}"
             )
-        return self.head(self.trunk(images)[-1])
+        return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
+
+
+def list_discriminators() -> list[str]:
+    """Return the key of every discriminator."""
+    tails = ("", *(f"-{key}" for key in list_backbones()))
+    trunks = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in tails]
+    return ["none", *trunks, *_PATCHGANS, *(form for form in NETWORKS if form != "patchgan")]
 
 
 def build_discriminator(spec: DiscriminatorSpec | str, *, seed: int = 0) -> Discriminator:
-    """Build a discriminator on the CPU from its spec or key (``vanilla``, ``patch-vgg16-r`` …).
+    """Build a discriminator on the CPU from its spec or key (``vanilla``, ``patch-vgg16-r``, ``unet`` …).
 
     Raises:
         DiscriminatorError: unknown key.

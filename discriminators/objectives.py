@@ -1,6 +1,7 @@
 """Adversarial objectives on logits: what the discriminator minimises, and what the generator minimises.
 
-Patch maps are averaged over their places, so vanilla and patch discriminators share every objective.
+Patch maps are averaged over the places of each image, then over images. The maps of one batch are equally large, so
+that this is the plain mean of all logits, and vanilla and patch discriminators share every objective.
 """
 
 from __future__ import annotations
@@ -8,11 +9,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.errors import LopsidedError
+
+
+class GeneratorLoss(Protocol):
+    """Loss of the generator, from the logits of generated and, where the objective asks for them, real images."""
+
+    def __call__(self, fake: Tensor, real: Tensor | None = None, /) -> Tensor:
+        """Return the loss, a scalar."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,53 +33,98 @@ class Objective:
         name: registry key.
         discriminator: loss of the discriminator, from the logits of real and of generated images.
         generator: loss of the generator, from the logits of generated images.
+        needs_real: whether ``generator`` needs the logits of real images as well: ``generator(fake, real)``.
     """
 
     name: str
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: GeneratorLoss
+    needs_real: bool = False
 
 
-_OBJECTIVES = {
+def _cross_entropy(logits: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of logits with the label 1 - smoothing: -(1 - s) ln σ(x) - s ln σ(-x) = ln(1 + e^-x) + s·x."""
+    return (F.softplus(-logits) + smoothing * logits).mean()
+
+
+def _bce(smoothing: float) -> Objective:
+    # Goodfellow et al., 2014, with the non-saturating generator loss of their section 3.
+    return Objective(
+        "bce",
+        lambda real, fake: _cross_entropy(real, smoothing) + F.softplus(fake).mean(),
+        lambda fake, _=None: F.softplus(-fake).mean(),
+    )
+
+
+def _least_squares(smoothing: float) -> Objective:
+    # Mao et al., 2017, with targets 1 for real and 0 for generated images.
+    return Objective(
+        "least_squares",
+        lambda real, fake: (real - (1 - smoothing)).square().mean() + fake.square().mean(),
+        lambda fake, _=None: (fake - 1).square().mean(),
+    )
+
+
+def _relativistic(smoothing: float) -> Objective:
+    # Jolicoeur-Martineau, 2019, relativistic average GAN; the form of ESRGAN (Wang et al., 2018, equations 1 and 2):
+    # how much more real than the average of the other kind. Sums, as in both papers; ESRGAN's code halves them.
+    def discriminator(real: Tensor, fake: Tensor) -> Tensor:
+        return _cross_entropy(real - fake.mean(), smoothing) + F.softplus(fake - real.mean()).mean()
+
+    def generator(fake: Tensor, real: Tensor | None = None) -> Tensor:
+        if real is None:
+            raise LopsidedError(
+                "objective 'relativistic' compares generated with real images: call generator(fake, real) with the "
+                "logits of both"
+            )
+        return F.softplus(real - fake.mean()).mean() + F.softplus(real.mean() - fake).mean()
+
+    return Objective("relativistic", discriminator, generator, needs_real=True)
+
+
+_LABELLED = {"bce": _bce, "least_squares": _least_squares, "relativistic": _relativistic}
+_UNLABELLED = {
     entry.name: entry
     for entry in (
-        # Goodfellow et al., 2014, with the non-saturating generator loss of their section 3.
-        Objective(
-            "bce",
-            lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
-            lambda fake: F.softplus(-fake).mean(),
-        ),
-        # Mao et al., 2017, with targets 1 for real and 0 for generated images.
-        Objective(
-            "least_squares",
-            lambda real, fake: (real - 1).square().mean() + fake.square().mean(),
-            lambda fake: (fake - 1).square().mean(),
-        ),
         # Lim and Ye, 2017.
         Objective(
             "hinge",
             lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
-            lambda fake: -fake.mean(),
+            lambda fake, _=None: -fake.mean(),
         ),
+        # Arjovsky et al., 2017; the discriminator must be held to slope 1 by `gradient_penalty`.
+        Objective("wasserstein", lambda real, fake: fake.mean() - real.mean(), lambda fake, _=None: -fake.mean()),
     )
 }
+_NAMES = ("bce", "least_squares", "hinge", "wasserstein", "relativistic")
 
 
 def list_objectives() -> list[str]:
     """Return every objective's name."""
-    return list(_OBJECTIVES)
+    return list(_NAMES)
 
 
-def objective(name: str) -> Objective:
+def objective(name: str, *, label_smoothing: float = 0.0) -> Objective:
     """Return the objective called ``name``.
 
+    Args:
+        name: ``bce``, ``least_squares``, ``hinge``, ``wasserstein`` or ``relativistic``.
+        label_smoothing: the discriminator's label of real images is 1 - this, that of generated images stays 0
+            (one-sided; Salimans et al., 2016, section 3.4), in [0, 0.5). Only for objectives that have labels.
+
     Raises:
-        LopsidedError: no such objective; the message names the nearest one.
+        LopsidedError: no such objective (the message names the nearest one), or a smoothing it cannot take.
     """
-    if name not in _OBJECTIVES:
-        near = difflib.get_close_matches(name, _OBJECTIVES, 1)
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name, _NAMES, 1)
         raise LopsidedError(
             f"unknown adversarial objective '{name}'; "
-            + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_OBJECTIVES)}")
+            + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_NAMES)}")
         )
-    return _OBJECTIVES[name]
+    if not 0 <= label_smoothing < 0.5:
+        raise LopsidedError(f"label smoothing {label_smoothing} of '{name}' is outside [0, 0.5); 0.1 is customary")
+    if name in _LABELLED:
+        return _LABELLED[name](label_smoothing)
+    if label_smoothing:
+        raise LopsidedError(f"objective '{name}' has no labels to smooth; only {', '.join(_LABELLED)} have")
+    return _UNLABELLED[name]

@@ -81,6 +81,8 @@ class Finetune(CellSpec):
             del training["fidelity_weight"], training["gradient_matching"]
         if self.discriminator.form == "none":
             del training["objective"], training["discriminator_learning_rate"]
+        if self.discriminator.form == "none" or self.training.objective != "wasserstein":
+            del training["gradient_penalty"]
         return {
             "scale": self.scale,
             "generator": self.generator.identity,

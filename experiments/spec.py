@@ -25,7 +25,7 @@ from pydantic import (
 from ..backbones import list_backbones
 from ..common.errors import LopsidedError
 from ..common.sources import ImageSource
-from ..discriminators import DiscriminatorSpec
+from ..discriminators import DiscriminatorSpec, list_discriminators
 from ..iqa import JudgeSpec, list_judges, parse_judge
 from ..iqa.ladder import LadderSpec
 from ..losses import Measure, MeasureSpec, list_measures, parse_measure
@@ -203,8 +203,6 @@ _MEASURE = {
     "additionalProperties": False,
 }
 _LEARNT = {"type": "string", "pattern": f"^{LEARNT}"}
-_FORMS = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in ("", *(f"-{key}" for key in list_backbones()))]
-
 _dump = PlainSerializer(lambda spec: spec.model_dump(mode="json") if spec else "none")
 
 Fidelity = Annotated[
@@ -214,7 +212,7 @@ AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _ByKey
 _DISTS = [key for key in list_measures() if key.startswith("dists-")]
 LearntMeasure = Annotated[DistsSpec, PlainValidator(_learnable), _dump, _ByKey(_DISTS, _MEASURE)]
 Generator = Annotated[GeneratorSpec, _ByKey(list_generators(), name={"enum": list_generators()})]
-DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(["none", *_FORMS], backbone=_backbone("conv"))]
+DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(list_discriminators(), backbone=_backbone("conv"))]
 JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -292,7 +290,7 @@ class Grid(_Model):
     discriminator: Axis[DiscriminatorAxis] = Field(
         default=["none"],  # type: ignore[assignment]
         validate_default=True,
-        description="none, vanilla, patch, or <form>-<backbone>.",
+        description="none, vanilla, patch, <form>-<backbone>, patchgan, srgan or unet.",
     )
     gan_weight: Axis[Weight] = Field(default=[0.01], description="Weight of the adversarial term.")
     seed: Axis[Seed] = Field(default=[0], description="Seeds of weights and crops.")

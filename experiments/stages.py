@@ -146,6 +146,7 @@ def _train(cell: Cell, spec: Pretrain | Finetune, folder: Path, context: Context
                 objective(spec.training.objective),
                 spec.gan_weight,
                 spec.training.discriminator_learning_rate,
+                spec.training.gradient_penalty if spec.training.objective == "wasserstein" else 0.0,
             )
     trainer = Trainer(
         spec.training,

@@ -58,7 +58,12 @@ class FinetuneSpec(TrainingSpec):
         default=True,
         description="Scale the fidelity measure so that its gradient at the start has the pixel loss's norm.",
     )
-    objective: str = Field(default="bce", description="Adversarial objective: bce, least_squares or hinge.")
+    objective: str = Field(
+        default="bce", description="Adversarial objective: bce, least_squares, hinge, wasserstein or relativistic."
+    )
+    gradient_penalty: NonNegative = Field(
+        default=10.0, description="Weight of the gradient penalty; of objective wasserstein only."
+    )
     discriminator_learning_rate: Positive = Field(default=1e-4, description="The discriminator's learning rate.")
 
     @field_validator("objective")

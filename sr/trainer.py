@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..common.identity import canonical_json
-from ..discriminators import Discriminator, Objective
+from ..discriminators import Discriminator, Objective, gradient_penalty
 from ..losses import Measure, gradient_matching_weight
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .images import PairCache
@@ -69,12 +69,14 @@ class Adversarial:
         objective: the losses of both players.
         weight: weight of the generator's loss.
         learning_rate: the discriminator's.
+        gradient_penalty: weight of the penalty that holds its slope to 1 (Wasserstein); 0 for none.
     """
 
     discriminator: Discriminator
     objective: Objective
     weight: float
     learning_rate: float
+    gradient_penalty: float = 0.0
 
 
 class Trainer:
@@ -203,8 +205,11 @@ class Trainer:
                 gradient, terms["gradient_fidelity"] = gradient + part, part.norm()
         if self.adversarial:
             with section("discriminator"):
-                logits = self.adversarial.discriminator(image.clamp(0, 1))
-                terms["adversarial"] = self.adversarial.objective.generator(logits)
+                logits, real = self.adversarial.discriminator(image.clamp(0, 1)), None
+                if self.adversarial.objective.needs_real:
+                    with torch.no_grad():
+                        real = self.adversarial.discriminator(high)
+                terms["adversarial"] = self.adversarial.objective.generator(logits, real)
                 part = self.adversarial.weight * _gradient(terms["adversarial"], image)
                 total = total + self.adversarial.weight * terms["adversarial"].detach()
                 gradient, terms["gradient_adversarial"] = gradient + part, part.norm()
@@ -225,6 +230,11 @@ class Trainer:
         with self.section("discriminator"):
             real_logits, fake_logits = adversarial.discriminator(real), adversarial.discriminator(fake)
             loss = adversarial.objective.discriminator(real_logits, fake_logits)
+            if adversarial.gradient_penalty:
+                draws = torch.Generator().manual_seed(_mix(*self._entropy, self.step))
+                penalty = gradient_penalty(adversarial.discriminator, real, fake, draws)
+                loss = loss + adversarial.gradient_penalty * penalty
+                terms["gradient_penalty"] = penalty
             loss.backward()
             terms["discriminator"] = loss
             terms["d_real"], terms["d_fake"] = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()

@@ -114,6 +114,35 @@ def test_bad_generators_are_refused(tmp_path):
 # --- training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("name", "penalty"), [("relativistic", 0.0), ("wasserstein", 10.0)])
+def test_objectives_that_need_more_than_logits_train_and_resume(pairs, name, penalty):
+    """Both players' logits for the relativistic one, a gradient penalty with draws of its own for Wasserstein's."""
+
+    def trainer():
+        network = build_discriminator("patch", seed=0)
+        made = adversarial_trainer(pairs, fidelity=None)
+        return Trainer(
+            made.spec,
+            build_generator(TINY, 4, seed=0),
+            pairs,
+            seed=0,
+            stream="finetune",
+            adversarial=Adversarial(network, objective(name), 0.01, 1e-4, penalty),
+        )
+
+    whole, first, second = trainer(), trainer(), trainer()
+    history = [whole.train_step() for _ in range(4)]
+    assert all(torch.isfinite(value) for terms in history for value in terms.values())
+    assert ("gradient_penalty" in history[0]) == bool(penalty)
+    assert history[0]["gradient_adversarial"] > 0
+    for _ in range(2):
+        first.train_step()
+    second.restore_state(first.state())
+    for _ in range(2):
+        second.train_step()
+    assert all(torch.equal(value, tensors(second)[key]) for key, value in tensors(whole).items())
+
+
 def test_gradient_through_the_image_equals_one_backward_pass(pairs, tmp_path):
     """Splitting the backward pass at the image must not change what the generator learns."""
     trainer = adversarial_trainer(pairs)
