@@ -16,7 +16,7 @@ class ConvolutionalTrunk(nn.Module):
     No normalisation layer: with batches as small as super-resolution's, batch statistics would make one image's
     logit depend on its neighbours.
 
-    Takes RGB images in [0, 1], ``(N, 3, H, W)``; returns one feature map per stage (channels :data:`CHANNELS`,
+    Takes normalised images, ``(N, 3, H, W)``; returns one feature map per stage (channels :data:`CHANNELS`,
     strides :data:`STRIDES`).
 
     Args:
@@ -38,7 +38,7 @@ class ConvolutionalTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the feature maps of ``images``."""
-        hidden, maps = images * 2 - 1, []
+        hidden, maps = images, []
         for stage in self.stages:
             hidden = stage(hidden)
             maps.append(hidden)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
-from ..common.errors import LopsidedError
-from ..common.identity import identity
+from ..common.identity import identity, sha256_file
 from . import convolutional, patchgan, srgan, unet
+from .errors import DiscriminatorError
 from .heads import PatchHead, VanillaHead
-from .layers import Norm, normalise_spectrum
+from .inputs import MOMENTS, InputNormalisation, Normalised
+from .layers import Norm, SpectralConv2d
+from .weights import load_weights
 
 PATCH_STRIDE = 8  # a patch head sits on the deepest stage of at most this stride, so that a 64 px crop has 8×8 places
 
@@ -37,10 +40,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _PATCHGANS = {f"patchgan{'' if field == 70 else field}": field for field in patchgan.STRIDED}
 
 
-class DiscriminatorError(LopsidedError):
-    """An unknown discriminator or objective, or images it cannot take."""
-
-
 class DiscriminatorSpec(BaseModel):
     """Definition of a discriminator; in YAML ``none``, ``vanilla``, ``patch-vgg16-r``, ``unet`` … or a mapping.
 
@@ -57,6 +56,11 @@ class DiscriminatorSpec(BaseModel):
         norm: normalisation layer of a network of the field, by default its paper's.
         width: channels of its first convolution.
         receptive_field: of a ``patchgan``, in pixels; 70 by default.
+        input_normalisation: what is done to images in [0, 1] first. ``none``; ``symmetric``: to [-1, 1]; ``imagenet``:
+            ImageNet's mean and deviation; ``backbone``: as the backbone was trained. By default ``backbone`` where
+            there is one, ``none`` for ``unet``, ``symmetric`` for the others.
+        weights: a ``.safetensors`` or ``.pth`` file with all weights of the discriminator, the head's included: one
+            that an experiment has written, or a published one. Every seed starts from them then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +74,8 @@ class DiscriminatorSpec(BaseModel):
     norm: Norm | None = None
     width: int | None = Field(default=None, ge=1)
     receptive_field: patchgan.ReceptiveField | None = None
+    input_normalisation: InputNormalisation | None = None
+    weights: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -104,10 +110,25 @@ class DiscriminatorSpec(BaseModel):
                 object.__setattr__(self, name, own.get(name))
             elif name not in own:
                 raise ValueError(f"'{self.form}' has no option {name}; it has: {', '.join(own) or 'none'}")
+        if self.form == "none" and (self.input_normalisation or self.weights):
+            raise ValueError("'none' is no discriminator: leave input_normalisation and weights out")
         if self.form in NETWORKS:
             for name in ("backbone", "trainable", "stage", "frozen_stages"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"'{self.form}' has no {name}: it is one whole network; leave {name} out")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_clear(self) -> DiscriminatorSpec:
+        backbone = self.backbone if isinstance(self.backbone, BackboneSpec) else None
+        if self.form != "none" and self.input_normalisation is None:
+            object.__setattr__(self, "input_normalisation", self._own_normalisation)
+        if self.input_normalisation == "backbone" and not backbone:
+            raise ValueError(
+                f"'{self.form}' has no backbone whose normalisation to use; say none, symmetric or imagenet"
+            )
+        if self.weights and backbone and backbone.weights != "official":
+            raise ValueError("weights of the whole discriminator replace the backbone's; leave one of the two out")
         return self
 
     @model_validator(mode="after")
@@ -129,26 +150,35 @@ class DiscriminatorSpec(BaseModel):
             receptive_field = self.receptive_field if self.receptive_field not in (None, 70) else ""
             plain = DiscriminatorSpec.model_validate(f"{self.form}{receptive_field}")
             return f"{self.form}{receptive_field}" + ("" if self == plain else f"+{self.identity[:4]}")
-        if self.form == "none" or not isinstance(self.backbone, BackboneSpec):
+        if self.form == "none":
             return self.form
-        plain = DiscriminatorSpec.model_validate({"form": self.form, "backbone": self.backbone.name})
-        return f"{self.form}-{self.backbone.name}" + ("" if self == plain else f"+{self.identity[:4]}")
+        name = self.backbone.name if isinstance(self.backbone, BackboneSpec) else "conv"
+        plain = DiscriminatorSpec.model_validate({"form": self.form, "backbone": name})
+        key = self.form if name == "conv" else f"{self.form}-{name}"
+        return key + ("" if self == plain else f"+{self.identity[:4]}")
 
     @property
     def identity(self) -> str:
         """Short content hash of the definition."""
         if self.form == "none":
             return identity({"kind": "discriminator", "form": "none"})
-        options = {name: getattr(self, name) for name in _OPTIONS[self.form]}
-        if self.form in NETWORKS:
-            return identity({"kind": "discriminator", "version": 1, "form": self.form, **options})
         # What came after the first identities were written down counts only where it is used.
-        later = {"spectral_norm": self.spectral_norm, "frozen_stages": self.frozen_stages}
+        later: dict[str, Any] = {}
+        if self.input_normalisation != self._own_normalisation:
+            later["input_normalisation"] = self.input_normalisation
+        if self.weights:
+            later["weights"] = f"sha256:{sha256_file(self._weights_file(self.weights))}"
+        # Version 2 of spectral normalisation: one power iteration a training step, not one a forward pass.
+        version = 2 if self.spectral_norm else 1
+        if self.form in NETWORKS:
+            options = {name: getattr(self, name) for name in _OPTIONS[self.form]}
+            return identity({"kind": "discriminator", "version": version, "form": self.form, **options, **later})
+        later |= {"spectral_norm": self.spectral_norm, "frozen_stages": self.frozen_stages}
         backbone = self.backbone.identity if isinstance(self.backbone, BackboneSpec) else "conv-v1"
         return identity(
             {
                 "kind": "discriminator",
-                "version": 1,
+                "version": version,
                 "form": self.form,
                 "backbone": backbone,
                 "trainable": self.trainable,
@@ -156,6 +186,18 @@ class DiscriminatorSpec(BaseModel):
                 **{name: value for name, value in later.items() if value},
             }
         )
+
+    @property
+    def _own_normalisation(self) -> InputNormalisation:
+        if self.form in ("vanilla", "patch") and isinstance(self.backbone, BackboneSpec):
+            return "backbone"
+        return "none" if self.form == "unet" else "symmetric"
+
+    def _weights_file(self, path: str) -> Path:
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise DiscriminatorError(f"weights of '{self.form}': no file '{file}'; give a .safetensors or .pth file")
+        return file
 
     @property
     def _strides(self) -> tuple[int, ...]:
@@ -188,7 +230,8 @@ class DiscriminatorSpec(BaseModel):
 class Discriminator(nn.Module):
     """Images to real/fake logits.
 
-    A network of the field is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`.
+    A network of the field is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`. A loop
+    that trains it calls :meth:`begin_step` once a step.
 
     Args:
         spec: the definition; its form must not be ``none``.
@@ -201,16 +244,31 @@ class Discriminator(nn.Module):
             raise DiscriminatorError("discriminator 'none' has no network; leave the adversarial term out instead")
         self.spec = spec
         self._frozen: list[nn.Module] = []  # a plain list: the trunk already owns these modules
+        self.normalise: nn.Module = nn.Identity()
+        if spec.input_normalisation in MOMENTS:
+            self.normalise = Normalised(spec.input_normalisation)
         if spec.form in NETWORKS:
             options = {name: getattr(spec, name) for name in _OPTIONS[spec.form]}
             self.network = NETWORKS[spec.form](**options, seed=seed)
-            return
+        else:
+            self._build_trunk_and_head(spec, seed)
+        if spec.weights:
+            load_weights(self, Path(spec.weights).expanduser(), spec.form)
+        self.train()
+
+    def _build_trunk_and_head(self, spec: DiscriminatorSpec, seed: int) -> None:
         if isinstance(spec.backbone, BackboneSpec):
             kind = architecture(spec.backbone.name)
-            backbone = spec.backbone.model_copy(update={"seed": seed}) if spec.backbone.random else spec.backbone
-            self.trunk: nn.Module = build_extractor(backbone, stages=spec.head_stage + 1, trainable=spec.trainable)
+            backbone = spec.backbone
+            if backbone.random or spec.weights:  # which hold the backbone's too: no need for official ones
+                backbone = BackboneSpec(name=f"{backbone.family}-r", seed=seed)
+            extractor = build_extractor(backbone, stages=spec.head_stage + 1, trainable=spec.trainable)
+            if spec.input_normalisation != "backbone":  # `normalise` comes first, and the extractor changes nothing
+                extractor.get_buffer("mean").zero_()
+                extractor.get_buffer("std").fill_(kind.scale)
+            self.trunk: nn.Module = extractor
             channels = kind.stages[spec.head_stage].channels
-            stages = kind.split(self.trunk.get_submodule("trunk"))
+            stages = kind.split(extractor.trunk)
         else:
             self.trunk = convolutional.ConvolutionalTrunk(seed)
             self.trunk.stages = self.trunk.stages[: spec.head_stage + 1]
@@ -220,10 +278,7 @@ class Discriminator(nn.Module):
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
         for module in self._frozen:
             module.requires_grad_(False)
-        self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1)
-        if spec.spectral_norm:
-            normalise_spectrum(self.head.linear, torch.Generator().manual_seed(seed + 2))
-        self.train()
+        self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
         """Set training mode, except of frozen stages: they stay in evaluation mode."""
@@ -232,8 +287,19 @@ class Discriminator(nn.Module):
             module.eval()
         return self
 
+    def begin_step(self) -> None:
+        """Begin a training step: one power iteration of every layer under spectral normalisation.
+
+        The layers stay fixed until the next call, however often the discriminator is asked in between, in whatever
+        mode: a batch in several parts, or on several machines, gives the numbers of one pass. Without any call they
+        iterate in every forward pass in training mode, as published. Not between a forward pass and its backward pass.
+        """
+        for module in self.modules():
+            if isinstance(module, SpectralConv2d):
+                module.begin_step()
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of RGB images in [0, 1]; positive means real.
+        """Return the logits of RGB images meant for [0, 1], whose range is not checked; positive means real.
 
         Returns:
             ``(N, 1, 1, 1)`` for ``vanilla`` and ``srgan``, ``(N, 1, H', W')`` for ``patch`` and ``patchgan``,
@@ -247,6 +313,7 @@ class Discriminator(nn.Module):
                 f"discriminator '{self.spec.key}' takes (N, 3, H, W) of at least {self.spec.min_size} px, "
                 f"got {tuple(images.shape)}"
             )
+        images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
 
 

@@ -1,4 +1,4 @@
-"""What the plain convolutional discriminators are built of: seeded convolutions and normalisation layers."""
+"""What the plain convolutional discriminators are built of: seeded convolutions, spectral and other normalisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 Norm = Literal["none", "instance", "batch"]
 
@@ -24,7 +24,7 @@ def convolution(
     bias: bool = True,
     std: float | None = None,
     spectral_norm: bool = False,
-) -> nn.Conv2d:
+) -> nn.Conv2d | SpectralConv2d:
     """Return a convolution with seeded weights; kernels wider than 1 are padded by 1.
 
     Args:
@@ -35,8 +35,7 @@ def convolution(
         generator: where the weights are drawn from.
         bias: whether to add a bias, which starts at zero.
         std: standard deviation of the weights; by default He's for a leaky ReLU.
-        spectral_norm: divide the weights by their largest singular value (Miyato et al., 2018). In the state dict:
-            ``weight_orig``, ``weight_u`` and ``weight_v``, the names of published discriminators.
+        spectral_norm: whether to make it a :class:`SpectralConv2d`.
     """
     layer = nn.Conv2d(inputs, outputs, kernel, stride, min(kernel - 1, 1), bias=bias)
     if std is None:
@@ -45,20 +44,62 @@ def convolution(
         nn.init.normal_(layer.weight, std=std, generator=generator)
     if bias:
         nn.init.zeros_(layer.get_parameter("bias"))
-    return normalise_spectrum(layer, generator) if spectral_norm else layer
+    return SpectralConv2d(layer, generator) if spectral_norm else layer
 
 
-def normalise_spectrum(layer: nn.Conv2d, generator: torch.Generator) -> nn.Conv2d:
-    """Put ``layer`` under spectral normalisation; the first singular vectors are drawn from ``generator``."""
-    with torch.random.fork_rng(devices=[]):  # torch draws the vectors from the global generator
-        layer = nn.utils.spectral_norm(layer)
-    weight = layer.get_parameter("weight_orig").detach().flatten(1)
-    left, right = layer.get_buffer("weight_u"), layer.get_buffer("weight_v")
-    left.copy_(F.normalize(torch.randn(left.shape, generator=generator), dim=0))
-    for _ in range(_ITERATIONS):
-        right.copy_(F.normalize(weight.T @ left, dim=0))
-        left.copy_(F.normalize(weight @ right, dim=0))
-    return layer
+class SpectralConv2d(nn.Module):
+    """A convolution whose weights are divided by their largest singular value (Miyato et al., 2018).
+
+    The value is uᵀWv; a power iteration brings u and v closer to the singular vectors. Left alone, the layer does one
+    in every forward pass in training mode, as published. The numbers then depend on how many passes a training step
+    makes: a batch in several parts would give others than in one. So once :meth:`begin_step` has been called, u and v
+    move there alone, once a step.
+
+    In the state dict: ``weight_orig``, ``weight_u`` and ``weight_v``, the names of published discriminators.
+
+    Args:
+        layer: the convolution, whose parameters are taken over.
+        generator: where the first u is drawn from.
+    """
+
+    weight_u: Tensor
+    weight_v: Tensor
+
+    def __init__(self, layer: nn.Conv2d, generator: torch.Generator) -> None:
+        super().__init__()
+        self.stride, self.padding, self.bias, self.weight_orig = layer.stride, layer.padding, layer.bias, layer.weight
+        rows, columns = layer.weight.flatten(1).shape
+        self.register_buffer("weight_u", F.normalize(torch.randn(rows, generator=generator), dim=0))
+        self.register_buffer("weight_v", torch.zeros(columns))
+        for _ in range(_ITERATIONS):
+            self._iterate()
+        self._by_step = False
+
+    def begin_step(self) -> None:
+        """Do the one power iteration of a training step."""
+        self._by_step = True
+        self._iterate()
+
+    @torch.no_grad()
+    def _iterate(self) -> None:
+        with torch.autocast(self.weight_orig.device.type, enabled=False):
+            matrix = self.weight_orig.flatten(1)
+            self.weight_v.copy_(F.normalize(matrix.T @ self.weight_u, dim=0))
+            self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0))
+
+    @property
+    def weight(self) -> Tensor:
+        """The normalised weights, differentiable in ``weight_orig``."""
+        # Copies: the next iteration must not change what a backward pass has yet to use.
+        left, right = self.weight_u.clone(), self.weight_v.clone()
+        with torch.autocast(self.weight_orig.device.type, enabled=False):
+            return self.weight_orig / torch.dot(left, self.weight_orig.flatten(1) @ right)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the convolution of ``hidden`` with the normalised weights."""
+        if self.training and not self._by_step:
+            self._iterate()
+        return F.conv2d(hidden, self.weight, self.bias, self.stride, self.padding)
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:

@@ -7,6 +7,7 @@ that this is the plain mean of all logits, and vanilla and patch discriminators 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,12 +35,14 @@ class Objective:
         discriminator: loss of the discriminator, from the logits of real and of generated images.
         generator: loss of the generator, from the logits of generated images.
         needs_real: whether ``generator`` needs the logits of real images as well: ``generator(fake, real)``.
+        threshold: logit above which an image counts as real; None where only differences of logits mean something.
     """
 
     name: str
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: GeneratorLoss
     needs_real: bool = False
+    threshold: float | None = 0.0
 
 
 def _cross_entropy(logits: Tensor, smoothing: float) -> Tensor:
@@ -53,6 +56,7 @@ def _bce(smoothing: float) -> Objective:
         "bce",
         lambda real, fake: _cross_entropy(real, smoothing) + F.softplus(fake).mean(),
         lambda fake, _=None: F.softplus(-fake).mean(),
+        threshold=math.log((1 - smoothing) / (1 + smoothing)),
     )
 
 
@@ -62,6 +66,7 @@ def _least_squares(smoothing: float) -> Objective:
         "least_squares",
         lambda real, fake: (real - (1 - smoothing)).square().mean() + fake.square().mean(),
         lambda fake, _=None: (fake - 1).square().mean(),
+        threshold=(1 - smoothing) / 2,
     )
 
 
@@ -79,7 +84,7 @@ def _relativistic(smoothing: float) -> Objective:
             )
         return F.softplus(real - fake.mean()).mean() + F.softplus(real.mean() - fake).mean()
 
-    return Objective("relativistic", discriminator, generator, needs_real=True)
+    return Objective("relativistic", discriminator, generator, needs_real=True, threshold=None)
 
 
 _LABELLED = {"bce": _bce, "least_squares": _least_squares, "relativistic": _relativistic}
@@ -93,7 +98,12 @@ _UNLABELLED = {
             lambda fake, _=None: -fake.mean(),
         ),
         # Arjovsky et al., 2017; the discriminator must be held to slope 1 by `gradient_penalty`.
-        Objective("wasserstein", lambda real, fake: fake.mean() - real.mean(), lambda fake, _=None: -fake.mean()),
+        Objective(
+            "wasserstein",
+            lambda real, fake: fake.mean() - real.mean(),
+            lambda fake, _=None: -fake.mean(),
+            threshold=None,
+        ),
     )
 }
 _NAMES = ("bce", "least_squares", "hinge", "wasserstein", "relativistic")

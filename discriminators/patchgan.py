@@ -26,7 +26,7 @@ class PatchGan(nn.Module):
     C64-C128-C256-C512 and a convolution to one logit for the 70 px patch; never more than 8 · ``width`` channels. The
     first and the last convolution are not normalised.
 
-    Takes RGB images in [0, 1], ``(N, 3, H, W)``, and brings them to the paper's [-1, 1]; returns logits
+    Takes normalised images, ``(N, 3, H, W)``, in the paper in [-1, 1]; returns logits
     ``(N, 1, H / s - 2, W / s - 2)`` with s = 2, 4, 8, 16, 32. Instance normalisation, and batch normalisation in
     training mode, let statistics of the whole image into every logit besides.
 
@@ -68,4 +68,4 @@ class PatchGan(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the map of logits of ``images``; positive means real."""
-        return self.layers(images * 2 - 1)
+        return self.layers(images)

@@ -19,8 +19,7 @@ class SrganDiscriminator(nn.Module):
     Here the maps are averaged over their places first: any size from :data:`MIN_SIZE` px up, fewer parameters, and
     the decision no longer knows where in the image something was.
 
-    Takes RGB images in [0, 1], ``(N, 3, H, W)``, and brings them to the paper's [-1, 1]; returns logits
-    ``(N, 1, 1, 1)``.
+    Takes normalised images, ``(N, 3, H, W)``, in the paper in [-1, 1]; returns logits ``(N, 1, 1, 1)``.
 
     Args:
         norm: normalisation layer after every convolution but the first; the paper's is ``batch``.
@@ -61,4 +60,4 @@ class SrganDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of ``images``; positive means real."""
-        return self.decision(self.layers(images * 2 - 1).mean((2, 3), keepdim=True))
+        return self.decision(self.layers(images).mean((2, 3), keepdim=True))

@@ -18,6 +18,7 @@ from lopsided.discriminators import (
 )
 
 LABELLED = ["bce", "least_squares", "relativistic"]
+SMOOTHED = [("bce", 0.2), ("least_squares", 0.2), ("relativistic", 0.2)]
 
 
 def log1pexp(*values):
@@ -100,6 +101,19 @@ def test_only_the_relativistic_generator_needs_real_logits(name):
             entry.generator(fake)
     else:
         assert torch.equal(entry.generator(fake), entry.generator(fake, torch.ones(2)))
+
+
+@pytest.mark.parametrize(("name", "smoothing"), [*((name, 0.0) for name in list_objectives()), *SMOOTHED[:2]])
+def test_the_threshold_is_the_best_logit_for_images_that_cannot_be_told_apart(name, smoothing):
+    entry = objective(name, label_smoothing=smoothing)
+    threshold = entry.threshold
+    equal = torch.linspace(-2, 2, 4001, dtype=torch.float64)
+    losses = torch.stack([entry.discriminator(x[None], x[None]) for x in equal])
+    if threshold is None:
+        torch.testing.assert_close(losses, losses[:1].expand(4001))
+    else:
+        least = losses <= losses.min() + 1e-12  # hinge: a whole interval
+        assert equal[least].mean().item() == pytest.approx(threshold, abs=1e-3)
 
 
 def test_relativistic_ignores_a_shift_of_all_logits():
@@ -252,3 +266,20 @@ def test_penalties_reach_the_weights_of_real_discriminators(key, name):
     assert any(gradient.abs().sum() > 0 for gradient in moved)
     assert torch.equal(real, before)
     assert real.grad is None
+
+
+@pytest.mark.parametrize(("name", "smoothing"), [*((name, 0.0) for name in list_objectives()), *SMOOTHED])
+def test_objective_and_penalties_on_patch_maps_have_the_gradient_of_finite_differences(name, smoothing):
+    network, (real, fake), entry = Smooth(), pair(), objective(name, label_smoothing=smoothing)
+
+    def loss(first, second):
+        weights = {"first": first, "second": second}
+        return entry.discriminator(
+            *(torch.func.functional_call(network, weights, images) for images in (real, fake))
+        ) + sum(
+            0.5 * PENALTIES[key](lambda x: torch.func.functional_call(network, weights, x), real, fake)
+            for key in PENALTIES
+        )
+
+    assert network(real).shape == (2, 1, 3, 3)
+    assert torch.autograd.gradcheck(loss, (network.first, network.second))

@@ -1,0 +1,64 @@
+"""A whole discriminator's weights from a file: one of an experiment, or a published one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .errors import DiscriminatorError
+
+
+def load_weights(discriminator: nn.Module, path: Path, key: str) -> None:
+    """Fill ``discriminator`` strictly from the file ``path``, without running code from it.
+
+    A ``.pth`` may hold its tensors under ``params``, as basicsr writes them, and those of the plain network alone, as
+    published discriminators do.
+
+    Args:
+        discriminator: what to fill; where it has a ``network``, keys may be those of the network.
+        path: ``.safetensors`` or ``.pth`` file.
+        key: the discriminator's name, for messages.
+
+    Raises:
+        DiscriminatorError: the file is missing or damaged, or does not hold these tensors; names the first of them.
+    """
+    state = _read(path)
+    network = getattr(discriminator, "network", None)
+    if network is not None and not any(name.startswith("network.") for name in state):
+        discriminator = network
+    own = discriminator.state_dict()
+    problem = next(_problems(own, state), None)
+    if problem:
+        raise DiscriminatorError(f"'{path}' does not hold the weights of discriminator '{key}': {problem}")
+    discriminator.load_state_dict(state)
+
+
+def _problems(own: dict[str, Tensor], state: dict[str, Tensor]) -> Iterator[str]:
+    yield from (f"no tensor '{name}'" for name in own if name not in state)
+    yield from (f"'{name}' is none of its tensors" for name in state if name not in own)
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            yield f"'{name}' is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+        if not torch.isfinite(tensor).all():
+            yield f"'{name}' is not finite"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DiscriminatorError(f"no weights file '{path}'; give a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DiscriminatorError(f"cannot read weights '{path}': {str(error).splitlines()[0][:200]}") from None
+    if isinstance(state, dict) and isinstance(state.get("params"), dict):
+        state = state["params"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DiscriminatorError(f"'{path}' is not a state dict (a mapping of names to tensors)")
+    return state
