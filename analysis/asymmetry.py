@@ -20,13 +20,13 @@ from .bootstrap import LEVEL, percentile_interval, share_above_zero
 from .correlation import Floats, weighted_pearson
 from .errors import AnalysisError
 from .gain import CellKey, Gains
-from .tables import grouped, records, where
+from .tables import UNTRAINED, grouped, records, where
 
 MIN_MEASURES = 3
 # 8! = 40,320 orders take milliseconds; 9! would take seconds a setting for a third digit.
 MAX_EXACT = 8
 ALPHA = 0.05
-NOT_MEASURES = ("none", "bicubic")
+NOT_MEASURES = ("none", *UNTRAINED)
 WHERE = ["generator", "dataset", "discriminator", "gan_weight"]
 SETTING_COLUMNS = [
     *WHERE,

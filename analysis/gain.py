@@ -17,7 +17,17 @@ import pandas as pd
 from .bootstrap import LEVEL, draw_counts, percentile_interval
 from .correlation import Floats
 from .errors import AnalysisError
-from .tables import Row, describe, grouped, incomplete, records, require_finite_where_ok, require_one, require_unique
+from .tables import (
+    UNTRAINED,
+    Row,
+    describe,
+    grouped,
+    incomplete,
+    records,
+    require_finite_where_ok,
+    require_one,
+    require_unique,
+)
 
 CELL = ["generator", "fidelity", "discriminator", "gan_weight"]
 SCORE = ["seed", "test_set", "image", "judge"]
@@ -57,8 +67,8 @@ class Gains:
         by_judge: One row per cell and judge: ``raw_gain`` in the judge's own unit (+ is better), ``gain`` in judge SDs,
             and whether the judge is ``related`` to the fidelity measure, i.e. left out of the cell's gain.
         judges: One row per judge: its families, direction, ``sd`` (one judge SD in the judge's unit) and ``status``.
-        means: Mean score per cell and judge in the judge's own unit and direction, bicubic and pixel-only included; NaN
-            where any score is not ok.
+        means: Mean score per cell and judge in the judge's own unit and direction, untrained and pixel-only included;
+            NaN where any score is not ok.
         replicates: Gain of each "ok" cell in each resample, ``(n_boot,)``; resamples are shared by the cells of a
             generator, so their differences are paired.
     """
@@ -120,7 +130,7 @@ def gains(sr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: 
 
     per_generator = [
         differences_to_baseline(scores, generator)
-        for generator, scores in grouped(sr_scores.loc[sr_scores["fidelity"] != "bicubic"], "generator")
+        for generator, scores in grouped(sr_scores.loc[~sr_scores["fidelity"].isin(UNTRAINED)], "generator")
     ]
     per_generator = [differences for differences in per_generator if differences.keys]
     judges = describe_judges(sr_scores, per_generator)

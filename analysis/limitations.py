@@ -29,11 +29,13 @@ def limitations(study: Study) -> list[str]:
         )
     if len(trained):
         generators = sorted(trained["generator"].unique())
+        same_size = "input" in set(study.tables.sr_scores["fidelity"])
+        task, networks = ("restoration", "restorers") if same_size else ("super-resolution", "super-resolvers")
         steps = study.tables.training["step"].max() if len(study.tables.training) else None
         length = f", trained for at most {int(steps):,} steps a stage" if steps is not None else ""
         found.append(
             f"{count(len(generators), 'generator')} ({', '.join(map(pretty, generators))}){length}, and one task,"
-            " super-resolution: small networks and short training need not behave like published super-resolvers."
+            f" {task}: small networks and short training need not behave like published {networks}."
         )
         seeds = int(trained["n_seeds"].min())
         if seeds == 1:

@@ -32,7 +32,7 @@ from .figures.training_curves import caption as training_curves_caption
 from .headline import headline
 from .limitations import limitations
 from .study import Study
-from .tables import Row, grouped, records, where
+from .tables import UNTRAINED, Row, grouped, records, where
 
 DPI = 200  # twice the 100 px an inch at which figures are shown
 
@@ -178,6 +178,18 @@ def number(column: str, digits: int = 2) -> Cell:
 def with_interval(column: str, digits: int = 2) -> Cell:
     """Show a value with its interval."""
     return lambda row: interval(row[column], row[f"{column}_low"], row[f"{column}_high"], digits)
+
+
+def with_range(column: str, digits: int = 2) -> Cell:
+    """Show a mean with the least and the largest value, "–" if there is none."""
+
+    def cell(row: Row) -> str:
+        if pd.isna(row[column]):
+            return "–"
+        low, high = (minus(float(row[f"{column}_{end}"]), digits) for end in ("low", "high"))
+        return f"{minus(float(row[column]), digits)} ({low} to {high})"
+
+    return cell
 
 
 def p_value(column: str) -> Cell:
@@ -345,12 +357,12 @@ def gain_blocks(study: Study) -> list[Text | Picture | Table]:
 
 
 def means_table(means: pd.DataFrame) -> Table:
-    """Return mean scores in the judges' own units, bicubic and pixel-only included, a column per judge."""
+    """Return mean scores in the judges' own units, untrained and pixel-only included, a column per judge."""
     direction = dict(zip(means["judge"], means["higher_is_better"], strict=True))
     wide = means.pivot(index=["generator", "discriminator", "gan_weight", "fidelity"], columns="judge", values="mean")
     wide = wide.reset_index()
-    # bicubic, then pixel-only, then the rest.
-    first = {"bicubic": 0, "none": 1}
+    # Untrained, then pixel-only, then the rest.
+    first = {**dict.fromkeys(UNTRAINED, 0), "none": 1}
     wide = wide.sort_values(
         ["generator", "fidelity", "discriminator", "gan_weight"],
         key=lambda column: column.map(lambda key: (first.get(key, 2), key)) if column.name == "fidelity" else column,
@@ -358,7 +370,7 @@ def means_table(means: pd.DataFrame) -> Table:
     columns: dict[str, Cell] = {
         "generator": name("generator"),
         "trained with": name("fidelity"),
-        "adversarial setting": lambda row: "–" if row["fidelity"] == "bicubic" else setting(row),
+        "adversarial setting": lambda row: "–" if row["fidelity"] in UNTRAINED else setting(row),
     }
     for judge, higher in direction.items():
         columns[f"{pretty(str(judge))} {'↑' if higher else '↓'}"] = significant(judge)
@@ -415,11 +427,11 @@ def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
 
 
 def training_blocks(study: Study) -> list[Text | Picture | Table]:
-    """Return the training curves of every generator that was fine-tuned."""
+    """Return the training curves of every generator that was fine-tuned, and how stable the trainings were."""
     training = study.tables.training
     rows = where(training, stage="finetune")
     rows = rows.loc[rows["term"].isin(list(TERMS))]
-    return [
+    blocks: list[Text | Picture | Table] = [
         picture(
             figures.training_curves(of_generator),
             f"Training curves, {pretty(generator)}.",
@@ -427,6 +439,30 @@ def training_blocks(study: Study) -> list[Text | Picture | Table]:
         )
         for generator, of_generator in grouped(rows, "generator")
     ]
+    if len(study.stability):
+        columns = {
+            "generator": name("generator"),
+            "adversarial setting": setting,
+            "trainings": text("trainings"),
+            "diverged": text("diverged"),
+            "skipped steps": text("skipped_steps"),
+            "D saturated": with_range("discriminator_saturation"),
+            "D blind": with_range("discriminator_blindness"),
+            "D oscillates": with_range("discriminator_oscillation"),
+            "final over best pixel loss": with_range("pixel_final_over_best"),
+            "largest over median gradient": with_range("generator_gradient_spike"),
+            "adversarial share of the gradient": with_range("adversarial_gradient_share"),
+        }
+        note = (
+            "Mean over trainings (least to largest). Saturated, blind: share of the windows of steps in which the"
+            " discriminator D is right at least 99 % of the time or separates the two by 0.9, and in which it is right"
+            " 50 ± 2 % of the time. Oscillates: largest autocorrelation of D(real) − D(restored), some 0.3 for noise;"
+            " “–”: too few windows. Final over best: 1 is no collapse. Gradients: of the generator's weights, and on"
+            " the image. The first three suppose the logits of a probability, not those of Wasserstein or relativistic"
+            " objectives."
+        )
+        blocks.append(table(study.stability, "Stability of adversarial training", columns, note=note))
+    return blocks
 
 
 def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Text | Picture | Table]:

@@ -13,6 +13,7 @@ from .asymmetry import Asymmetry, asymmetry
 from .bootstrap import LEVEL
 from .errors import AnalysisError
 from .gain import Gains, gains
+from .stability import stability
 from .tables import SCHEMAS, grouped, require_columns
 
 COUNT_COLUMNS = ["table", "group", "status", "count"]
@@ -67,6 +68,7 @@ class Study:
         assessment: SRCC, KRCC, PLCC of every measure on every data set.
         gains: Gain of every trained cell.
         asymmetry: Rank agreement of the two.
+        stability: Stability of the adversarial trainings by generator, discriminator and weight.
         counts: Rows in by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
@@ -77,6 +79,7 @@ class Study:
     assessment: Assessment
     gains: Gains
     asymmetry: Asymmetry
+    stability: pd.DataFrame
     counts: pd.DataFrame
     n_boot: int
     seed: int
@@ -96,6 +99,7 @@ class Study:
             "gains_by_judge": self.gains.by_judge,
             "mean_scores": self.gains.means,
             "judges": self.gains.judges,
+            "stability": self.stability,
             "counts": self.counts,
         }
 
@@ -121,7 +125,8 @@ def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
     """
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
     gained = gains(tables.sr_scores, n_boot=n_boot, seed=seed)
-    return Study(tables, assessment, gained, asymmetry(assessment, gained), count_rows(tables), n_boot, seed)
+    steady = stability(tables.training, tables.cells)
+    return Study(tables, assessment, gained, asymmetry(assessment, gained), steady, count_rows(tables), n_boot, seed)
 
 
 def count_rows(tables: StudyTables) -> pd.DataFrame:

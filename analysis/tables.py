@@ -11,6 +11,8 @@ import pandas as pd
 from .errors import AnalysisError
 
 Row = dict[str, Any]
+# Fidelity of rows that no training made: images enlarged bicubically or, where a task keeps the size, as they came.
+UNTRAINED = ("bicubic", "input")
 
 SCHEMAS: dict[str, tuple[str, ...]] = {
     "sr_scores": (

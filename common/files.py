@@ -30,6 +30,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+def clear_temporary(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in ``folder``, which nobody else may be writing to."""
+    for path in folder.glob(".*.tmp*"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically, as UTF-8."""
     with atomic_path(path) as temporary:

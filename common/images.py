@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,23 @@ def read_rgb(path: Path | str) -> NDArray[np.uint8]:
         ImageError: the file is missing, empty, no image, corrupt, truncated, or of a kind that has no exact
             8-bit RGB form; the message names the file and what was seen.
     """
-    path = Path(path)
+    return _decoded(Path(path), _to_rgb)
+
+
+def read_layers(path: Path | str) -> NDArray[np.uint8]:
+    """Read an image file with the channels that it has: what :func:`read_rgb` reads, and transparent images besides.
+
+    Returns:
+        uint8: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; colours as they are stored.
+
+    Raises:
+        ImageError: as :func:`read_rgb`, but for transparency.
+    """
+    return _decoded(Path(path), _to_layers)
+
+
+def _decoded(path: Path, convert: Callable[[Path, Image.Image], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Decode a file, upright and with a colour key turned into alpha, and convert it."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -63,8 +79,8 @@ def read_rgb(path: Path | str) -> NDArray[np.uint8]:
             image = _open(path, data)
             image.load()
             if "transparency" in image.info:
-                image = image.convert("RGBA")
-            return _to_rgb(path, ImageOps.exif_transpose(image))
+                image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+            return convert(path, ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
         raise ImageError(
             f"{path}: not a PNG, JPEG, BMP, GIF, TIFF or WebP image (it begins with {data[:8]!r})."
@@ -183,6 +199,14 @@ def _open(path: Path, data: bytes) -> Image.Image:
     if frames > 1 and image.format != "MPO":
         raise ImageError(f"{path}: holds {frames} frames; save the one that is meant as an image of its own.")
     return image
+
+
+def _to_layers(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+    """Convert a decoded image to its own channels in 8 bits or refuse it."""
+    if image.mode in ("LA", "PA", "RGBA"):
+        return np.array(image.convert("LA" if image.mode == "LA" else "RGBA"))
+    colours = _to_rgb(path, image)
+    return colours[..., 0] if image.mode in ("1", "L") else colours
 
 
 def _to_rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..common.files import write_text
 from ..common.identity import canonical_json
+from ..sr.tasks import Bicubic
 from . import executors
 from .load import load_experiment
 from .planning import Plan, make_plan
 from .progress import Reporter
 from .provenance import provenance
-from .spec import Experiment, ExperimentError
+from .spec import Experiment, ExperimentError, SuperResolution
 from .store import Status, Store
 
 if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
@@ -45,6 +46,12 @@ def run(
     """Compute every cell that is not done yet; see :func:`~lopsided.experiments.executors.execute`."""
     planned = planned or plan(experiment, overrides)
     return executors.execute(planned, Store(store), planned.experiment.execution, reporter or Reporter(), workers)
+
+
+def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> None:
+    """Take part in a run under torchrun, in every process but the first; see :func:`run`."""
+    planned = plan(experiment, overrides)
+    executors.follow(planned, Store(store), planned.experiment.execution)
 
 
 def status(
@@ -151,6 +158,14 @@ def _loaded(experiment: Source, overrides: Sequence[str]) -> Experiment:
     return load_experiment(experiment, overrides)
 
 
+def _task(sr: SuperResolution) -> str:
+    if isinstance(sr.task, Bicubic):
+        return f"×{sr.scale} super-resolution of antialiased bicubic degradation"
+    kind = "restoration" if sr.scale == 1 else f"×{sr.scale} super-resolution"
+    options = sr.task.model_dump(mode="json", exclude_defaults=True)
+    return f"{kind}, degradation {sr.task.name()}" + (f" with {canonical_json(options)}" if options else "")
+
+
 def _facts(planned: Plan, store: Store) -> dict[str, object]:
     """Collect what the done cells record of their making; several values (two machines, say) are all named."""
     seen: dict[str, set[str]] = {}
@@ -168,7 +183,7 @@ def _facts(planned: Plan, store: Store) -> dict[str, object]:
     exp, sr = planned.experiment, planned.experiment.super_resolution
     return {
         "experiment": exp.name,
-        "task": f"×{sr.scale} super-resolution of antialiased bicubic degradation",
+        "task": _task(sr),
         "pretraining": f"{sr.pretrain.steps} steps of {sr.pretrain.batch} crops of {sr.pretrain.patch} px",
         "fine-tuning": f"{sr.finetune.steps} steps of {sr.finetune.batch} crops of {sr.finetune.patch} px",
         "gradient matching": "on" if sr.finetune.gradient_matching else "off",

@@ -18,7 +18,14 @@ from ..losses import MeasureSpec
 from ..losses.dists import DistsSpec
 from ..losses.learn_weights import LearningSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
-from .spec import LadderSet, ManifestSet, TestSet
+from ..sr.tasks import Bicubic, Degradation
+from .spec import LadderSet, ManifestSet, TestSet, ValidationSet
+
+# Numbers of a fine-tuning that only a discriminator makes use of.
+ADVERSARIAL = {
+    *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
+    *("gradient_penalty", "r1_penalty", "r2_penalty"),
+}
 
 
 class CellSpec(BaseModel, ABC):
@@ -38,76 +45,98 @@ class CellSpec(BaseModel, ABC):
         """Return what determines the outputs, as JSON: contents by hash, never places on this machine."""
 
 
-class Pretrain(CellSpec):
-    """Train a generator with the pixel loss alone."""
+def _of_task(task: Degradation) -> dict[str, Any]:
+    """Return what a task adds to a content; bicubic, once the only one, adds nothing."""
+    return {} if isinstance(task, Bicubic) else {"task": task.identity}
 
-    stage: ClassVar[str] = "pretrain"
+
+class TrainingCell(CellSpec, ABC):
+    """Train a generator.
+
+    Attributes:
+        task: how LR images are made.
+        validation_identity: content identity of the validation images, where there are any.
+    """
+
+    version: ClassVar[int] = 2  # 2: crops drawn for each micro-batch, fused Adam, SwinIR's own attention
     scale: int
+    task: SerializeAsAny[Degradation] = Bicubic()
     generator: GeneratorSpec
     train: ImageSource
     train_identity: str
+    validation: ValidationSet | None = None
+    validation_identity: str | None = None
     training: TrainingSpec
     seed: int
 
     def content(self) -> dict[str, Any]:
         """Task, generator, data, training numbers and seed."""
-        return {
+        common = {
             "scale": self.scale,
+            **_of_task(self.task),
             "generator": self.generator.identity,
             "train": self.train_identity,
             "training": self.training.model_dump(mode="json"),
             "seed": self.seed,
         }
+        if self.validation is None:
+            return common
+        validation = {
+            "images": self.validation_identity,
+            "judges": [judge.identity for judge in self.validation.judges],
+            **self.validation.model_dump(mode="json", include={"crop", "every", "top"}),
+        }
+        return {**common, "validation": validation}
 
 
-class Finetune(CellSpec):
+class Pretrain(TrainingCell):
+    """Train a generator with the pixel loss alone."""
+
+    stage: ClassVar[str] = "pretrain"
+
+
+class Finetune(TrainingCell):
     """Fine-tune a pretrained generator with fidelity and adversarial terms."""
 
     stage: ClassVar[str] = "finetune"
-    scale: int
-    generator: GeneratorSpec
-    train: ImageSource
-    train_identity: str
-    training: FinetuneSpec
+    training: FinetuneSpec  # pyright: ignore[reportIncompatibleVariableOverride] (frozen, so it may be narrower)
     fidelity: SerializeAsAny[MeasureSpec] | None
     discriminator: DiscriminatorSpec
     gan_weight: float
-    seed: int
 
     def content(self) -> dict[str, Any]:
         """As for pretraining, with the two terms; numbers of a term that is absent do not count."""
-        training = self.training.model_dump(mode="json")
+        absent: set[str] = set()
         if self.fidelity is None:
-            del training["fidelity_weight"], training["gradient_matching"]
+            absent |= {"fidelity_weight", "gradient_matching"}
         if self.discriminator.form == "none":
-            del training["objective"], training["discriminator_learning_rate"]
-        if self.discriminator.form == "none" or self.training.objective != "wasserstein":
-            del training["gradient_penalty"]
+            absent |= ADVERSARIAL
+        elif self.training.objective != "wasserstein":
+            absent |= {"gradient_penalty"}
         return {
-            "scale": self.scale,
-            "generator": self.generator.identity,
-            "train": self.train_identity,
-            "training": training,
+            **super().content(),
+            "training": self.training.model_dump(mode="json", exclude=absent),
             "fidelity": self.fidelity.identity if self.fidelity else None,
             "discriminator": self.discriminator.identity,
             "gan_weight": self.gan_weight,
-            "seed": self.seed,
         }
 
 
 class Restore(CellSpec):
-    """Super-resolve a test set with a fine-tuned generator, or without one by bicubic interpolation."""
+    """Restore a test set with a fine-tuned generator, or without one by the task's baseline."""
 
     stage: ClassVar[str] = "restore"
     scale: int
+    task: SerializeAsAny[Degradation] = Bicubic()
     test: TestSet
     test_identity: str
     generator: GeneratorSpec | None
 
     def content(self) -> dict[str, Any]:
         """Task and images; the generator's weights come in as an input."""
-        generator = self.generator.identity if self.generator else "bicubic"
-        return {"scale": self.scale, "test": self.test_identity, "crop": self.test.crop, "generator": generator}
+        generator = self.generator.identity if self.generator else self.task.baseline
+        images = {"scale": self.scale, "test": self.test_identity, "crop": self.test.crop}
+        return {**images, **_of_task(self.task), "generator": generator}
 
 
 class JudgeImages(CellSpec):
@@ -115,13 +144,15 @@ class JudgeImages(CellSpec):
 
     stage: ClassVar[str] = "judge"
     scale: int
+    task: SerializeAsAny[Degradation] = Bicubic()
     test: TestSet
     test_identity: str
     judge: JudgeSpec
 
     def content(self) -> dict[str, Any]:
         """The judge and the references."""
-        return {"judge": self.judge.identity, "test": self.test_identity, "crop": self.test.crop, "scale": self.scale}
+        images = {"test": self.test_identity, "crop": self.test.crop, "scale": self.scale}
+        return {"judge": self.judge.identity, **images, **_of_task(self.task)}
 
 
 class LearnWeights(CellSpec):

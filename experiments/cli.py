@@ -1,4 +1,4 @@
-"""The command line: ``lopsided plan | run | status | report | tables | schema | weights | learn-weights``."""
+"""The command line; ``lopsided --help`` lists its commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from .. import __version__
 from ..common.errors import LopsidedError
 from ..common.files import write_text
-from . import learn_command, weights_command
+from . import learn_command, restore_command, weights_command
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 app.add_typer(weights_command.app)
 app.command()(learn_command.learn_weights)
+app.command()(restore_command.restore)
+app.command()(restore_command.export)
 out = Console()
 err = Console(stderr=True)
 
@@ -107,10 +109,16 @@ def run(
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes that share the cells.")] = 1,
     write: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
 ) -> None:
-    """Compute every cell that is not done; Ctrl-C leaves a store that the same command resumes."""
+    """Compute every cell that is not done; Ctrl-C leaves a store that the same command resumes.
+
+    torchrun --nproc-per-node N -m lopsided run … shares each training among N processes, one GPU each.
+    """
     from . import api
     from .progress import Reporter, label
 
+    if int(os.environ.get("RANK", "0")) > 0:  # of torchrun
+        api.follow(experiment, store=store, overrides=set_)
+        return
     try:
         planned = api.plan(experiment, set_)
         summary = api.run(experiment, store=store, planned=planned, reporter=Reporter(out), workers=workers)

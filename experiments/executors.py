@@ -20,8 +20,9 @@ from typing import Any, Literal
 from ..common.errors import LopsidedError
 from ..common.files import write_json
 from ..sr import DivergedError
+from ..sr.distributed import current_ranks, join_torchrun
 from ..sr.trainer import StoppedError
-from .cells import Cell
+from .cells import Cell, TrainingCell
 from .planning import Plan
 from .progress import Reporter, SilentReporter
 from .provenance import peak_memory_mb, provenance
@@ -72,6 +73,9 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     Several workers, or several runs started by hand on one store, share the work: a cell belongs to whoever holds its
     lease, and the others go on with what is free. Results do not depend on who computed what.
 
+    Under torchrun this is process 0, which computes everything and calls the others, which :func:`follow`, to each
+    training.
+
     Args:
         plan: the cells.
         store: where they lie.
@@ -80,8 +84,10 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
         workers: processes, this one included.
 
     Raises:
-        LopsidedError: something a pending cell needs is missing (found before any is computed).
+        LopsidedError: something a pending cell needs is missing (found before any is computed), or workers under
+            torchrun.
     """
+    execution = _joined(execution, workers)
     began, clock = time.time(), time.perf_counter()
     before = {cell.id: status.state for cell, status in plan.with_status(store)}
     pending = [cell for cell in plan.cells if before[cell.id] not in ("done", "diverged")]
@@ -92,11 +98,38 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
             from .stages import Context, preflight  # heavy imports, which a run with nothing to do is spared
 
             context = Context(store, execution, reporter.step, stop)
-            preflight(pending, context)
+            try:
+                preflight(pending, context)
+            except OSError as error:  # of the cache of images
+                raise ExperimentError(_disk_reason(error, store.root)) from None
             with _helpers(workers - 1, pending, store, execution, began):
                 _work(pending, store, execution, context, reporter, stop, began)
             stopped = stop()
+    current_ranks().agreed(None)  # lets those that follow go
     return _summary(plan, store, before, stopped, time.perf_counter() - clock)
+
+
+def follow(plan: Plan, store: Store, execution: Execution) -> None:
+    """Take part in the trainings that process 0 of torchrun calls to, until it is done."""
+    execution = _joined(execution, 1)
+    cells = {cell.id: cell for cell in plan.cells}
+    _set_threads(execution.threads)
+    with _stop_on_signal():  # a signal stops process 0, which says so to the others
+        from .stages import Context, run_stage
+
+        context = Context(store, execution)
+        while called := current_ranks().agreed(""):
+            cell = cells[called]
+            with contextlib.suppress(DivergedError, StoppedError):
+                run_stage(cell, store.folder(cell.stage, cell.id), context)
+
+
+def _joined(execution: Execution, workers: int) -> Execution:
+    """Join torchrun's processes; returns the settings with this process's own device."""
+    ranks, device = join_torchrun(execution.device)
+    if ranks.count > 1 and workers > 1:
+        raise ExperimentError("under torchrun the processes share each training; leave --workers out")
+    return execution.model_copy(update={"device": device})
 
 
 def _work(
@@ -217,6 +250,8 @@ def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> No
         try:
             (folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
             _describe(cell, folder, execution)
+            if isinstance(cell.spec, TrainingCell):
+                current_ranks().agreed(cell.id)  # calls those that follow
             run_stage(cell, folder, context)
             state = "done"
         except DivergedError as error:
@@ -237,6 +272,8 @@ def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> No
             store.finish(folder, state, reason, seconds, peak_memory_mb())
         except OSError as error:  # not even the status can be written
             raise ExperimentError(f"cannot record how {cell.id} ended: {_disk_reason(error, store.root)}") from None
+        if state == "failed" and isinstance(cell.spec, TrainingCell) and current_ranks().count > 1:
+            raise ExperimentError(f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}")
 
 
 def _describe(cell: Cell, folder: Path, execution: Execution) -> None:

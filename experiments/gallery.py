@@ -34,19 +34,19 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
         return []
     first = trained[0].labels
     trained = [c for c in trained if all(c.labels[k] == first[k] for k in ("seed", "test_set", "generator"))]
-    bicubic = next((c for c in done if not c.inputs and c.labels["test_set"] == first["test_set"]), None)
-    if bicubic is None:
+    baseline = next((c for c in done if not c.inputs and c.labels["test_set"] == first["test_set"]), None)
+    if baseline is None:
         return []
     spec = trained[0].spec
     if not isinstance(spec, Restore):
         return []
     candidates = []
-    for pair in pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop):
-        images = [read_rgb(_image(store, cell, pair.name)) for cell in [bicubic, *trained]]
+    for pair in pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task):
+        images = [read_rgb(_image(store, cell, pair.name)) for cell in [baseline, *trained]]
         variation = np.stack(images[1:]).astype(np.float32).std(0).mean(2)
         top, left, amount = _busiest(variation)
         window = (slice(top, top + CROP), slice(left, left + CROP))
-        crops = {"reference": pair.hr[window], "bicubic": images[0][window]}
+        crops = {"reference": pair.hr[window], spec.task.baseline: images[0][window]}
         crops |= {_title(cell): image[window] for cell, image in zip(trained, images[1:], strict=True)}
         candidates.append((amount, GalleryRow(label=f"{pair.name}, seed {first['seed']}", crops=crops)))
     candidates.sort(key=lambda candidate: -candidate[0])

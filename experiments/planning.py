@@ -18,7 +18,7 @@ from .grid import GridPoint, expand
 from .spec import Experiment, ExperimentError, LadderSet, LearntDists
 from .store import Status, Store
 
-BICUBIC = {"generator": "none", "fidelity": "bicubic", "discriminator": "none", "gan_weight": 0.0, "seed": 0}
+UNTRAINED = {"generator": "none", "discriminator": "none", "gan_weight": 0.0, "seed": 0}  # fidelity: the baseline
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ def make_plan(experiment: Experiment) -> Plan:
     for name, test in data.test.items():
         with _placed(experiment, "data", "test", name, "images"):
             items = test.images.items()
-            _refuse_leak(name, train_items, items)
+            _refuse_leak(f"the training set and test set '{name}'", train_items, items)
             test_identities[name] = test.images.identity(items)
 
+    validation_identity = _validation_identity(experiment, train_items)
     fr_identities = _fr_identities(experiment)
     cells: dict[str, Cell] = {}
 
@@ -71,9 +72,12 @@ def make_plan(experiment: Experiment) -> Plan:
     def finetune(point: GridPoint) -> Cell:
         common: dict[str, Any] = {
             "scale": sr.scale,
+            "task": sr.task,
             "generator": point.generator,
             "train": data.train,
             "train_identity": train_identity,
+            "validation": sr.validation,
+            "validation_identity": validation_identity,
             "seed": point.seed,
         }
         names = {"generator": point.generator.name, "seed": point.seed}
@@ -94,16 +98,22 @@ def make_plan(experiment: Experiment) -> Plan:
         for source, point in [(None, None), *trained]:
             spec = Restore(
                 scale=sr.scale,
+                task=sr.task,
                 test=test,
                 test_identity=test_identities[name],
                 generator=point.generator if point else None,
             )
-            labels = {**(point.labels if point else BICUBIC), "test_set": name}
+            labels = point.labels if point else {**UNTRAINED, "fidelity": sr.task.baseline}
+            labels = {**labels, "test_set": name}
             judged.append((add(Cell(spec, {"finetune": source} if source else {}, labels)), test))
     for judge in experiment.judges:
         for restored, test in judged:
             spec = JudgeImages(
-                scale=sr.scale, test=test, test_identity=test_identities[restored.labels["test_set"]], judge=judge
+                scale=sr.scale,
+                task=sr.task,
+                test=test,
+                test_identity=test_identities[restored.labels["test_set"]],
+                judge=judge,
             )
             add(Cell(spec, {"restore": restored}, {**restored.labels, "judge": judge.key}))
     measures: dict[str, MeasureSpec] = {}
@@ -115,6 +125,20 @@ def make_plan(experiment: Experiment) -> Plan:
             spec = AssessFR(measure=measure, dataset=dataset, dataset_identity=fr_identities[name])
             add(Cell(spec, _weights(measure, learnt), {"measure": measure.key, "dataset": name}))
     return Plan(experiment, tuple(cells.values()))
+
+
+def _validation_identity(experiment: Experiment, train: list[ImageItem]) -> str | None:
+    """Return the identity of the validation images, once it is sure that neither training nor testing uses them."""
+    validation = experiment.super_resolution.validation
+    if validation is None:
+        return None
+    with _placed(experiment, "super_resolution", "validation", "images"):
+        items = validation.images.items()
+        _refuse_leak("the training set and the validation images", train, items)
+        for name, test in experiment.data.test.items():
+            # Weights that were chosen on test images are not tested by them.
+            _refuse_leak(f"the validation images and test set '{name}'", items, test.images.items())
+        return validation.images.identity(items)
 
 
 def _fr_identities(experiment: Experiment) -> dict[str, str]:
@@ -177,11 +201,8 @@ def _placed(experiment: Experiment, *place: str) -> Iterator[None]:
         raise experiment.error(place, str(error)) from None
 
 
-def _refuse_leak(name: str, train: list[ImageItem], test: list[ImageItem]) -> None:
-    twins = overlap(train, test)
+def _refuse_leak(both: str, one: list[ImageItem], other: list[ImageItem]) -> None:
+    twins = overlap(one, other)
     if twins:
         first = f"'{twins[0][0].path}' and '{twins[0][1].path}'"
-        raise ExperimentError(
-            f"{len(twins)} file(s) are in both the training set and test set '{name}', e.g. {first}; "
-            "remove them from one"
-        )
+        raise ExperimentError(f"{len(twins)} file(s) are in both {both}, e.g. {first}; remove them from one")

@@ -33,8 +33,10 @@ from ..losses.dists import VARIANTS, DistsSpec
 from ..losses.learn_weights import LearningSpec, learnable
 from ..losses.measure import Reduction
 from ..losses.registry import SPECS
-from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
-from ..sr.generators import WINDOW, list_generators
+from ..sr import FinetuneSpec, GeneratorSpec, Runtime, TrainingSpec
+from ..sr.generators import list_generators
+from ..sr.real_world import RealWorld
+from ..sr.tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
 from .origin import Location, Origin, located
 
 
@@ -216,6 +218,31 @@ DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(list_discriminators(), b
 JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+TASKS: dict[str, type[Degradation]] = {task.name(): task for task in (Bicubic, RealWorld, Denoising, Jpeg, Deblurring)}
+
+
+def _task(value: Any) -> Any:
+    if isinstance(value, Degradation):
+        return value
+    mapping = {"degradation": value} if isinstance(value, str) else value
+    if not isinstance(mapping, dict) or "degradation" not in mapping:
+        raise ValueError(f"a task is a name ({', '.join(TASKS)}) or a mapping with `degradation: <name>`")
+    name = str(mapping["degradation"])
+    if name not in TASKS:
+        raise ValueError(_unknown("degradation", name, list(TASKS), "lopsided"))
+    return mapping
+
+
+class _Named(BeforeValidator):
+    """One of the tasks' names, which editors complete, or a mapping."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(TASKS)}, {**handler(schema), "required": ["degradation"]}]}
+
+
+Task = Annotated[
+    Annotated[Bicubic | RealWorld | Denoising | Jpeg | Deblurring, Field(discriminator="degradation")], _Named(_task)
+]
 _Value = TypeVar("_Value")
 Axis = Annotated[list[_Value], Field(min_length=1), _OneOrMore(_listed)]
 
@@ -231,6 +258,16 @@ class TestSet(_Model):
     crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
 
 
+class ValidationSet(_Model):
+    """Images that trainings are validated on; they may share no file with training and test images."""
+
+    images: ImageSource = Field(description="Where the high-resolution images come from.")
+    crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
+    every: int = Field(default=500, ge=1, description="Steps between validations; the last step is validated too.")
+    judges: list[JudgeAxis] = Field(min_length=1, description="Judges; the first one ranks the weights.")
+    top: int = Field(default=1, ge=1, description="How many of the best weights are kept beside the last ones.")
+
+
 class Data(_Model):
     """Images of the super-resolution side. Train and test may not share a file."""
 
@@ -241,22 +278,33 @@ class Data(_Model):
 class SuperResolution(_Model):
     """Task and training of the super-resolvers."""
 
-    scale: Literal[2, 3, 4] = Field(default=4, description="Magnification; degradation is antialiased bicubic.")
+    task: Task = Field(
+        default=Bicubic(),
+        description="What is done to photographs and shall be undone: bicubic, real, denoising, jpeg or deblurring.",
+    )
+    scale: Literal[1, 2, 3, 4] = Field(
+        default=4, description="Magnification; 1 for denoising, jpeg and deblurring, which keep the size."
+    )
     pretrain: TrainingSpec = Field(description="Pixel-loss training that every fine-tuning starts from.")
     finetune: FinetuneSpec = Field(description="Training with fidelity and adversarial terms.")
+    validation: ValidationSet | None = Field(default=None, description="How both trainings are validated on the way.")
 
     @model_validator(mode="after")
-    def _patch_fits(self) -> SuperResolution:
-        for name, spec in (("pretrain", self.pretrain), ("finetune", self.finetune)):
-            unit = self.scale * WINDOW
-            if spec.patch % unit:
-                near = max(unit, round(spec.patch / unit) * unit)
-                raise PlacedError(
-                    f"at ×{self.scale} the patch must be a multiple of {unit} px (scale × attention window), e.g. "
-                    f"{near}; got {spec.patch}",
-                    *(name, "patch"),
-                )
-        return self
+    def _scale_fits(self) -> SuperResolution:
+        if self.scale in self.task.scales:
+            return self
+        name = self.task.name()
+        if self.task.scales == (1,):
+            raise PlacedError(f"task '{name}' keeps the size; write scale: 1, got {self.scale}", "scale")
+        same_size = ", ".join(key for key, task in TASKS.items() if task.scales == (1,))
+        raise PlacedError(
+            f"task '{name}' is of scale 2, 3 or 4, got {self.scale}; tasks of scale 1 are {same_size}", "scale"
+        )
+
+    @property
+    def border(self) -> int:
+        """Pixels that judges cut off each border by default: the scale, as papers do; none where the size stays."""
+        return 0 if self.scale == 1 else self.scale
 
 
 class GridRule(_Model):
@@ -284,7 +332,7 @@ class Grid(_Model):
     generator: Axis[Generator] = Field(
         default=["swinir-tiny"],  # type: ignore[assignment]
         validate_default=True,
-        description="swinir-tiny, -small, -lightweight, -classical, -realworld or -realworld-large.",
+        description="Generators, such as swinir-tiny, edsr-baseline or rrdb; docs/generators.md.",
     )
     fidelity: Axis[Fidelity] = Field(description="Fidelity measures; 'none' is the pixel loss alone.")
     discriminator: Axis[DiscriminatorAxis] = Field(
@@ -369,6 +417,15 @@ class Execution(_Model):
         default="cpu", description="cpu, cuda, cuda:N or mps.", json_schema_extra={"pattern": _DEVICE.pattern}
     )
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between training checkpoints.")
+    channels_last: bool = Field(default=True, description="Keep images channels last in memory.")
+    compile: bool = Field(default=False, description="Compile the generators with torch.compile.")
+    loader_threads: int = Field(default=1, ge=0, description="Threads that draw crops ahead of the training.")
+    tensorboard: bool = Field(default=False, description="Write TensorBoard event files beside each training.")
+
+    @property
+    def runtime(self) -> Runtime:
+        """How trainings run."""
+        return Runtime(self.device, self.channels_last, self.compile, self.loader_threads)
 
     @field_validator("device")
     @classmethod
@@ -412,15 +469,12 @@ class Experiment(_Model):
 
     @model_validator(mode="after")
     def _resolve(self) -> Experiment:
-        judges: list[JudgeSpec] = []
-        for index, judge in enumerate(self.judges):
-            resolved = parse_judge(judge, scale=self.super_resolution.scale)
-            if resolved.key in [other.key for other in judges]:
-                raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", "judges", index)
-            judges.append(resolved)
-        object.__setattr__(self, "judges", judges)
+        object.__setattr__(self, "judges", self._resolved(self.judges, "judges"))
+        self._resolve_validation()
         self._define_learnt()
         for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
+            for index, generator in enumerate(rule.generator or ()):
+                self._check_generator(generator, "grid", *place, "generator", index)
             for index, fidelity in enumerate(rule.fidelity or ()):
                 if fidelity:
                     self._check_patch(fidelity.key, fidelity.min_size, *place, "fidelity", index)
@@ -428,6 +482,29 @@ class Experiment(_Model):
                 if discriminator.form != "none":
                     self._check_patch(discriminator.key, discriminator.min_size, *place, "discriminator", index)
         return self
+
+    def _resolved(self, judges: list[JudgeSpec], *place: str | int) -> list[JudgeSpec]:
+        found: list[JudgeSpec] = []
+        for index, judge in enumerate(judges):
+            resolved = parse_judge(judge, scale=self.super_resolution.border)
+            if resolved.key in [other.key for other in found]:
+                raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", *place, index)
+            found.append(resolved)
+        return found
+
+    def _resolve_validation(self) -> None:
+        sr = self.super_resolution
+        if sr.validation:
+            judges = self._resolved(sr.validation.judges, "super_resolution", "validation", "judges")
+            validation = sr.validation.model_copy(update={"judges": judges})
+            object.__setattr__(self, "super_resolution", sr.model_copy(update={"validation": validation}))
+            return
+        for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
+            if spec.keep == "best":
+                raise PlacedError(
+                    "keep: best needs a judge to say which; add super_resolution.validation with images and judges",
+                    *("super_resolution", name, "keep"),
+                )
 
     def _define_learnt(self) -> None:
         """Fill in what the measures called ``learnt:<name>`` are."""
@@ -458,6 +535,21 @@ class Experiment(_Model):
         measures = defined(self.assessment.measures, "assessment", "measures")
         object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
         object.__setattr__(self, "assessment", self.assessment.model_copy(update={"measures": measures}))
+
+    def _check_generator(self, generator: GeneratorSpec, *place: str | int) -> None:
+        sr = self.super_resolution
+        if sr.scale not in generator.scales:
+            has = ", ".join(f"×{scale}" for scale in generator.scales)
+            raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
+        unit = sr.scale * generator.side_multiple
+        for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
+            if spec.patch % unit:
+                near = max(unit, round(spec.patch / unit) * unit)
+                raise PlacedError(
+                    f"at ×{sr.scale} '{generator.name}' needs a patch that is a multiple of {unit} px, e.g. {near}; "
+                    f"got {spec.patch}",
+                    *("super_resolution", name, "patch"),
+                )
 
     def _check_patch(self, key: str, need: int, *place: str | int) -> None:
         patch = self.super_resolution.finetune.patch

@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 
-from ..common.files import atomic_path, write_json, write_text
+from ..common.files import atomic_path, write_json
 from ..common.images import read_rgb, to_tensor, to_uint8, write_png
-from ..discriminators import build_discriminator, objective
-from ..iqa import Judge, JudgeSpec, evaluate_fr
+from ..discriminators import build_discriminator
+from ..iqa import JudgeSpec, evaluate_fr
 from ..iqa.ladder import build_ladder
 from ..iqa.learn import learn_from_dataset, split_references
 from ..iqa.manifest import FRDataset
-from ..losses import Measure, MeasureSpec
-from ..sr import Adversarial, DivergedError, Fidelity, Trainer, build_generator, super_resolve
-from ..sr.checkpoint import read_tensors, write_tensors
+from ..losses import MeasureSpec
+from ..sr import build_generator, super_resolve
 from ..sr.degradation import bicubic_resize
+from ..sr.distributed import current_ranks
 from ..sr.images import Pair, PairCache, pairs
 from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
-from .spec import Execution, ExperimentError, LadderSet, LearntDists
+from .context import ALPHA_BETA, Context
+from .spec import ExperimentError, LadderSet, LearntDists
 from .store import Store
+from .training import GENERATOR, train
 
-GENERATOR = "generator.safetensors"
-DISCRIMINATOR = "discriminator.safetensors"
-HISTORY = "training.jsonl"
 SCORES = "scores.parquet"
-WEIGHTS = "alpha_beta.safetensors"
-
-
-T = TypeVar("T")
-
-
-@dataclass
-class Context:
-    """What a stage may use besides its cell.
-
-    Attributes:
-        store: where inputs lie.
-        execution: device, threads, checkpoint interval.
-        progress: told (units done, units in all, note).
-        stop: asked whether to stop at the next good moment.
-    """
-
-    store: Store
-    execution: Execution
-    progress: Callable[[int, int, str], None] = field(default=lambda _done, _total, _note: None)
-    stop: Callable[[], bool] = field(default=lambda: False)
-    _made: dict[str, Any] = field(default_factory=dict)
-
-    def input(self, cell: Cell, role: str) -> Path:
-        """Return the folder of an input's outputs."""
-        source = cell.inputs[role]
-        return self.store.folder(source.stage, source.id)
-
-    def once(self, key: str, make: Callable[[], T]) -> T:
-        """Return what ``make`` made the first time it was asked for under ``key``: networks and decoded images."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
 
 
 def run_stage(cell: Cell, folder: Path, context: Context) -> None:
@@ -103,7 +67,11 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
     for cell in pending:
         spec = cell.spec
         if isinstance(spec, Pretrain | Finetune):
+            current_ranks().share(spec.training.micro_batches)
             _train_pairs(spec, context).validate(spec.training.patch // spec.scale)
+            for judge in spec.validation.judges if spec.validation else ():
+                context.judge(judge)
+                _check_judged_sizes(judge, _validation_pairs(spec, context), "super_resolution.validation.crop")
         if isinstance(spec, Finetune) and spec.fidelity:
             measures[spec.fidelity.identity] = spec.fidelity
         if isinstance(spec, AssessFR):
@@ -115,7 +83,7 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
         build_generator(generator, scale)
     for measure in measures.values():
         # The weights of a learnt one may not be there yet, but its backbone must be.
-        _measure(measure.base if isinstance(measure, LearntDists) else measure, context)
+        context.measure(measure.base if isinstance(measure, LearntDists) else measure)
     discriminators = {
         c.spec.discriminator.identity: c.spec.discriminator for c in pending if isinstance(c.spec, Finetune)
     }
@@ -124,91 +92,55 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
             build_discriminator(discriminator)
     for cell in pending:
         if isinstance(cell.spec, JudgeImages):
-            _built_judge(cell.spec.judge, context)
-            _check_judged_sizes(cell.spec, context)
+            context.judge(cell.spec.judge)
+            _check_judged_sizes(cell.spec.judge, _test_pairs(cell.spec, context), "data.test.*.crop")
 
 
 # --- training -------------------------------------------------------------------------------------------------------
 
 
 def _train(cell: Cell, spec: Pretrain | Finetune, folder: Path, context: Context) -> None:
-    generator = build_generator(spec.generator, spec.scale, seed=spec.seed)
-    fidelity: Fidelity | None = None
-    adversarial: Adversarial | None = None
-    if isinstance(spec, Finetune):
-        generator.load_state_dict(_weights(context.input(cell, "pretrain") / GENERATOR))
-        if spec.fidelity:
-            weight = None if spec.training.gradient_matching else spec.training.fidelity_weight
-            fidelity = Fidelity(_measure(spec.fidelity, context), weight)
-        if spec.discriminator.form != "none":
-            adversarial = Adversarial(
-                build_discriminator(spec.discriminator, seed=spec.seed),
-                objective(spec.training.objective),
-                spec.gan_weight,
-                spec.training.discriminator_learning_rate,
-                spec.training.gradient_penalty if spec.training.objective == "wasserstein" else 0.0,
-            )
-    trainer = Trainer(
-        spec.training,
-        generator,
-        _train_pairs(spec, context),
-        seed=spec.seed,
-        stream=spec.stage,
-        fidelity=fidelity,
-        adversarial=adversarial,
-        device=context.execution.device,
-    )
-    work = folder / "work"
-    try:
-        trainer.run(
-            work,
-            checkpoint_every=context.execution.checkpoint_every,
-            progress=lambda step, loss: context.progress(step, spec.training.steps, f"loss {loss:.4f}"),
-            stop=context.stop,
-        )
-        average = trainer.averaged_generator().state_dict()
-        for name, tensor in average.items():
-            if not torch.isfinite(tensor).all():
-                raise DivergedError(trainer.step, f"weight {name}", float("nan"))
-    finally:
-        # A diverged run's history is its result, and empty if it diverged within its first window.
-        history = work / "history.jsonl"
-        write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
-    write_tensors(folder / GENERATOR, average, {"generator": spec.generator.name, "scale": spec.scale})
-    if adversarial:
-        network = adversarial.discriminator
-        write_tensors(folder / DISCRIMINATOR, network.state_dict(), {"discriminator": network.spec.key})
-    write_json(
-        folder / "result.json", {"steps": trainer.step, "fidelity_weight": fidelity.weight if fidelity else None}
-    )
+    train(cell, spec, folder, context, _train_pairs(spec, context), _validation_pairs(spec, context))
+
+
+def _validation_pairs(spec: Pretrain | Finetune, context: Context) -> list[Pair]:
+    validation = spec.validation
+    if validation is None:
+        return []
+    key = f"validation {spec.validation_identity} crop {validation.crop} ×{spec.scale}"
+    return context.once(key, lambda: list(pairs(validation.images.items(), spec.scale, crop=validation.crop)))
 
 
 def _train_pairs(spec: Pretrain | Finetune, context: Context) -> PairCache:
-    key = f"pairs {spec.train_identity} ×{spec.scale}"
-    return context.once(key, lambda: PairCache.build(spec.train.items(), spec.scale, context.store.cache))
+    key = f"pairs {spec.train_identity} ×{spec.scale} {spec.task.identity}"
+    return context.once(
+        key, lambda: PairCache.build(spec.train.items(), spec.scale, context.store.cache, task=spec.task)
+    )
 
 
 # --- restoring and judging ------------------------------------------------------------------------------------------
 
 
 def _test_pairs(spec: Restore | JudgeImages, context: Context) -> list[Pair]:
-    key = f"test {spec.test_identity} crop {spec.test.crop} ×{spec.scale}"
-    return context.once(key, lambda: list(pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop)))
+    key = f"test {spec.test_identity} crop {spec.test.crop} ×{spec.scale} {spec.task.identity}"
+    return context.once(
+        key, lambda: list(pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task))
+    )
 
 
 def _restore(cell: Cell, spec: Restore, folder: Path, context: Context) -> None:
     images = _test_pairs(spec, context)
-    generator = None
+    generator, multiple = None, 1
     if spec.generator:
-        generator = build_generator(spec.generator, spec.scale)
-        generator.load_state_dict(_weights(context.input(cell, "finetune") / GENERATOR))
+        generator, multiple = build_generator(spec.generator, spec.scale), spec.generator.side_multiple
+        generator.load_state_dict(context.weights(cell, "finetune", GENERATOR))
         generator.to(context.execution.device)
     for index, pair in enumerate(images):
         if generator is None:
-            restored = bicubic_resize(pair.lr, spec.scale)
+            restored = bicubic_resize(pair.lr, spec.scale)  # at ×1 the input itself
         else:
             low = to_tensor(pair.lr).to(context.execution.device)
-            restored = to_uint8(super_resolve(generator, low, spec.scale).cpu())
+            restored = to_uint8(super_resolve(generator, low, spec.scale, multiple=multiple).cpu())
         write_png(folder / "images" / f"{pair.name}.png", restored)
         context.progress(index + 1, len(images), pair.name)
 
@@ -216,7 +148,7 @@ def _restore(cell: Cell, spec: Restore, folder: Path, context: Context) -> None:
 def _judge(cell: Cell, spec: JudgeImages, folder: Path, context: Context) -> None:
     originals = _test_pairs(spec, context)
     images = context.input(cell, "restore") / "images"
-    judge = _built_judge(spec.judge, context)
+    judge = context.judge(spec.judge)
     rows: list[dict[str, Any]] = []
     # Images of one size go through the judge together.
     device = context.execution.device
@@ -234,14 +166,14 @@ def _judge(cell: Cell, spec: JudgeImages, folder: Path, context: Context) -> Non
     _write_table(folder / SCORES, table)
 
 
-def _check_judged_sizes(spec: JudgeImages, context: Context) -> None:
-    need = spec.judge.min_size + 2 * (spec.judge.crop or 0)
-    for pair in _test_pairs(spec, context):
+def _check_judged_sizes(judge: JudgeSpec, images: Iterable[Pair], setting: str) -> None:
+    need = judge.min_size + 2 * (judge.crop or 0)
+    for pair in images:
         height, width = pair.hr.shape[:2]
         if min(height, width) < need:
             raise ExperimentError(
-                f"judge '{spec.judge.key}' needs test images of at least {need} px a side (its border crop included), "
-                f"'{pair.name}' is {width}×{height}; raise data.test.*.crop or leave the judge out"
+                f"judge '{judge.key}' needs images of at least {need} px a side (its border crop included), "
+                f"'{pair.name}' is {width}×{height}; raise {setting} or leave the judge out"
             )
 
 
@@ -255,7 +187,7 @@ def _scored(image: str, value: float) -> dict[str, Any]:
 
 def _assess_fr(spec: AssessFR, folder: Path, context: Context) -> None:
     dataset = fr_dataset(spec.dataset, context.store)
-    measure = _measure(spec.measure, context).to(context.execution.device)
+    measure = context.measure(spec.measure).to(context.execution.device)
     table = evaluate_fr(measure, dataset, device=context.execution.device, progress=context.progress)
     _write_table(folder / SCORES, table)
 
@@ -269,7 +201,7 @@ def _learn_weights(spec: LearnWeights, folder: Path, context: Context) -> None:
         device=context.execution.device,
         progress=context.progress,
     )
-    learnt.save(folder / WEIGHTS)
+    learnt.save(folder / ALPHA_BETA)
     write_json(folder / "result.json", learnt.record())
 
 
@@ -278,31 +210,6 @@ def fr_dataset(dataset: Any, store: Store) -> FRDataset:
     if isinstance(dataset, LadderSet):
         return FRDataset(build_ladder(dataset.ladder, store.cache))
     return FRDataset(dataset.manifest)
-
-
-# --- shared ---------------------------------------------------------------------------------------------------------
-
-
-def _measure(spec: MeasureSpec, context: Context) -> Measure[Any]:
-    if isinstance(spec, LearntDists):
-        spec = spec.with_weights(context.store.folder(LearnWeights.stage, str(spec.cell)) / WEIGHTS)
-    return context.once(f"measure {spec.identity}", spec.build)
-
-
-def _built_judge(spec: JudgeSpec, context: Context) -> Judge:
-    return context.once(f"judge {spec.identity}", lambda: Judge(spec, context.execution.device))
-
-
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read an input's weights.
-
-    Raises:
-        ExperimentError: the file is missing or damaged.
-    """
-    try:
-        return read_tensors(path)[0]
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again") from None
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

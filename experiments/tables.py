@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..analysis.stability import PREFIX
 from ..analysis.study import StudyTables
 from ..analysis.tables import SCHEMAS
 from ..common.files import atomic_path
@@ -85,12 +86,22 @@ def _training_rows(cell: Cell, folder: Path) -> list[dict[str, Any]]:
     if cell.stage == "pretrain":
         names |= {"fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
     common = {"cell": cell.id, "stage": cell.stage, **names}
+    if lines:
+        lines.append({"step": lines[-1]["step"], **_summary(folder / "result.json")})
     return [
         {**common, "step": line["step"], "term": term, "value": value}
         for line in lines
         for term, value in line.items()
         if term != "step"
     ]
+
+
+def _summary(path: Path) -> dict[str, float]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["stability"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ExperimentError(_damaged(path, error)) from None
+    return {f"{PREFIX}{name}": value for name, value in found.items()}
 
 
 def _sr_rows(cell: Cell, spec: JudgeImages, folder: Path) -> pd.DataFrame:
@@ -101,7 +112,7 @@ def _sr_rows(cell: Cell, spec: JudgeImages, folder: Path) -> pd.DataFrame:
     common = {
         "cell": source.id if source else restored.id,
         **{name: cell.labels[name] for name in NAMES},
-        "fidelity_id": fidelity.identity if fidelity else ("none" if trained else "bicubic"),
+        "fidelity_id": fidelity.identity if fidelity else ("none" if trained else spec.task.baseline),
         "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
         "discriminator_id": (trained.discriminator if trained else NO_DISCRIMINATOR).identity,
         "test_set": cell.labels["test_set"],

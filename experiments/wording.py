@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ValidationError
 
 from .origin import Location
-from .spec import Experiment
+from .spec import TASKS, Experiment
 
 # By pydantic's type of error; in braces, values that come with it.
 _WORDING = {
@@ -65,7 +65,7 @@ def without_echoes(data: Any, problems: list[Any]) -> Iterator[Any]:
 def _misspelt(data: Any, problem: Any) -> Iterator[tuple[Location, str]]:
     if problem["type"] == "extra_forbidden":
         location = _within(data, problem["loc"], problem["input"])
-        yield from ((location[:-1], near) for near in _near(str(location[-1]), _known(location[:-1])))
+        yield from ((location[:-1], near) for near in _near(str(location[-1]), _known(data, location[:-1])))
 
 
 def described(data: Any, problem: Any) -> tuple[Location, str]:
@@ -79,7 +79,7 @@ def described(data: Any, problem: Any) -> tuple[Location, str]:
         return holder, f"the key {_shown(given)} must be text; put it in quotes"
     location = _within(data, place, given)
     if kind == "extra_forbidden":
-        name, known = str(location[-1]), _known(location[:-1])
+        name, known = str(location[-1]), _known(data, location[:-1])
         return location, f"unknown key '{name}'" + (_hint(name, known) or f"; known: {', '.join(known)}")
     if kind == "value_error":
         return _found_by_check(location, given, problem["ctx"]["error"])
@@ -156,10 +156,14 @@ def _readings(data: Any, place: Location) -> Iterator[tuple[Location, Any]]:
     yield from _readings(data, rest)
 
 
-def _known(location: Location) -> list[str]:
-    """Return the keys that the models allow at ``location``."""
+def _known(data: Any, location: Location) -> list[str]:
+    """Return the keys that the models allow at ``location``; of tasks, those of the task that is named there."""
     kinds = [inner for kind in allowed_types(location) for inner in (kind, *_elements(kind))]
     models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    for part in location:
+        data = data[part]
+    task = TASKS.get(str(data.get("degradation")))
+    models = [task] if task in models else models
     return sorted({key for model in models for key in model.model_fields})
 
 

@@ -3,10 +3,14 @@
 The names below import no basicsr; what needs it loads it when called.
 """
 
+from .export import LoadedGenerator, export_generator, load_exported
 from .generators import GeneratorSpec, build_generator
-from .restore import super_resolve
-from .spec import FinetuneSpec, TrainingSpec
-from .trainer import Adversarial, DivergedError, Fidelity, Trainer
+from .loss import Adversarial, Fidelity
+from .restore import Tiling, super_resolve
+from .restore_files import RestoreSettings, restore_folder, restore_image
+from .spec import FinetuneSpec, Runtime, TrainingSpec
+from .trainer import DivergedError, Trainer
+from .validation import Validated, Validation
 
 __all__ = [
     "Adversarial",
@@ -14,8 +18,18 @@ __all__ = [
     "Fidelity",
     "FinetuneSpec",
     "GeneratorSpec",
+    "LoadedGenerator",
+    "RestoreSettings",
+    "Runtime",
+    "Tiling",
     "Trainer",
     "TrainingSpec",
+    "Validated",
+    "Validation",
     "build_generator",
+    "export_generator",
+    "load_exported",
+    "restore_folder",
+    "restore_image",
     "super_resolve",
 ]

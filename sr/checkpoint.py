@@ -44,7 +44,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     write_tensors(path, checkpoint.tensors, {"step": checkpoint.step, "scalars": checkpoint.scalars})
-    write_json(path.with_suffix(".json"), {"step": checkpoint.step, "sha256": sha256_file(path)})
+    index = {"step": checkpoint.step, "sha256": sha256_file(path), "scalars": checkpoint.scalars}
+    write_json(path.with_suffix(".json"), index)
     for _, old in _indexed(folder)[KEPT:]:
         old.with_suffix(".safetensors").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
@@ -68,12 +69,20 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
+def kept_scalars(folder: Path) -> list[dict[str, Any]]:
+    """Return the scalars of every checkpoint in ``folder`` that a run may resume from, newest first."""
+    return [json.loads(index.read_text())["scalars"] for _, index in _indexed(folder)]
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata to a safetensors file, atomically."""
     with atomic_path(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask gives; safetensors makes files that only their owner reads
         try:
             save_file(whole, temporary, metadata={"lopsided": json.dumps(metadata)})
+            temporary.chmod(mode)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(f"cannot write {path.name}: {error}") from error
 

@@ -1,7 +1,14 @@
-"""HR/LR image pairs: training images decoded once into memory-mapped files and cropped at random; test images whole."""
+"""HR/LR image pairs: training images decoded once into memory-mapped files and cropped at random; test images whole.
+
+The LR image of a bicubic pair is a function of the HR image: it is stored too, and crops are cut from both. Any other
+task is drawn anew for every crop, on a window around the crop that is then cut away (``PairCache.crop``). A test image
+is degraded once, whole, with a seed made of its own hash and the task's identity: a test set is a function of its
+files and of the task.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -18,8 +25,10 @@ from ..common.images import read_rgb
 from ..common.sources import ImageItem
 from .degradation import DEGRADATION, bicubic_resize, mod_crop
 from .errors import SuperResolutionError
+from .tasks import Bicubic, Degradation
 
 _LAYOUT = 1  # version of the files below
+_GRID = 16  # windows begin on multiples of this in LR pixels, so that JPEG blocks lie as in the whole image
 
 
 @dataclass(frozen=True)
@@ -50,24 +59,47 @@ class _Entry:
     offset: int
 
 
-def pairs(items: Sequence[ImageItem], scale: int, *, crop: int | None = None) -> Iterator[Pair]:
-    """Yield each image whole, with its bicubic LR version; one is in memory at a time.
+@dataclass(frozen=True)
+class _Place:
+    """Where a crop is: its corner in LR pixels of the image as it is, and how both are turned."""
+
+    image: int
+    top: int
+    left: int
+    turn: int
+
+
+def pairs(
+    items: Sequence[ImageItem], scale: int, *, crop: int | None = None, task: Degradation | None = None
+) -> Iterator[Pair]:
+    """Yield each image whole, with its LR version; one is in memory at a time.
 
     Args:
         items: the images.
         scale: LR images have 1/scale of the side. HR images it does not divide are cut (``mod_crop``).
         crop: first cut HR images to this many pixels a side around their centre.
+        task: how LR images are made; default: bicubic.
 
     Raises:
         ImageError: an unreadable image, or one smaller than ``scale`` or ``crop`` pixels.
     """
+    task = task or Bicubic()
+    for item, hr, original_size in _originals(items, scale, crop):
+        rng = np.random.default_rng([int(item.sha256, 16), int(task.identity, 16)])
+        yield Pair(item.name, task.degrade(hr, scale, rng), hr, original_size)
+
+
+def _originals(
+    items: Sequence[ImageItem], scale: int, crop: int | None = None
+) -> Iterator[tuple[ImageItem, NDArray[np.uint8], tuple[int, int]]]:
+    """Yield each HR image, cut as asked for, with the (height, width) of its file."""
     for item in items:
         image = read_rgb(item.path)
         try:
             hr = np.ascontiguousarray(mod_crop(image if crop is None else _centre(image, crop), scale))
         except ImageError as error:
             raise ImageError(f"{item.path}: {error}") from error
-        yield Pair(item.name, bicubic_resize(hr, 1 / scale), hr, (image.shape[0], image.shape[1]))
+        yield item, hr, (image.shape[0], image.shape[1])
 
 
 def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -80,24 +112,29 @@ def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 class PairCache:
-    """Training images, decoded and degraded once, then read through the page cache by any number of processes.
+    """Training images, decoded once, then read through the page cache by any number of processes and threads.
 
-    Made by :meth:`build`. A cache is a folder of three files: all HR pixels, all LR pixels, and a JSON index.
+    Made by :meth:`build`. A cache is a folder of all HR pixels, all LR pixels if the task is bicubic, and a JSON index;
+    the other tasks share one.
 
     Attributes:
         scale: HR side over LR side.
-        identity: content identity of the images, the scale and the degradation.
+        task: how LR crops are made.
+        identity: content identity of the images and the scale, and of the degradation if it is stored.
         names: the images, in order.
     """
 
-    def __init__(self, scale: int, key: str, entries: Sequence[_Entry], files: tuple[Path, Path]) -> None:
+    def __init__(
+        self, scale: int, task: Degradation, key: str, entries: Sequence[_Entry], files: Sequence[Path]
+    ) -> None:
         self.scale = scale
+        self.task = task
         self.identity = key
         self.names = [entry.name for entry in entries]
         self._entries = list(entries)
-        hr, lr = (np.memmap(file, dtype=np.uint8, mode="r") for file in files)
-        self._hr = [_view(hr, entry, scale) for entry in entries]
-        self._lr = [_view(lr, entry, 1) for entry in entries]
+        pixels = [np.memmap(file, dtype=np.uint8, mode="r") for file in files]
+        self._hr = [_view(pixels[0], entry, scale) for entry in entries]
+        self._lr = [] if task.random else [_view(pixels[1], entry, 1) for entry in entries]
         self._smallest = min(entries, key=lambda entry: min(entry.lr_size))
 
     @classmethod
@@ -107,6 +144,7 @@ class PairCache:
         scale: int,
         folder: Path,
         *,
+        task: Degradation | None = None,
         lr_patch: int | None = None,
         verify: bool = True,
     ) -> PairCache:
@@ -119,6 +157,7 @@ class PairCache:
             items: the images, at least one.
             scale: LR images have 1/scale of the side; HR images it does not divide are cut at the bottom and right.
             folder: where caches lie; this one gets a sub-folder named by its identity.
+            task: how LR images are made; default: bicubic.
             lr_patch: side of the LR crops to come; checks at once that every image is large enough.
             verify: compare the files' SHA-256 with the index, about 1 s for each GB; otherwise only their sizes.
 
@@ -130,23 +169,25 @@ class PairCache:
             raise SuperResolutionError("There are no training images.")
         if scale < 1:
             raise SuperResolutionError(f"Scale {scale} is below 1.")
+        task = task or Bicubic()
         images = [[item.name, item.sha256] for item in items]
-        key = identity({"images": images, "scale": scale, "degradation": DEGRADATION, "layout": _LAYOUT})
+        stored = None if task.random else DEGRADATION
+        key = identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
         root = folder / f"pairs-{key}"
-        files = (root / "hr.u8", root / "lr.u8")
+        files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:
             entries = _write(items, scale, files)
             index = {
                 "identity": key,
                 "scale": scale,
-                "degradation": DEGRADATION,
+                "degradation": stored,
                 "bytes": [file.stat().st_size for file in files],
                 "sha256": [sha256_file(file) for file in files],
                 "images": [asdict(entry) for entry in entries],
             }
             write_json(root / "index.json", index)
-        cache = cls(scale, key, entries, files)
+        cache = cls(scale, task, key, entries, files)
         if lr_patch is not None:
             cache.validate(lr_patch)
         return cache
@@ -174,10 +215,16 @@ class PairCache:
     def crop(
         self, rng: np.random.Generator, lr_patch: int, batch: int, *, augment: bool = True
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Draw a batch of random crops, the same for the same state of ``rng``.
+        """Draw a batch of random crops, the same for the same state of ``rng``; safe to call from several threads.
 
         Images are drawn uniformly with replacement, whatever their sizes (so a pixel of a small image is seen more
-        often), then a position uniformly on the LR grid, then one of the eight flips and quarter turns.
+        often), then a position uniformly on the LR grid, then one of the eight flips and quarter turns. Tasks see the
+        same HR crops.
+
+        A random task turns the image first, so that JPEG blocks and the like are never turned. It then degrades a
+        window with ``task.context`` pixels more on each side where the image has them, from a multiple of 16 LR pixels
+        of the image on, and cuts the crop from the result. So the crop looks like one of a whole degraded image, and
+        is exactly that where the task reaches no farther than its context.
 
         Args:
             rng: the only source of randomness; its state advances.
@@ -192,23 +239,65 @@ class PairCache:
             SuperResolutionError: an image is smaller than the crop.
         """
         self.validate(lr_patch)
-        lr = np.empty((batch, lr_patch, lr_patch, 3), dtype=np.uint8)
-        hr = np.empty((batch, lr_patch * self.scale, lr_patch * self.scale, 3), dtype=np.uint8)
-        for index in range(batch):
-            image = int(rng.integers(len(self)))
-            height, width = self._entries[image].lr_size
-            top, left = int(rng.integers(height - lr_patch + 1)), int(rng.integers(width - lr_patch + 1))
-            # Drawn even when unused, so that augmentation does not change which crops are seen.
-            turn = int(rng.integers(8))
-            for source, target, scale in ((self._lr[image], lr, 1), (self._hr[image], hr, self.scale)):
-                side = lr_patch * scale
-                patch = source[top * scale : top * scale + side, left * scale : left * scale + side]
-                target[index] = _turned(patch, turn) if augment else patch
-        return lr, hr
+        places = [self._place(rng, lr_patch, augment=augment) for _ in range(batch)]
+        if self.task.random:
+            seeds = rng.integers(2**63, size=batch)
+            crops = [
+                self._degraded(place, lr_patch, np.random.default_rng(seed))
+                for place, seed in zip(places, seeds, strict=True)
+            ]
+        else:
+            crops = [self._stored(place, lr_patch) for place in places]
+        low, high = zip(*crops, strict=True)
+        return np.stack(low), np.stack(high)
+
+    def _place(self, rng: np.random.Generator, lr_patch: int, *, augment: bool) -> _Place:
+        image = int(rng.integers(len(self)))
+        height, width = self._entries[image].lr_size
+        top, left = int(rng.integers(height - lr_patch + 1)), int(rng.integers(width - lr_patch + 1))
+        # Drawn even when unused, so that augmentation does not change which crops are seen.
+        turn = int(rng.integers(8))
+        return _Place(image, top, left, turn if augment else 0)
+
+    def _stored(self, place: _Place, lr_patch: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Cut a crop from both stored images."""
+        lr = _cut(self._lr[place.image], place.top, place.left, lr_patch)
+        hr = _cut(self._hr[place.image], *(self.scale * side for side in (place.top, place.left, lr_patch)))
+        return _turned(lr, place.turn), _turned(hr, place.turn)
+
+    def _degraded(
+        self, place: _Place, lr_patch: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Degrade a window around a crop and cut the crop from the result."""
+        image = _turned(self._hr[place.image], place.turn)  # a view: nothing is read yet
+        top, left = _turned_corner(place, lr_patch, *self._entries[place.image].lr_size)
+        margin = -(-self.task.context // self.scale)
+        first = [max(0, (corner - margin) // _GRID * _GRID) for corner in (top, left)]
+        rows, columns = (
+            slice(self.scale * begin, self.scale * (corner + lr_patch + margin))
+            for begin, corner in zip(first, (top, left), strict=True)
+        )
+        window = self.task.target(np.ascontiguousarray(image[rows, columns]))
+        top, left = top - first[0], left - first[1]
+        lr = _cut(self.task.degrade(window, self.scale, rng), top, left, lr_patch)
+        return lr, _cut(window, *(self.scale * side for side in (top, left, lr_patch)))
+
+
+def _cut(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
+    """Return a square of an image."""
+    return image[top : top + side, left : left + side]
+
+
+def _turned_corner(place: _Place, side: int, height: int, width: int) -> tuple[int, int]:
+    """Return the upper left corner that a crop has once the whole image is turned."""
+    top, left = place.top, place.left
+    for _ in range(place.turn % 4):
+        top, left, height, width = width - left - side, top, width, height
+    return top, width - left - side if place.turn >= 4 else left
 
 
 def _turned(patch: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """Return one of the eight flips and quarter turns of a square; 0 is the square as it is."""
+    """Return a view of one of the eight flips and quarter turns of an image; 0 is the image as it is."""
     turned = np.rot90(patch, turn % 4)
     return turned[:, ::-1] if turn >= 4 else turned
 
@@ -220,26 +309,24 @@ def _view(pixels: NDArray[np.uint8], entry: _Entry, scale: int) -> NDArray[np.ui
     return pixels[start : start + 3 * height * width].reshape(height, width, 3)
 
 
-def _write(items: Sequence[ImageItem], scale: int, files: tuple[Path, Path]) -> list[_Entry]:
-    """Decode and degrade all images into the two raw files."""
+def _write(items: Sequence[ImageItem], scale: int, files: Sequence[Path]) -> list[_Entry]:
+    """Decode all images into the first raw file, and shrink them into the second if there is one."""
     entries: list[_Entry] = []
     offset = 0
-    with (
-        atomic_path(files[0]) as hr_path,
-        atomic_path(files[1]) as lr_path,
-        hr_path.open("wb") as hr_file,
-        lr_path.open("wb") as lr_file,
-    ):
-        for item, pair in zip(items, pairs(items, scale), strict=True):
-            hr_file.write(pair.hr.data)
-            lr_file.write(pair.lr.data)
-            size = (pair.lr.shape[0], pair.lr.shape[1])
-            entries.append(_Entry(item.name, item.sha256, pair.original_size, size, offset))
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic_path(file)) for file in files]
+        raw = [stack.enter_context(path.open("wb")) for path in paths]
+        for item, hr, original_size in _originals(items, scale):
+            raw[0].write(hr.data)
+            if len(raw) == 2:
+                raw[1].write(bicubic_resize(hr, 1 / scale).data)
+            size = (hr.shape[0] // scale, hr.shape[1] // scale)
+            entries.append(_Entry(item.name, item.sha256, original_size, size, offset))
             offset += math.prod(size)
     return entries
 
 
-def _read_index(path: Path, key: str, files: tuple[Path, Path], *, verify: bool) -> list[_Entry] | None:
+def _read_index(path: Path, key: str, files: Sequence[Path], *, verify: bool) -> list[_Entry] | None:
     """Return the index's entries if index and files are whole and belong together; None means: write it anew."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -254,7 +341,7 @@ def _read_index(path: Path, key: str, files: tuple[Path, Path], *, verify: bool)
             for image in index["images"]
         ]
         pixels = sum(math.prod(entry.lr_size) for entry in entries)
-        expected = [3 * pixels * int(index["scale"]) ** 2, 3 * pixels]
+        expected = [3 * pixels * int(index["scale"]) ** 2, 3 * pixels][: len(files)]
         whole = (
             index["identity"] == key
             and index["bytes"] == expected == [file.stat().st_size for file in files]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..discriminators import objective
+from ..common.errors import LopsidedError
+from ..discriminators import Augmentation, objective
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -20,6 +22,12 @@ class TrainingSpec(BaseModel):
 
     steps: int = Field(ge=1, description="Optimiser steps.")
     batch: int = Field(default=8, ge=1, description="Crops per step.")
+    micro_batches: int = Field(
+        default=1,
+        ge=1,
+        description="Parts the batch is cut into: their gradients are averaged, one part in memory at a time; "
+        "processes started by torchrun share them.",
+    )
     patch: int = Field(default=192, ge=8, description="Side of a high-resolution crop, in pixels.")
     learning_rate: Positive = Field(default=2e-4, description="Adam's learning rate after warm-up.")
     betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.99), description="Adam's betas, of both networks.")
@@ -31,6 +39,20 @@ class TrainingSpec(BaseModel):
     ema: Fraction = Field(
         default=0.999, description="Decay of the moving average of the weights that is kept; 0: none."
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Arithmetic of the networks; weights, losses and optimisers stay fp32."
+    )
+    clip_gradient: Positive | None = Field(
+        default=None, description="Largest norm of the generator's gradient, and of the discriminator's; null: any."
+    )
+    skip_budget: int = Field(
+        default=10,
+        ge=0,
+        description="Steps with a non-finite loss or gradient that are skipped; one more ends the run as diverged.",
+    )
+    keep: Literal["last", "best"] = Field(
+        default="last", description="Which averaged weights are the result; best: by `validation`."
+    )
     augment: bool = Field(default=True, description="Random flips and transpositions of the crops.")
     log_every: int = Field(default=10, ge=1, description="Steps averaged into one row of the training table.")
 
@@ -40,6 +62,22 @@ class TrainingSpec(BaseModel):
         if list(value) != sorted(set(value)) or any(step < 1 for step in value):
             raise ValueError(f"milestones must be positive and ascending, got {list(value)}")
         return value
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_half(cls, value: Any) -> Any:
+        if value in ("fp16", "float16", "half"):
+            raise ValueError(
+                "fp16 is refused: SwinIR's activations grow with depth beyond its largest number, 65504, and come out "
+                "as black images or NaN; use bf16, which has the range of fp32"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _divisible(self) -> TrainingSpec:
+        if self.batch % self.micro_batches:
+            raise ValueError(f"micro_batches ({self.micro_batches}) must divide batch ({self.batch})")
+        return self
 
     def learning_rate_factor(self, step: int) -> float:
         """Return the learning rate at ``step`` (from 0) relative to its peak: a pure function, so resuming is exact."""
@@ -61,8 +99,17 @@ class FinetuneSpec(TrainingSpec):
     objective: str = Field(
         default="bce", description="Adversarial objective: bce, least_squares, hinge, wasserstein or relativistic."
     )
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        default=0.0, description="One-sided: the discriminator's target for real images is 1 minus this."
+    )
     gradient_penalty: NonNegative = Field(
         default=10.0, description="Weight of the gradient penalty; of objective wasserstein only."
+    )
+    r1_penalty: NonNegative = Field(default=0.0, description="Weight of the R1 penalty, on real images.")
+    r2_penalty: NonNegative = Field(default=0.0, description="Weight of the R2 penalty, on restored images.")
+    augmentation: tuple[Augmentation, ...] = Field(
+        default=(),
+        description="Differentiable augmentation of what the discriminator sees: color, translation, cutout.",
     )
     discriminator_learning_rate: Positive = Field(default=1e-4, description="The discriminator's learning rate.")
 
@@ -71,6 +118,31 @@ class FinetuneSpec(TrainingSpec):
     def _known_objective(cls, value: str) -> str:
         try:
             objective(value)
-        except Exception as error:
+        except LopsidedError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @model_validator(mode="after")
+    def _has_labels_to_smooth(self) -> FinetuneSpec:
+        try:
+            objective(self.objective, label_smoothing=self.label_smoothing)
+        except LopsidedError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How, not what, is trained: nothing here enters a result's identity, though the last digits may differ.
+
+    Attributes:
+        device: cpu, cuda, cuda:N or mps.
+        channels_last: keep images and convolution weights channels last in memory.
+        compile: compile the generator with torch.compile.
+        loader_threads: threads that draw the crops of the steps to come; 0 draws them when they are needed.
+    """
+
+    device: str = "cpu"
+    channels_last: bool = True
+    compile: bool = False
+    loader_threads: int = 1

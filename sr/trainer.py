@@ -1,17 +1,18 @@
 """Train a super-resolver with pixel, fidelity and adversarial terms; resumable to the bit.
 
-Everything random at step *t* is drawn from (seed, stream, t) alone, so a resumed run repeats what an uninterrupted one
-would have drawn, without any generator state in the checkpoint.
+Everything random at a step is drawn from (seed, stream, step, micro-batch) alone, so a resumed run repeats what an
+uninterrupted one would have drawn, without any generator's or sampler's state in the checkpoint, and it does not matter
+which process or thread draws it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import logging
+import math
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +22,33 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..common.identity import canonical_json
-from ..discriminators import Discriminator, Objective, gradient_penalty
-from ..losses import Measure, gradient_matching_weight
+from ..common.files import clear_temporary
+from ..losses import gradient_matching_weight
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .distributed import current_ranks
+from .history import append_line, cut_back
 from .images import PairCache
-from .spec import FinetuneSpec, TrainingSpec
+from .loader import Key, Loader
+from .loss import Adversarial, Fidelity, Section, StepLoss, Terms
+from .spec import FinetuneSpec, Runtime, TrainingSpec
+from .tensorboard import TensorBoard
+from .validation import Ranking, Validation, first_non_finite
+
+log = logging.getLogger(__name__)
 
 MATCHING_BATCHES = 4  # batches over which gradient norms are averaged; their crops come from a stream of their own
-
-Section = Callable[[str], AbstractContextManager[Any]]
+WEIGHTS = "top"  # folder of the best weights
 
 
 class DivergedError(Exception):
-    """A loss or gradient became non-finite. A result, not a fault: the cell records it and keeps its history."""
+    """A loss or gradient became non-finite too often. A result, not a fault: the cell records it with its history."""
 
-    def __init__(self, step: int, term: str, value: float) -> None:
-        super().__init__(f"{term} became {value} at step {step}")
+    def __init__(self, step: int, term: str, value: float, skipped: int = 0) -> None:
+        after = f", after {skipped} skipped step(s)" if skipped else ""
+        super().__init__(f"{term} became {value} at step {step}{after}")
         self.step, self.term, self.value = step, term, value
 
 
@@ -47,51 +56,56 @@ class StoppedError(Exception):
     """Training was asked to stop and has saved a checkpoint."""
 
 
-@dataclass
-class Fidelity:
-    """The fidelity term of the loss.
+@dataclass(frozen=True)
+class Skip:
+    """A step that changed nothing, because a term or a gradient was not finite.
 
     Attributes:
-        measure: the measure, as a loss.
-        weight: its weight; None until :meth:`Trainer.match_gradients` has measured it.
+        step: the step, from 1.
+        term: the first that was not finite, in the order in which they are computed.
+        value: what it was.
     """
 
-    measure: Measure[Any]
-    weight: float | None
+    step: int
+    term: str
+    value: float
 
 
-@dataclass
-class Adversarial:
-    """The adversarial term of the loss.
+@dataclass(frozen=True)
+class Player:
+    """A network that learns, and how.
 
     Attributes:
-        discriminator: network to logits.
-        objective: the losses of both players.
-        weight: weight of the generator's loss.
-        learning_rate: the discriminator's.
-        gradient_penalty: weight of the penalty that holds its slope to 1 (Wasserstein); 0 for none.
+        network: the network.
+        optimiser: of its trainable parameters.
+        peak: its learning rate after warm-up.
     """
 
-    discriminator: Discriminator
-    objective: Objective
-    weight: float
-    learning_rate: float
-    gradient_penalty: float = 0.0
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    peak: float
 
 
 class Trainer:
     """One training run of a generator.
 
     Args:
-        spec: steps, batch, schedule.
+        spec: steps, batch, schedule, precision.
         generator: LR ``(N, 3, h, w)`` to HR, trained in place.
         pairs: HR/LR image pairs to crop from.
         seed: seed of the crops and of anything random in the networks.
         stream: name of the sequence of crops; runs with equal seed and stream see equal crops.
         fidelity: fidelity term, if any.
         adversarial: adversarial term, if any.
-        device: where the networks run.
+        validation: scores averaged weights every so often and keeps the best, if given.
+        runtime: device, memory layout, compilation.
         section: called with the name of each part of a step, returns a context manager; for timing.
+
+    Attributes:
+        players: what learns: ``generator``, and ``discriminator`` if there is one.
+        step: steps done.
+        skipped: those of them that changed nothing.
+        ranking: the best weights so far, once :meth:`run` has begun.
     """
 
     def __init__(
@@ -104,25 +118,31 @@ class Trainer:
         stream: str,
         fidelity: Fidelity | None = None,
         adversarial: Adversarial | None = None,
-        device: str = "cpu",
+        validation: Validation | None = None,
+        runtime: Runtime = Runtime(),  # noqa: B008  (frozen)
         section: Section = lambda _: contextlib.nullcontext(),
     ) -> None:
         self.spec, self.pairs, self.fidelity, self.adversarial = spec, pairs, fidelity, adversarial
-        self.device, self.section = torch.device(device), section
+        self.validation, self.runtime, self.section = validation, runtime, section
+        self.device, self.ranks = torch.device(runtime.device), current_ranks()
         self._entropy = (seed, zlib.crc32(stream.encode()))
         self.step = 0
-        self.generator = generator.to(self.device).train()
-        self.pixel_weight = spec.pixel_weight if isinstance(spec, FinetuneSpec) else 1.0
+        self.skipped: list[Skip] = []
+        self.ranking: Ranking | None = None
+        self._micro_batches = self.ranks.share(spec.micro_batches)
+        self._crops = Loader(self._crop, self._following, runtime.loader_threads)
+        self.generator = self._placed(generator).train()
+        self._forward = torch.compile(self.generator) if runtime.compile else self.generator
         # Buffers (masks, indices) are constants and are copied: averaging integers would round them.
         self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(spec.ema))
-        self.optimiser = torch.optim.Adam(self.generator.parameters(), spec.learning_rate, betas=spec.betas)
-        self.discriminator_optimiser: torch.optim.Adam | None = None
+        self.players = {"generator": self._player(self.generator, spec.learning_rate)}
         if fidelity:
             fidelity.measure.to(self.device)
         if adversarial:
-            discriminator = adversarial.discriminator.to(self.device).train()
-            learnt = [p for p in discriminator.parameters() if p.requires_grad]
-            self.discriminator_optimiser = torch.optim.Adam(learnt, adversarial.learning_rate, betas=spec.betas)
+            discriminator = self._placed(adversarial.discriminator).train()
+            self.players["discriminator"] = self._player(discriminator, adversarial.learning_rate)
+        weight = spec.pixel_weight if isinstance(spec, FinetuneSpec) else 1.0
+        self.loss = StepLoss(weight, fidelity, adversarial, autocast=self._autocast, section=section)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -133,115 +153,156 @@ class Trainer:
         checkpoint_every: int,
         progress: Callable[[int, float], None] = lambda _step, _loss: None,
         stop: Callable[[], bool] = lambda: False,
+        tensorboard: Path | None = None,
     ) -> None:
         """Train to the last step, from the newest whole checkpoint in ``folder`` if there is one.
 
-        History goes to ``folder/history.jsonl``, one line a window of ``log_every`` steps.
+        History goes to ``folder/history.jsonl``, one line a window of ``log_every`` steps, which has the means of the
+        steps that were not skipped and the number of those that were; a validation has a line of its own.
 
         Args:
             folder: working folder of the run.
             checkpoint_every: steps between checkpoints; they are written at the end of a window.
             progress: called at the end of each window with the step and the mean total loss.
             stop: asked at the end of each window; True saves a checkpoint and raises StoppedError.
+            tensorboard: folder of event files, if they are wanted.
 
         Raises:
-            DivergedError: a term or a gradient became non-finite.
+            DivergedError: more steps than ``skip_budget`` had a term or gradient that was not finite, or a validation
+                had.
             StoppedError: ``stop`` said so.
             OSError: a checkpoint or the history cannot be written.
         """
-        history = folder / "history.jsonl"
-        self._resume(folder, history)
-        if self.fidelity and self.fidelity.weight is None:
-            self.match_gradients()
-        window: list[Tensor] = []
-        saved, began = self.step, time.perf_counter()
-        while self.step < self.spec.steps:
-            terms = self.train_step()
-            window.append(torch.stack([value.detach().float() for value in terms.values()]))
-            if len(window) < self.spec.log_every and self.step < self.spec.steps:
-                continue
-            # The only transfer from the device, once a window.
-            values = torch.stack(window).double().cpu().numpy()
-            window.clear()
-            row = self._checked(list(terms), values)
-            seconds, began = time.perf_counter() - began, time.perf_counter()
+        self._resume(folder)
+        board = TensorBoard(tensorboard, self.step) if tensorboard and self.ranks.first else None
+        try:
+            journal = _Journal(folder / "history.jsonl", board, self.ranks.first)
+            self._loop(folder, journal, checkpoint_every, progress, stop)
+        finally:
+            if board:
+                board.close()
+
+    def _loop(
+        self,
+        folder: Path,
+        journal: _Journal,
+        checkpoint_every: int,
+        progress: Callable[[int, float], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        window, saved = _Window(), self.step
+
+        def close_window() -> None:
             with self.section("logging"):
-                append_line(history, {"step": self.step, **row, "seconds": seconds})
-                progress(self.step, row["total"])
-            stopping = stop() and self.step < self.spec.steps
-            if stopping or (self.step - saved >= checkpoint_every and self.step < self.spec.steps):
+                means = window.means()
+                rate = self.spec.learning_rate * self.spec.learning_rate_factor(self.step - 1)
+                journal.row({"step": self.step, **means, "learning_rate": rate})
+                progress(self.step, means.get("total", math.nan))
+
+        while self.step < self.spec.steps:
+            began, skipped = time.perf_counter(), len(self.skipped)
+            try:
+                terms = self.train_step()
+            except DivergedError:
+                close_window()
+                raise
+            window.add(terms, time.perf_counter() - began, skipped=len(self.skipped) > skipped)
+            last = self.step == self.spec.steps
+            if full := self.step % self.spec.log_every == 0 or last:
+                close_window()
+                window = _Window()
+            if self.validation and (self.step % self.validation.every == 0 or last):
+                with self.section("validation"):
+                    self._validate(self.validation, journal)
+            if not full or last:
+                continue
+            stopping = self.ranks.agreed(stop())
+            if stopping or self.step - saved >= checkpoint_every:
                 with self.section("checkpoint"):
-                    save_checkpoint(folder, self.state())
+                    self._save(folder)
                 saved = self.step
             if stopping:
                 raise StoppedError(f"stopped after step {self.step}")
 
-    def train_step(self) -> dict[str, Tensor]:
-        """Do one step and return its terms, on the device, without waiting for it."""
-        spec, section = self.spec, self.section
-        factor = spec.learning_rate_factor(self.step)
-        with section("data"):
-            low, high = self.batch(self.step)
-        _seed(_mix(*self._entropy, self.step), self.device)  # dropout and stochastic depth
-        with section("generator"):
-            restored = self.generator(low)
-        # The losses' gradients are taken with respect to the image, then sent through the generator at once: same
-        # numbers as one backward pass, and each term's pull on the image is there to be recorded.
-        image = restored.detach().requires_grad_()
-        terms: dict[str, Tensor] = {}
-        with section("pixel"):
-            # Not clamped and not checked: a generator that blows up is a result, which ends as diverged.
-            terms["pixel"] = F.l1_loss(image, high)
-            gradient = self.pixel_weight * _gradient(terms["pixel"], image)
-            total = self.pixel_weight * terms["pixel"].detach()
-            terms["gradient_pixel"] = gradient.norm()
-        if self.fidelity:
-            with section("fidelity"):
-                weight = self.fidelity.weight or 0.0
-                # Clamped: a metric is defined on [0, 1]; the pixel term pulls overshooting values back.
-                terms["fidelity"] = self.fidelity.measure(image.clamp(0, 1), high)
-                part = weight * _gradient(terms["fidelity"], image)
-                total = total + weight * terms["fidelity"].detach()
-                gradient, terms["gradient_fidelity"] = gradient + part, part.norm()
+    def train_step(self) -> dict[str, float]:
+        """Do one step and return its terms and gradient norms.
+
+        A step in which one of them is not finite changes no weight: it is recorded in ``skipped``.
+
+        Raises:
+            DivergedError: ``skip_budget`` steps were skipped before this one.
+        """
+        section = self.section
         if self.adversarial:
-            with section("discriminator"):
-                logits, real = self.adversarial.discriminator(image.clamp(0, 1)), None
-                if self.adversarial.objective.needs_real:
-                    with torch.no_grad():
-                        real = self.adversarial.discriminator(high)
-                terms["adversarial"] = self.adversarial.objective.generator(logits, real)
-                part = self.adversarial.weight * _gradient(terms["adversarial"], image)
-                total = total + self.adversarial.weight * terms["adversarial"].detach()
-                gradient, terms["gradient_adversarial"] = gradient + part, part.norm()
-        with section("generator"):
-            restored.backward(gradient)
+            self.adversarial.discriminator.begin_step()
+        sums, squares = self._accumulate(self._micro_batches[0])
+        for micro_batch in self._micro_batches[1:]:
+            for whole, part in zip((sums, squares), self._accumulate(micro_batch), strict=True):
+                whole |= {name: whole[name] + value for name, value in part.items()}
         with section("optimiser"):
-            _step(self.optimiser, spec.learning_rate * factor)
-            self.average.update_parameters(self.generator)
-        if self.adversarial:
-            self._train_discriminator(self.adversarial, high, image.detach().clamp(0, 1), factor, terms)
-        terms["total"] = total
-        self.step += 1
+            gradients = {
+                name: [p.grad for p in player.network.parameters() if p.grad is not None]
+                for name, player in self.players.items()
+            }
+            values = torch.stack([*sums.values(), *squares.values()])
+            self.ranks.sum_([values, *(gradient for group in gradients.values() for gradient in group)])
+            norms = {name: get_total_norm(group) for name, group in gradients.items()}
+            values[len(sums) :].sqrt_()
+            # The only wait for the device in a step: whether it may be taken has to be known before it is.
+            numbers = torch.cat([values, torch.stack(list(norms.values())).to(values)]).tolist()
+            names = [*sums, *(f"gradient_{name}" for name in (*squares, *norms))]
+            terms = dict(zip(names, numbers, strict=True))
+            self.step += 1
+            fault = next((name for name, value in terms.items() if not math.isfinite(value)), None)
+            if fault:
+                self._skip(fault, terms[fault])
+            else:
+                self._take(norms)
+            for player in self.players.values():
+                player.optimiser.zero_grad(set_to_none=True)
         return terms
 
-    def _train_discriminator(
-        self, adversarial: Adversarial, real: Tensor, fake: Tensor, factor: float, terms: dict[str, Tensor]
-    ) -> None:
-        with self.section("discriminator"):
-            real_logits, fake_logits = adversarial.discriminator(real), adversarial.discriminator(fake)
-            loss = adversarial.objective.discriminator(real_logits, fake_logits)
-            if adversarial.gradient_penalty:
-                draws = torch.Generator().manual_seed(_mix(*self._entropy, self.step))
-                penalty = gradient_penalty(adversarial.discriminator, real, fake, draws)
-                loss = loss + adversarial.gradient_penalty * penalty
-                terms["gradient_penalty"] = penalty
-            loss.backward()
-            terms["discriminator"] = loss
-            terms["d_real"], terms["d_fake"] = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
-            terms["d_accuracy"] = 0.5 * ((real_logits > 0).float().mean() + (fake_logits <= 0).float().mean())
-        with self.section("optimiser"):
-            if self.discriminator_optimiser is not None:
-                _step(self.discriminator_optimiser, adversarial.learning_rate * factor)
+    def _accumulate(self, micro_batch: int) -> tuple[Terms, Terms]:
+        """Add a micro-batch's gradients to those of both networks.
+
+        Returns:
+            Its share of the step's terms, and of the squared norms of their gradients on the images.
+        """
+        with self.section("data"):
+            low, high = self.batch(self.step, micro_batch)
+        seed = _mix(*self._entropy, self.step, micro_batch)
+        _seed(seed, self.device)  # dropout and stochastic depth
+        with self.section("generator"), self._autocast():
+            restored = self._forward(low)
+        share = 1 / self.spec.micro_batches
+        gradient, terms, pulls = self.loss(restored, high, share, torch.Generator().manual_seed(seed))
+        with self.section("generator"):
+            restored.backward((share * gradient).to(restored.dtype))
+        # Images of different micro-batches are different variables: squares of norms add up.
+        squares = {name: share**2 * square for name, square in pulls.items()}
+        return {name: share * value for name, value in terms.items()}, squares
+
+    def _take(self, norms: dict[str, Tensor]) -> None:
+        factor = self.spec.learning_rate_factor(self.step - 1)
+        for name, player in self.players.items():
+            if self.spec.clip_gradient is not None:
+                clip_grads_with_norm_(player.network.parameters(), self.spec.clip_gradient, norms[name])
+            for group in player.optimiser.param_groups:
+                group["lr"] = player.peak * factor
+            player.optimiser.step()
+        self.average.update_parameters(self.generator)
+
+    def _skip(self, term: str, value: float) -> None:
+        """Record the step as skipped; of a network's gradient, say in which parameter it first went wrong."""
+        player = self.players.get(term.removeprefix("gradient_"))
+        for name, parameter in player.network.named_parameters() if player else ():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                term = f"{term} ({name})"
+                break
+        if len(self.skipped) >= self.spec.skip_budget:
+            raise DivergedError(self.step, term, value, len(self.skipped))
+        self.skipped.append(Skip(self.step, term, value))
+        log.warning("step %d skipped: %s is %s", self.step, term, value)
 
     def match_gradients(self) -> None:
         """Set the fidelity weight so that its gradient on the image has the pixel term's norm (before training).
@@ -255,45 +316,88 @@ class Trainer:
         pairs = []
         self.generator.eval()  # stochastic depth would make the weight depend on what was drawn before
         for index in range(MATCHING_BATCHES):
-            low, high = self.batch(-1 - index)
+            low, high = self._tensors(self._crop((-1 - index, 0)))
             with torch.no_grad():
                 pairs.append((self.generator(low).clamp(0, 1), high))
         self.generator.train()
-        self.fidelity.weight = scale * gradient_matching_weight(self.fidelity.measure, F.l1_loss, pairs)
+        weight = scale * gradient_matching_weight(self.fidelity.measure, F.l1_loss, pairs)
+        self.fidelity.weight = self.ranks.agreed(weight)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the LR and HR crops of ``step``, float in [0, 1] on the device."""
-        rng = np.random.default_rng((*self._entropy, step % (1 << 32)))
-        low, high = self.pairs.crop(
-            rng, lr_patch=self.spec.patch // self.pairs.scale, batch=self.spec.batch, augment=self.spec.augment
+    def _validate(self, validation: Validation, journal: _Journal) -> None:
+        """Score the averaged weights; every process waits for the first, which does it."""
+        if self.ranks.first:
+            network = self.average.module
+            found = validation.score(network)
+            fault = first_non_finite(found.scores)
+            if fault is None:
+                row = {f"validation/{judge}": score for judge, score in found.scores.items()}
+                journal.row({"step": self.step, **row})
+                journal.images(self.step, found.images)
+                if self.ranking:
+                    self.ranking.add(self.step, found.scores[validation.judge], network.state_dict())
+        else:
+            fault, found = None, None
+        fault, value = self.ranks.agreed((fault, found.scores[fault] if fault and found else 0.0))
+        if fault:
+            raise DivergedError(self.step, f"validation by {fault}", value, len(self.skipped))
+
+    # --- crops --------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int, micro_batch: int = 0) -> tuple[Tensor, Tensor]:
+        """Return the LR and HR crops of a micro-batch of ``step``, float in [0, 1] on the device."""
+        return self._tensors(self._crops((step, micro_batch)))
+
+    def _crop(self, key: Key) -> tuple[Tensor, Tensor]:
+        step, micro_batch = key
+        rng = np.random.default_rng((*self._entropy, step % (1 << 32), micro_batch))
+        size, patch = self.spec.batch // self.spec.micro_batches, self.spec.patch // self.pairs.scale
+        crops = self.pairs.crop(rng, lr_patch=patch, batch=size, augment=self.spec.augment)
+        low, high = (torch.from_numpy(part) for part in crops)
+        return (low.pin_memory(), high.pin_memory()) if self.device.type == "cuda" else (low, high)
+
+    def _following(self, key: Key) -> Iterator[Key]:
+        step, micro_batch = key
+        yield from ((step, other) for other in self._micro_batches if other >= micro_batch)
+        for later in range(step + 1, self.spec.steps):
+            yield from ((later, other) for other in self._micro_batches)
+
+    def _tensors(self, crops: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        layout = torch.channels_last if self.runtime.channels_last else torch.contiguous_format
+        low, high = (
+            part.to(self.device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+            for part in crops
         )
-        return self._tensor(low), self._tensor(high)
+        return low.div_(255), high.div_(255)
 
-    def _tensor(self, crops: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(crops).to(self.device, non_blocking=True)
-        return tensor.permute(0, 3, 1, 2).contiguous().float().div_(255)
+    # --- networks -----------------------------------------------------------------------------------------------
 
-    def _checked(self, names: list[str], values: np.ndarray) -> dict[str, float]:
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            row, column = bad[0]
-            raise DivergedError(self.step - len(values) + int(row) + 1, names[column], float(values[row, column]))
-        means = dict(zip(names, values.mean(0).tolist(), strict=True))
-        means["learning_rate"] = self.spec.learning_rate * self.spec.learning_rate_factor(self.step - 1)
-        return means
+    def _placed(self, network: Any) -> Any:
+        layout = torch.channels_last if self.runtime.channels_last else torch.preserve_format
+        return network.to(device=self.device, memory_format=layout)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16")
+
+    def _player(self, network: nn.Module, peak: float) -> Player:
+        learnt = [p for p in network.parameters() if p.requires_grad]
+        fused = self.device.type in ("cpu", "cuda")
+        return Player(network, torch.optim.Adam(learnt, peak, betas=self.spec.betas, fused=fused), peak)
 
     # --- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> Checkpoint:
         """Return everything that the next step depends on."""
-        tensors = {f"generator/{k}": v for k, v in self.generator.state_dict().items()}
-        tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
-        tensors |= _adam_tensors("optimiser", self.optimiser)
-        if self.adversarial and self.discriminator_optimiser:
-            network = self.adversarial.discriminator
-            tensors |= {f"discriminator/{k}": v for k, v in network.state_dict().items()}
-            tensors |= _adam_tensors("discriminator_optimiser", self.discriminator_optimiser)
-        return Checkpoint(self.step, tensors, {"fidelity_weight": self.fidelity.weight if self.fidelity else None})
+        tensors = {f"average/{k}": v for k, v in self.average.state_dict().items()}
+        for name, player in self.players.items():
+            tensors |= {f"{name}/{k}": v for k, v in player.network.state_dict().items()}
+            tensors |= _adam_tensors(f"{name}_optimiser", player.optimiser)
+        scalars = {
+            "fidelity_weight": self.fidelity.weight if self.fidelity else None,
+            # As text: JSON has no infinity.
+            "skipped": [[skip.step, skip.term, str(skip.value)] for skip in self.skipped],
+            "ranking": self.ranking.entries if self.ranking else None,
+        }
+        return Checkpoint(self.step, tensors, scalars)
 
     def restore_state(self, checkpoint: Checkpoint) -> None:
         """Continue from ``checkpoint``."""
@@ -301,57 +405,82 @@ class Trainer:
         for name, tensor in checkpoint.tensors.items():
             part, _, key = name.partition("/")
             parts.setdefault(part, {})[key] = tensor
-        self.generator.load_state_dict(parts["generator"])
         self.average.load_state_dict(parts["average"])
-        _load_adam(self.optimiser, parts.get("optimiser", {}))
-        if self.adversarial and self.discriminator_optimiser:
-            self.adversarial.discriminator.load_state_dict(parts["discriminator"])
-            _load_adam(self.discriminator_optimiser, parts.get("discriminator_optimiser", {}))
+        for name, player in self.players.items():
+            player.network.load_state_dict(parts[name])
+            _load_adam(player.optimiser, parts.get(f"{name}_optimiser", {}))
         if self.fidelity:
             self.fidelity.weight = checkpoint.scalars["fidelity_weight"]
+        self.skipped = [Skip(step, term, float(value)) for step, term, value in checkpoint.scalars["skipped"]]
+        if self.ranking:
+            self.ranking.entries = [(step, score) for step, score in checkpoint.scalars["ranking"] or ()]
         self.step = checkpoint.step
 
     def averaged_generator(self) -> nn.Module:
         """Return the generator with averaged weights, which is the one to keep."""
         return self.average.module
 
-    def _resume(self, folder: Path, history: Path) -> None:
+    def _save(self, folder: Path) -> None:
+        if self.ranks.first:
+            save_checkpoint(folder, self.state())
+            if self.ranking:
+                self.ranking.prune(folder)
+
+    def _resume(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if self.validation:
+            self.ranking = Ranking(self.validation, folder / WEIGHTS)
         checkpoint = load_checkpoint(folder)
         if checkpoint:
             self.restore_state(checkpoint)
-        # Windows logged after the checkpoint will be computed, and logged, again.
-        kept = [row for row in read_lines(history) if row["step"] <= self.step]
-        history.unlink(missing_ok=True)
-        for row in kept:
-            append_line(history, row)
+        if self.ranks.agreed(self.step) != self.step:
+            raise OSError(f"process {self.ranks.index} does not see the checkpoints of process 0 in '{folder}'")
+        if self.ranks.first:
+            for written in (folder, folder / WEIGHTS):
+                clear_temporary(written)
+            cut_back(folder / "history.jsonl", self.step)
+        if self.fidelity and self.fidelity.weight is None:
+            self.match_gradients()
 
 
-def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON line; a line cut off by a kill is passed over by :func:`read_lines`."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(canonical_json(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+class _Window:
+    """The steps since the last row of the history."""
+
+    def __init__(self) -> None:
+        self._taken: list[dict[str, float]] = []
+        self._skipped, self._seconds = 0, 0.0
+
+    def add(self, terms: dict[str, float], seconds: float, *, skipped: bool) -> None:
+        self._seconds += seconds
+        if skipped:
+            self._skipped += 1
+        else:
+            self._taken.append(terms)
+
+    def means(self) -> dict[str, float]:
+        """Means over the steps that were taken; none, if all were skipped."""
+        names = self._taken[0] if self._taken else ()
+        means = {name: sum(terms[name] for terms in self._taken) / len(self._taken) for name in names}
+        return {**means, "skipped": self._skipped, "seconds": self._seconds}
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole JSON lines of ``path``; the last one may have been cut off by a kill."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+@dataclass(frozen=True)
+class _Journal:
+    """Where the rows of the history go; nowhere, in all processes but the first."""
 
+    path: Path
+    board: TensorBoard | None
+    writes: bool
 
-def _gradient(loss: Tensor, image: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, image)[0]
+    def row(self, row: dict[str, Any]) -> None:
+        if self.writes:
+            append_line(self.path, row)
+        if self.board:
+            self.board.row(row)
 
-
-def _step(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    def images(self, step: int, images: Any) -> None:
+        if self.board:
+            self.board.images(step, images)
 
 
 def _seed(seed: int, device: torch.device) -> None:
@@ -365,17 +494,21 @@ def _mix(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _adam_tensors(prefix: str, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+def _adam_tensors(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimiser.state_dict()["state"]
     return {f"{prefix}/{index}/{name}": v for index, values in state.items() for name, v in values.items()}
 
 
-def _load_adam(optimiser: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
+def _load_adam(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = tensor
+        like = parameters[int(index)]
+        # In the parameter's own memory layout, which the fused kernel takes for granted.
+        laid = torch.empty_like(like, dtype=tensor.dtype, device=tensor.device).copy_(tensor) if tensor.ndim else tensor
+        state.setdefault(int(index), {})[key] = laid
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-__all__ = ["Adversarial", "DivergedError", "Fidelity", "StoppedError", "Trainer", "read_lines"]
+__all__ = ["Adversarial", "DivergedError", "Fidelity", "Skip", "StoppedError", "Trainer"]

@@ -114,11 +114,11 @@ FAULTS = [
     ("name: tiny", "name: 2024-01-01", 1, f"name: {TEXT}, got 2024-01-01"),
     ("    photos:", "    1:", 4, "data.test: the key 1 must be text; put it in quotes"),
     ("crop: 64}", "crop: 8}", 5, "data.test.photos.crop: must be at least 16, got 8"),
-    ("  scale: 4", "  scale: 5", 7, "super_resolution.scale: must be 2, 3 or 4, got 5"),
+    ("  scale: 4", "  scale: 5", 7, "super_resolution.scale: must be 1, 2, 3 or 4, got 5"),
     ("{steps: 20,", "{steps: many,", 8, "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
     ("{steps: 20,", "{steps: 0,", 8, "super_resolution.pretrain.steps: must be at least 1, got 0"),
     ("{steps: 20,", "{steps: yes,", 8, f"super_resolution.pretrain.steps: {BOOLEAN}"),
-    (PATCH, "    patch: 40\n", 11, "super_resolution.finetune.patch: at ×4 the patch must be a multiple of 32 px (scale × attention window), e.g. 32; got 40"),
+    (PATCH, "    patch: 40\n", 11, "super_resolution.finetune.patch: at ×4 'swinir-tiny' needs a patch that is a multiple of 32 px, e.g. 32; got 40"),
     (PATCH, PATCH + "    learning_rate: .inf\n", 12, "super_resolution.finetune.learning_rate: must be a finite number, got inf"),
     (PATCH, PATCH + "    augment: maybe\n", 12, "super_resolution.finetune.augment: must be true or false, got 'maybe'"),
     ("[0.9, 0.99]", "[0.9, 1.5]", 12, "super_resolution.finetune.betas[1]: must be below 1.0, got 1.5"),
@@ -198,7 +198,7 @@ def test_several_faults_are_several_lines(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text(BASE.replace("scale: 4", "scale: 5").replace("psnr_y", "psnr_z"))
     assert message(path).splitlines() == [
-        f"{path}:7: super_resolution.scale: must be 2, 3 or 4, got 5",
+        f"{path}:7: super_resolution.scale: must be 1, 2, 3 or 4, got 5",
         f"{path}:25: judges[0]: unknown judge 'psnr_z'; did you mean 'psnr_y'?",
     ]
 

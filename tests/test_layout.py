@@ -30,6 +30,7 @@ MAY_IMPORT = {
 CONFINED = {
     "basicsr": {"common/basicsr_compat.py", "losses/basicsr_plugin.py", "sr/generators.py"},
     "pyiqa": {"losses/handcrafted.py"},
+    "spandrel": {"sr/generators.py"},
     "lpips": set(),
     "transformers": set(),
 }

@@ -1,4 +1,4 @@
-"""Crops of restored images beside the reference and bicubic upsampling."""
+"""Crops of restored images beside the reference and what needs no training: bicubic upsampling, or the input."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import AnalysisError
+from ..tables import UNTRAINED
 from .style import WIDTH, styled
 
-FIRST = ("reference", "bicubic")
 PER_LINE = 7
 
 
@@ -24,7 +24,7 @@ class GalleryRow(TypedDict):
     Attributes:
         label: What the image is, e.g. "butterfly.png, seed 0".
         crops: Title (two lines at most, split at a line break or wrapped) → crop, ``(H, W, 3)`` or ``(H, W)`` uint8.
-            "reference" and "bicubic" are required and come first; the others keep their order.
+            "reference" and "bicubic" or "input" are required and come first; the others keep their order.
     """
 
     label: str
@@ -36,7 +36,8 @@ def gallery(rows: Sequence[GalleryRow]) -> Figure:
     """Draw the crops of each image on lines of seven, enlarged by pixel repetition (nothing is smoothed).
 
     Raises:
-        AnalysisError: No rows; a row without reference or bicubic; a crop that is not uint8 of the row's size.
+        AnalysisError: No rows; a row without reference, or without bicubic and input; a crop that is not uint8 of the
+            row's size.
     """
     if not rows:
         raise AnalysisError("gallery: no rows to draw.")
@@ -74,13 +75,14 @@ def gallery(rows: Sequence[GalleryRow]) -> Figure:
 
 
 def checked(row: GalleryRow) -> dict[str, NDArray[np.uint8]]:
-    """Return the crops of a row, reference and bicubic first.
+    """Return the crops of a row, reference and bicubic or input first.
 
     Raises:
         AnalysisError: See ``gallery``.
     """
     label, crops = row["label"], row["crops"]
-    if absent := [name for name in FIRST if name not in crops]:
+    first = ("reference", next((name for name in UNTRAINED if name in crops), UNTRAINED[0]))
+    if absent := [name for name in first if name not in crops]:
         raise AnalysisError(f"gallery row {label!r} has no {' and no '.join(absent)} crop; it has {', '.join(crops)}.")
     size = crops["reference"].shape[:2]
     for name, crop in crops.items():
@@ -89,7 +91,7 @@ def checked(row: GalleryRow) -> dict[str, NDArray[np.uint8]]:
                 f"gallery row {label!r}: crop {name!r} is {crop.dtype} of shape {crop.shape}, expected uint8 of {size}"
                 " with three channels or none."
             )
-    return {name: crops[name] for name in (*FIRST, *(name for name in crops if name not in FIRST))}
+    return {name: crops[name] for name in (*first, *(name for name in crops if name not in first))}
 
 
 def caption(rows: Sequence[GalleryRow]) -> str:

@@ -98,6 +98,7 @@ NAMES = {
     "pipal": "PIPAL",
     "tqd": "TQD",
     "bicubic": "bicubic",
+    "input": "input",
 }
 
 P = ParamSpec("P")

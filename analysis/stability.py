@@ -1,0 +1,55 @@
+"""How stable adversarial trainings were, by discriminator and weight: means and ranges over trainings."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .tables import grouped, where
+
+PREFIX = "stability/"  # of the terms in the table `training` that summarise a training, at its last step
+WHERE = ("generator", "discriminator", "gan_weight")
+# What is shown; definitions in lopsided.sr.stability.
+MEASUREMENTS = (
+    "discriminator_saturation",
+    "discriminator_blindness",
+    "discriminator_oscillation",
+    "pixel_final_over_best",
+    "generator_gradient_spike",
+    "adversarial_gradient_share",
+)
+COLUMNS = [
+    *WHERE,
+    *("trainings", "diverged", "skipped_steps"),
+    *(f"{name}{end}" for name in MEASUREMENTS for end in ("", "_low", "_high")),
+]
+
+
+def stability(training: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the adversarial trainings of every generator, discriminator and weight.
+
+    Args:
+        training: table ``training``; the summary of a training is its terms ``stability/<measurement>``.
+        cells: table ``cells``, which says what diverged.
+
+    Returns:
+        One row for each generator, discriminator and weight: ``trainings`` that ended, how many of them ``diverged``,
+        ``skipped_steps`` in all, and mean, least and largest value of every measurement over the trainings that have
+        it (NaN where none has).
+    """
+    finetuned = where(cells, stage="finetune")
+    ended = finetuned.loc[finetuned["discriminator"].ne("none") & finetuned["status"].isin(["done", "diverged"])]
+    summaries = training.loc[training["term"].str.startswith(PREFIX)]
+    rows = []
+    for values, group in grouped(ended, *WHERE):
+        of_group = summaries.loc[summaries["cell"].isin(list(group["cell"]))]
+        row = {
+            **dict(zip(WHERE, values, strict=True)),
+            "trainings": len(group),
+            "diverged": int(group["status"].eq("diverged").sum()),
+            "skipped_steps": int(where(of_group, term=f"{PREFIX}skipped_steps")["value"].sum()),
+        }
+        for name in MEASUREMENTS:
+            found = where(of_group, term=PREFIX + name)["value"]
+            row |= {name: found.mean(), f"{name}_low": found.min(), f"{name}_high": found.max()}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,47 @@
+"""TensorBoard's view of a training: the history's rows as scalars, validation images as images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .errors import SuperResolutionError
+
+
+class TensorBoard:
+    """Writes event files into ``folder``.
+
+    Args:
+        folder: where they go.
+        step: the step that the run starts from; what an earlier run wrote of later ones is hidden.
+
+    Raises:
+        SuperResolutionError: the tensorboard package is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise SuperResolutionError(
+                f"tensorboard is not installed ({error}); pip install tensorboard, or set execution.tensorboard: false"
+            ) from None
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Add every number of a row of the history at its step."""
+        for name, value in row.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, row["step"])
+
+    def images(self, step: int, images: Tensor) -> None:
+        """Add images ``(N, 3, H, W)`` in [0, 1]."""
+        for index, image in enumerate(images):
+            self._writer.add_image(f"validation/{index}", image, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
