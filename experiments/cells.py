@@ -19,7 +19,7 @@ from ..losses.dists import DistsSpec
 from ..losses.learn_weights import LearningSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from ..sr.tasks import Bicubic, Degradation
-from .spec import LadderSet, ManifestSet, TestSet, ValidationSet
+from .spec import LadderSet, ManifestSet, PublishedSet, TestSet, ValidationSet
 
 # Numbers of a fine-tuning that only a discriminator makes use of.
 ADVERSARIAL = {
@@ -160,7 +160,7 @@ class LearnWeights(CellSpec):
 
     stage: ClassVar[str] = "learn_weights"
     measure: DistsSpec
-    dataset: LadderSet | ManifestSet
+    dataset: LadderSet | ManifestSet | PublishedSet
     dataset_identity: str
     learning: LearningSpec
     textures: ImageSource | None
@@ -181,7 +181,7 @@ class AssessFR(CellSpec):
 
     stage: ClassVar[str] = "assess_fr"
     measure: SerializeAsAny[MeasureSpec]
-    dataset: LadderSet | ManifestSet
+    dataset: LadderSet | ManifestSet | PublishedSet
     dataset_identity: str
 
     def content(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from ..common.errors import LopsidedError
 from ..common.identity import identity as content_identity
 from ..common.sources import ImageItem, overlap
 from ..iqa.learn import needs_textures, texture_items
-from ..iqa.manifest import FRDataset
 from ..losses import MeasureSpec
 from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
 from .grid import GridPoint, expand
@@ -149,7 +148,7 @@ def _fr_identities(experiment: Experiment) -> dict[str, str]:
             if isinstance(dataset, LadderSet):
                 found[name] = dataset.ladder.identity
             else:
-                found[name] = FRDataset(dataset.manifest).identity
+                found[name] = dataset.open().identity
     return found
 
 

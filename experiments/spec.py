@@ -27,7 +27,9 @@ from ..common.errors import LopsidedError
 from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec, list_discriminators
 from ..iqa import JudgeSpec, list_judges, parse_judge
+from ..iqa.datasets import dataset_info, list_datasets, open_dataset
 from ..iqa.ladder import LadderSpec
+from ..iqa.manifest import FRDataset
 from ..losses import Measure, MeasureSpec, list_measures, parse_measure
 from ..losses.dists import VARIANTS, DistsSpec
 from ..losses.learn_weights import LearningSpec, learnable
@@ -357,20 +359,62 @@ class ManifestSet(_Model):
 
     manifest: Path
 
+    def open(self) -> FRDataset:
+        """Read and check the set.
+
+        Raises:
+            SourceError: what is wrong with it.
+        """
+        return FRDataset(self.manifest)
+
+
+class PublishedSet(_Model):
+    """A human-rated FR set in the folder that its authors publish, see docs/datasets.md."""
+
+    published: str = Field(
+        description="Name of the set.",
+        json_schema_extra={"enum": [name for name in list_datasets() if dataset_info(name).task == "fr"]},
+    )
+    path: Path = Field(description="Folder of the set.")
+
+    @field_validator("published")
+    @classmethod
+    def _has_references(cls, value: str) -> str:
+        try:
+            task = dataset_info(value).task
+        except LopsidedError as error:
+            raise ValueError(str(error)) from None
+        if task != "fr":
+            raise ValueError(f"'{value}' has no references, which full-reference measures compare with")
+        return value
+
+    def open(self) -> FRDataset:
+        """Read and check the set.
+
+        Raises:
+            SourceError: what is wrong with it.
+        """
+        dataset = open_dataset(self.published, self.path)
+        if not isinstance(dataset, FRDataset):
+            raise ExperimentError(f"'{self.path}' lists no references; add a column `reference` to its manifest")
+        return dataset
+
 
 def _kind(value: Any) -> str | None:
     """Tell which kind of FR set is meant by the one key that is its own."""
     keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    kinds = [key for key in ("ladder", "manifest") if key in keys]
+    kinds = [key for key in ("ladder", "manifest", "published") if key in keys]
     return kinds[0] if len(kinds) == 1 else None
 
 
 FRSet = Annotated[
-    Annotated[LadderSet, Tag("ladder")] | Annotated[ManifestSet, Tag("manifest")],
+    Annotated[LadderSet, Tag("ladder")]
+    | Annotated[ManifestSet, Tag("manifest")]
+    | Annotated[PublishedSet, Tag("published")],
     Discriminator(
         _kind,
         custom_error_type="fr_set",
-        custom_error_message="an FR set is given by exactly one of `ladder: …` and `manifest: …`",
+        custom_error_message="an FR set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`",
     ),
 ]
 

@@ -24,7 +24,7 @@ from ..sr.distributed import current_ranks
 from ..sr.images import Pair, PairCache, pairs
 from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
 from .context import ALPHA_BETA, Context
-from .spec import ExperimentError, LadderSet, LearntDists
+from .spec import ExperimentError, LadderSet, LearntDists, ManifestSet, PublishedSet
 from .store import Store
 from .training import GENERATOR, train
 
@@ -205,11 +205,11 @@ def _learn_weights(spec: LearnWeights, folder: Path, context: Context) -> None:
     write_json(folder / "result.json", learnt.record())
 
 
-def fr_dataset(dataset: Any, store: Store) -> FRDataset:
+def fr_dataset(dataset: LadderSet | ManifestSet | PublishedSet, store: Store) -> FRDataset:
     """Return an FR set, making the ladder in the store's cache if it is not there yet."""
     if isinstance(dataset, LadderSet):
         return FRDataset(build_ladder(dataset.ladder, store.cache))
-    return FRDataset(dataset.manifest)
+    return dataset.open()
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

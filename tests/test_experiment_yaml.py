@@ -61,7 +61,7 @@ execution: {threads: 1, device: cpu}
 TRAIN = "train: {source: skimage, split: train}"
 PATCH = "    patch: 32\n"
 ONE_OF = "images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`"
-ONE_KIND = "an FR set is given by exactly one of `ladder: …` and `manifest: …`"
+ONE_KIND = "an FR set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`"
 BOOLEAN = "true and false mean nothing here (YAML also reads unquoted yes, no, on and off as such)"
 TEXT = "must be text (in quotes if it looks like something else)"
 
@@ -147,6 +147,9 @@ FAULTS = [
     ("split: train}", "split: train, folder: x}", 3, f"data.train: {ONE_OF}, got a mapping with source, split, folder"),
     ("      ladder:\n        source", "      manifest: x.csv\n      ladder:\n        source", 29, f"assessment.datasets.ladder: {ONE_KIND}, got a mapping with manifest, ladder"),
     ("    ladder:\n      ladder:", "    empty: {}\n    ladder:\n      ladder:", 29, f"assessment.datasets.empty: {ONE_KIND}, got an empty mapping"),
+    ("    ladder:\n      ladder:", "    rated: {published: kadid10k, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: No data set called 'kadid10k'; did you mean 'kadid-10k'?"),
+    ("    ladder:\n      ladder:", "    rated: {published: spaq, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: 'spaq' has no references, which full-reference measures compare with"),
+    ("    ladder:\n      ladder:", "    rated: {published: tqd, path: nowhere}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated: nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
     ("[none, ssim]", "[none, mad]", 16, "grid.fidelity[1]: 'mad' has no finite gradient, so it cannot be a training loss; use it as a judge"),
     ("{fidelity: gmsd,", "{fidelity: ms_ssim,", 21, "grid.include[0].fidelity[0]: 'ms_ssim' needs crops of at least 161 px, super_resolution.finetune.patch is 32"),
     ("- psnr_y", "- psnr_y\n  - psnr_y", 26, "judges[1]: judge 'psnr_y' is listed twice; keep one"),

@@ -224,7 +224,7 @@ def test_swinir_refuses_what_it_cannot_do():
 # --- the registry ---------------------------------------------------------------------------------------------------
 
 CASES = [(name, scale) for name, architecture in ARCHITECTURES.items() for scale in architecture.scales]
-LIGHT = {"swinir-tiny", "swinir-small", "rrdb-tiny", "edsr-tiny", "srresnet"}
+LIGHT = ["swinir-tiny", "swinir-small", "rrdb-tiny", "edsr-tiny", "srresnet"]
 
 
 @pytest.mark.parametrize(("name", "scale"), [case for case in CASES if case[0] in LIGHT])

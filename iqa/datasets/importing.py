@@ -1,0 +1,162 @@
+"""Making a manifest: of any CSV and its images, or of a data set in its published layout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ...common.errors import SourceError
+from ...common.files import atomic_path
+from ...common.sources import hash_file
+from ..manifest import Labels, Listing, Record
+from .check import CheckReport, Progress, check_listing, silent
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+SPLITS = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
+FILES = {"image": "sha256", "reference": "reference_sha256"}
+COLUMNS = ("image", "reference", "distortion", "level", "label", "label_std", "votes", "split")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a CSV holds what; None where it has none. Without ``reference`` the set is no-reference."""
+
+    image: str
+    label: str
+    reference: str | None = None
+    distortion: str | None = None
+    level: str | None = None
+    label_std: str | None = None
+    votes: str | None = None
+    split: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Return the columns that are given, by the manifest's names."""
+        return {field.name: name for field in fields(self) if (name := getattr(self, field.name))}
+
+
+def import_csv(
+    table: Path,
+    to: Path,
+    columns: Columns,
+    labels: Labels,
+    *,
+    images: Path | None = None,
+    encoding: str = "utf-8",
+    progress: Progress = silent,
+) -> CheckReport:
+    """Write a manifest of a CSV's images and labels, if every one of them is right.
+
+    Commas, semicolons and tabs are told apart by the header, which must hold all columns; a byte-order mark is
+    accepted. Direction and scale of the labels are the caller's to state; nothing is guessed from the numbers.
+
+    Args:
+        table: the CSV.
+        to: the manifest to write; its paths become relative to its folder, and files' hashes are recorded.
+        columns: which column holds what.
+        labels: what the labels mean.
+        images: what the CSV's paths are relative to; default: its own folder.
+        encoding: of the CSV.
+        progress: told (images done, images in all, image).
+
+    Returns:
+        What the check of every row and image found; the manifest is written only if nothing is wrong.
+
+    Raises:
+        SourceError: the CSV cannot be read as a table with these columns; an FR set without a column of distortions.
+    """
+    if columns.reference and not columns.distortion:
+        raise SourceError(f"{table}: images with references need a column that names their distortion.")
+    named = columns.named()
+    records = []
+    for where, row in read_delimited(table, tuple(named.values()), encoding):
+        cells = {ours: row[theirs] for ours, theirs in named.items()}
+        if "split" in cells:
+            cells["split"] = SPLITS.get(cells["split"].lower(), cells["split"])
+        records.append((where, cells))
+    listing = Listing(table, images or table.parent, records, labels)
+    report = check_listing(table.stem, listing, [], progress)
+    if report.ok:
+        write_manifest(listing, to)
+    return report
+
+
+def write_manifest(listing: Listing, to: Path) -> None:
+    """Write a listing as a manifest with the hashes of its files; paths become relative to the manifest.
+
+    Raises:
+        SourceError: the name does not end in ``.csv``.
+    """
+    if to.suffix.lower() != ".csv":
+        raise SourceError(f"{to}: a manifest's name must end in .csv.")
+    folder = to.resolve().parent
+    constant = listing.labels.cells()
+    used = [column for column in COLUMNS if any(column in cells for _, cells in listing.records)]
+    header = [*used, *(column for column, value in constant.items() if value)]
+    header += [column for file, column in FILES.items() if file in used]
+    with atomic_path(to) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, header, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for _, cells in listing.records:
+            writer.writerow({**cells, **constant, **_files(listing.folder, folder, cells)})
+
+
+def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8") -> list[Record]:
+    """Read a CSV of commas, semicolons or tabs, whichever splits the header into the required columns.
+
+    Raises:
+        SourceError: missing, of another encoding, empty, without a required column, or a row of another length.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+    except (UnicodeError, LookupError) as error:
+        raise SourceError(f"{path}: not {encoding} text ({error}); state its encoding, such as latin-1.") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    tables = [(mark, _split(path, text, mark)) for mark in DELIMITERS]
+    tables = [(mark, table) for mark, table in tables if table]
+    if not tables:
+        raise SourceError(f"{path}: the file is empty.")
+    fitting = [table for _, table in tables if set(required) <= set(table[0][1])]
+    if not fitting:
+        mark, table = max(tables, key=lambda pair: len(pair[1][0][1]))
+        missing = [column for column in required if column not in table[0][1]]
+        seen = ", ".join(table[0][1])
+        raise SourceError(f"{path}: no column {missing[0]!r} (separated by {DELIMITERS[mark]}, columns seen: {seen}).")
+    (_, header), *rows = fitting[0]
+    for column in required:
+        if header.count(column) > 1:
+            raise SourceError(f"{path}: column {column!r} appears more than once.")
+    if not rows:
+        raise SourceError(f"{path}: a header without rows.")
+    records = []
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise SourceError(f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}.")
+        records.append((f"{path}, line {line}", dict(zip(header, cells, strict=True))))
+    return records
+
+
+def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Split text into (line number, cells), blank lines left out."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from None
+    return [(line, cells) for line, cells in rows if any(cells)]
+
+
+def _files(base: Path, folder: Path, cells: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of the files: paths relative to the manifest, and hashes."""
+    found = {}
+    for column, digest in FILES.items():
+        if column in cells:
+            path = (base / cells[column]).resolve()
+            found[column] = Path(os.path.relpath(path, folder)).as_posix()
+            found[digest] = hash_file(path)
+    return found

@@ -1,0 +1,81 @@
+"""Opening a data set by name: from the folder its authors publish, or from a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...common.errors import SourceError
+from ..manifest import REFERENCED, FRDataset, Listing, NRDataset, read_manifest
+from .pairs import PairDataset
+from .registry import DatasetInfo, dataset_info
+
+MANIFEST = "manifest"
+
+
+def open_dataset(
+    name: str, path: Path | str, *, complete: bool = True, verify: bool = True
+) -> FRDataset | NRDataset | PairDataset:
+    """Open a data set and check its labels, and its images by their headers.
+
+    ``lopsided data check`` decodes every image too, and lists all that is wrong instead of stopping at the first.
+
+    Args:
+        name: a name of :func:`list_datasets`, or ``manifest``.
+        path: the folder that the authors publish; for ``manifest`` the CSV file.
+        complete: refuse a set that does not list as many images and references as its authors published (of pairs,
+            no exact numbers are known).
+        verify: compare files with the hashes that a manifest states.
+
+    Returns:
+        :class:`FRDataset`, :class:`NRDataset` or, for BAPPS, :class:`PairDataset`.
+
+    Raises:
+        SourceError: unknown name, or the first thing that is wrong with the set.
+    """
+    path = Path(path).expanduser()
+    if name != MANIFEST and dataset_info(name).task == "pairs":
+        return PairDataset(path)
+    listing = list_images(name, path)
+    if complete and name != MANIFEST and (wrong := wrong_counts(dataset_info(name), listing)):
+        raise SourceError(wrong[0])
+    called = path.resolve().parent.name if name == MANIFEST else name
+    referenced = "reference" in listing.records[0][1]
+    return (FRDataset if referenced else NRDataset).from_listing(listing, called, verify=verify)
+
+
+def list_images(name: str, path: Path) -> Listing:
+    """Read what a data set of rated images lists, without looking at the images.
+
+    Raises:
+        SourceError: a label file is missing or wrong as a whole.
+    """
+    if name == MANIFEST:
+        return read_manifest(path)
+    info = dataset_info(name)
+    if info.task == "pairs":
+        raise SourceError(f"{info.title} holds judged pairs, not the rated images that a manifest lists.")
+    if info.read is None or info.labels is None:
+        manifest = path / "manifest.csv"
+        if not manifest.is_file():
+            raise SourceError(
+                f"{path}: no manifest.csv; {info.title} has no published layout known here: "
+                f"make one with 'lopsided data import'."
+            )
+        return read_manifest(manifest, REFERENCED)
+    listed = info.read(path)
+    # Part of the set's identity, so what labels mean and not how this file words it.
+    cells = {column: info.labels.cells()[column] for column in ("label_kind", "label_higher_is_better")}
+    records = [(where, row | cells) for where, row in listed.records]
+    return Listing(path, path, records, info.labels, listed.belonging)
+
+
+def wrong_counts(info: DatasetInfo, listing: Listing) -> list[str]:
+    """Say where the numbers of images and references are not the published ones."""
+    images = len(listing.records)
+    references = len({cells["reference"] for _, cells in listing.records if "reference" in cells})
+    wrong = []
+    if info.images is not None and images != info.images:
+        wrong.append(f"{listing.source}: {images} images are listed; {info.title} has {info.images}.")
+    if info.references is not None and references != info.references:
+        wrong.append(f"{listing.source}: {references} references are listed; {info.title} has {info.references}.")
+    return wrong
