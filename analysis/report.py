@@ -187,7 +187,7 @@ def with_range(column: str, digits: int = 2) -> Cell:
         if pd.isna(row[column]):
             return "–"
         low, high = (minus(float(row[f"{column}_{end}"]), digits) for end in ("low", "high"))
-        return f"{minus(float(row[column]), digits)} ({low} to {high})"
+        return f"{minus(float(row[column]), digits)} ({low}–{high})"
 
     return cell
 
@@ -440,26 +440,28 @@ def training_blocks(study: Study) -> list[Text | Picture | Table]:
         for generator, of_generator in grouped(rows, "generator")
     ]
     if len(study.stability):
+        several = study.stability["generator"].nunique() > 1
         columns = {
-            "generator": name("generator"),
+            **({"generator": name("generator")} if several else {}),
             "adversarial setting": setting,
-            "trainings": text("trainings"),
+            "runs": text("trainings"),
             "diverged": text("diverged"),
-            "skipped steps": text("skipped_steps"),
+            "skipped": text("skipped_steps"),
             "D saturated": with_range("discriminator_saturation"),
             "D blind": with_range("discriminator_blindness"),
             "D oscillates": with_range("discriminator_oscillation"),
-            "final over best pixel loss": with_range("pixel_final_over_best"),
-            "largest over median gradient": with_range("generator_gradient_spike"),
-            "adversarial share of the gradient": with_range("adversarial_gradient_share"),
+            "pixel loss": with_range("pixel_final_over_best"),
+            "gradient": with_range("generator_gradient_spike"),
+            "adversarial": number("adversarial_gradient_share", 3),
         }
         note = (
-            "Mean over trainings (least to largest). Saturated, blind: share of the windows of steps in which the"
-            " discriminator D is right at least 99 % of the time or separates the two by 0.9, and in which it is right"
-            " 50 ± 2 % of the time. Oscillates: largest autocorrelation of D(real) − D(restored), some 0.3 for noise;"
-            " “–”: too few windows. Final over best: 1 is no collapse. Gradients: of the generator's weights, and on"
-            " the image. The first three suppose the logits of a probability, not those of Wasserstein or relativistic"
-            " objectives."
+            "Mean over runs (least–largest). Skipped: steps, because a loss or gradient was not finite. Saturated,"
+            " blind: share of the windows of steps in which the discriminator D is right at least 99 % of the time or"
+            " separates the two by 0.9, and in which it is right 50 ± 2 % of the time. Oscillates: largest"
+            " autocorrelation of D(real) − D(restored), some 0.3 for noise; “–”: too few windows. Pixel loss: final"
+            " over best, 1 is no collapse. Gradient: largest norm over the median, of the generator's weights."
+            " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits of a"
+            " probability, not those of Wasserstein or relativistic objectives."
         )
         blocks.append(table(study.stability, "Stability of adversarial training", columns, note=note))
     return blocks
