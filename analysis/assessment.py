@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from .agreement import concordance, label_errors, outlier_ratio
 from .bootstrap import (
     LEVEL,
     draw_resamples,
@@ -20,18 +21,26 @@ from .bootstrap import (
     srcc_replicates,
 )
 from .correlation import Floats, krcc, orientation, plcc, srcc
+from .logistic import fit_logistic
+from .ranks import friedman
 from .tables import grouped, incomplete, require_finite_where_ok, require_one, require_unique
 
+CERTAINTY = ("label_std", "votes", "label_std_of")
 ITEM = ["reference", "image", "distortion", "level"]
 STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 COLUMNS = [
     *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
-    *("n_undefined", "status"),
+    *("plcc_logistic4", "logistic4_status", "plcc_logistic5", "logistic5_status", "rmse", "outlier_ratio"),
+    *("concordance", "n_significant_pairs", "label_error_status", "n_undefined", "status"),
 ]
 DIFFERENCE_COLUMNS = [
     *("dataset", "measure_a", "measure_b", "difference", "difference_low", "difference_high"),
     *("win_probability", "p", "p_holm"),
+]
+RANK_COLUMNS = [
+    *("dataset", "over", "n_blocks", "n_left_out", "measure", "mean_rank", "friedman_chi2", "friedman_p"),
+    "critical_difference",
 ]
 
 
@@ -41,17 +50,26 @@ class Assessment:
 
     Attributes:
         table: One row per (dataset, measure): ``n`` images, SRCC, KRCC and raw PLCC (+ agrees with the labels), each
-            with ``_low`` and ``_high``; ``n_undefined`` resamples without an SRCC; ``status`` "ok" or why the values
-            are NaN.
+            with ``_low`` and ``_high``; PLCC after each logistic with the fit's status (``logistic.LogisticFit``);
+            ``rmse`` after the four-parameter one, in units of the labels; ``outlier_ratio`` after the same, and
+            ``concordance`` over ``n_significant_pairs`` (``agreement.py``), NaN where ``label_error_status`` says why
+            the standard errors of the labels are not known;
+            ``n_undefined`` resamples without an SRCC; ``status`` "ok" or why the values are NaN.
         differences: One row per pair of "ok" measures of a data set: SRCC of a minus SRCC of b (a is the better), its
             interval over the same resamples, ``win_probability`` (share of resamples in which a is ahead), ``p``
             (two-sided t test of the difference over its bootstrap SE, references − 1 degrees of freedom) and ``p_holm``
             (Holm's correction over the pairs of the data set).
+        ranks: Friedman's test over the references of each data set (``over`` "references", by SRCC within a reference)
+            and, from two data sets, over those (``over`` "data sets", ``dataset`` ""): one row per "ok" measure with
+            its ``mean_rank`` (1 is best) and, repeated, χ², p and Nemenyi's ``critical_difference`` of mean ranks.
+            ``n_left_out`` blocks have a measure without an SRCC. No rows where fewer than two blocks or measures are
+            left.
         replicates: (dataset, measure) → SRCC of each resample, ``(n_boot,)``, paired across the measures of a data set.
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
+    ranks: pd.DataFrame
     replicates: dict[tuple[str, str], Floats]
 
 
@@ -71,10 +89,11 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
     and NaN: its correlation over the rest would not be comparable. With one reference there is no interval (NaN).
 
     Args:
-        fr_scores: The table of that name.
+        fr_scores: The table of that name. Optional columns ``label_std``, ``votes`` and ``label_std_of`` say how sure
+            the labels are, as in a manifest (``iqa/manifest.py``).
         n_boot: Number of resamples; the same ones serve every measure of a data set.
         seed: Seed of the resamples.
-        level: Coverage of the percentile intervals, in (0, 1).
+        level: Coverage of the intervals, in (0, 1); percentiles widened for the number of references.
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids, directions or labels; an "ok" score that is not finite.
@@ -86,17 +105,20 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
         require_one(fr_scores, ["measure"], of, "fr_scores")
     for of in ("dataset_id", "label_kind", "label_higher_is_better"):
         require_one(fr_scores, ["dataset"], of, "fr_scores")
-    require_one(fr_scores, ["dataset", *ITEM], "label", "fr_scores")
+    for of in ("label", *(name for name in CERTAINTY if name in fr_scores)):
+        require_one(fr_scores, ["dataset", *ITEM], of, "fr_scores")
 
-    rows, differences = [], []
+    rows, differences, ranks = [], [], []
     replicates: dict[tuple[str, str], Floats] = {}
     for dataset, of_dataset in grouped(fr_scores, "dataset"):
         items = of_dataset.drop_duplicates(ITEM).set_index(ITEM).sort_index()
         label = items["label"].to_numpy(dtype=float)
+        errors, errors_status = known_errors(items)
         references = items.index.get_level_values("reference")
         n_references = references.nunique()
+        groups = [np.flatnonzero(references == reference) for reference in references.unique()]
         resamples = draw_resamples(references, n_boot, np.random.default_rng([seed, 0]))
-        complete = []
+        complete, within = [], []
         for measure, scores in grouped(of_dataset, "measure"):
             first = scores.iloc[0]
             ok = scores[scores["status"] == "ok"].set_index(ITEM)["score"].reindex(items.index).to_numpy(dtype=float)
@@ -111,9 +133,12 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
                 "n_references": n_references,
                 "n_not_ok": n_not_ok,
                 "n_missing": len(items) - len(scores),
+                "n_significant_pairs": 0,
+                "label_error_status": errors_status,
                 "n_undefined": 0,
                 "status": status_of(ok, label, n_not_ok),
             }
+            row |= {"logistic4_status": row["status"], "logistic5_status": row["status"]}
             if row["status"] == "ok":
                 directions = {
                     "score_higher_is_better": bool(first["higher_is_better"]),
@@ -124,16 +149,94 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
                     if n_references == 1:
                         again = np.full(n_boot, np.nan)
                     row[name] = value(ok, label, **directions)
-                    row[name + "_low"], row[name + "_high"] = percentile_interval(again, level)
+                    row[name + "_low"], row[name + "_high"] = percentile_interval(again, level, n_clusters=n_references)
                     if name == "srcc":
                         replicates[str(dataset), str(measure)] = again
                         row["n_undefined"] = int(np.isnan(again).sum())
+                row |= mapped_agreement(ok, label, errors, directions)
                 complete.append(row)
+                within.append([srcc_or_nan(ok[of], label[of], directions) for of in groups])
             rows.append(row)
         differences += paired_differences(complete, replicates, level)
+        measures = [row["measure"] for row in complete]
+        ranks += rank_rows(str(dataset), "references", measures, np.array(within).T, level)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    of_sets = table.pivot(index="dataset", columns="measure", values="srcc").dropna(axis=1, how="all")
+    ranks += rank_rows("", "data sets", list(of_sets.columns), of_sets.to_numpy(dtype=float), level)
     return Assessment(
-        pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS), replicates
+        table,
+        pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS),
+        pd.DataFrame(ranks, columns=RANK_COLUMNS),
+        replicates,
     )
+
+
+def known_errors(items: pd.DataFrame) -> tuple[Floats | None, str]:
+    """Return the standard error of each label and "ok", or None and why it is not known."""
+
+    def column(name: str) -> Floats:
+        return items[name].to_numpy(dtype=float) if name in items else np.full(len(items), np.nan)
+
+    std, votes = column("label_std"), column("votes")
+    of = set(items["label_std_of"].dropna()) - {""} if "label_std_of" in items else set()
+    if unknown := int(np.isnan(std).sum()):
+        return None, f"{unknown} of {len(items)} labels have no label_std"
+    if of == {"mean"}:
+        return label_errors(std), "ok"
+    if of != {"votes"}:
+        return None, f"label_std_of is {' and '.join(sorted(of)) or 'unknown'}, not mean or votes"
+    if unknown := int(np.isnan(votes).sum()):
+        return None, f"label_std is of votes, whose number is unknown for {unknown} of {len(items)} labels"
+    return label_errors(std, votes), "ok"
+
+
+def mapped_agreement(
+    score: Floats, label: Floats, errors: Floats | None, directions: dict[str, bool]
+) -> dict[str, float | int | str]:
+    """Return what needs a logistic fit or the uncertainty of the labels."""
+    four, five = (fit_logistic(score, label, n, **directions) for n in (4, 5))
+    found = {
+        "plcc_logistic4": four.plcc,
+        "logistic4_status": four.status,
+        "plcc_logistic5": five.plcc,
+        "logistic5_status": five.status,
+        "rmse": four.rmse,
+    }
+    if errors is None:
+        return found
+    share, pairs = concordance(score, label, errors, **directions)
+    outliers = outlier_ratio(four(score), label, errors) if np.isfinite(four.rmse) else float("nan")
+    return found | {"outlier_ratio": outliers, "concordance": share, "n_significant_pairs": pairs}
+
+
+def srcc_or_nan(score: Floats, label: Floats, directions: dict[str, bool]) -> float:
+    """Return the SRCC, or NaN where it is undefined."""
+    if len(score) < 2 or np.ptp(score) == 0 or np.ptp(label) == 0:
+        return float("nan")
+    return srcc(score, label, **directions)
+
+
+def rank_rows(dataset: str, over: str, measures: list[str], values: Floats, level: float) -> list[dict]:
+    """Compare measures by Friedman's test over the rows of ``values`` ``(blocks, measures)`` that have no NaN."""
+    if len(measures) < 2:
+        return []
+    usable = np.isfinite(values).all(axis=1)
+    if usable.sum() < 2:
+        return []
+    found = friedman(values[usable], level=level)
+    common = {
+        "dataset": dataset,
+        "over": over,
+        "n_blocks": int(usable.sum()),
+        "n_left_out": int((~usable).sum()),
+        "friedman_chi2": found.statistic,
+        "friedman_p": found.p,
+        "critical_difference": found.critical_difference,
+    }
+    return [
+        common | {"measure": measure, "mean_rank": float(rank)}
+        for measure, rank in zip(measures, found.mean_ranks, strict=True)
+    ]
 
 
 def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
@@ -154,7 +257,7 @@ def paired_differences(rows: list[dict], replicates: dict[tuple[str, str], Float
     for a, b in combinations(sorted(rows, key=lambda row: -row["srcc"]), 2):
         again = replicates[a["dataset"], a["measure"]] - replicates[b["dataset"], b["measure"]]
         difference = a["srcc"] - b["srcc"]
-        low, high = percentile_interval(again, level)
+        low, high = percentile_interval(again, level, n_clusters=a["n_references"])
         se = float(np.nanstd(again, ddof=1)) if np.isfinite(again).sum() > 1 else float("nan")
         if se > 0:
             p = float(2 * stats.t.sf(difference / se, df=a["n_references"] - 1))

@@ -81,6 +81,7 @@ class Joined:
     """Both sides of the measures of one setting: values ``(n,)`` and replicates ``(n_boot, n)``, same order."""
 
     measures: list[str]
+    n_references: int
     a: Floats
     o: Floats
     a_again: Floats
@@ -164,6 +165,7 @@ def join(assessed: pd.DataFrame, trained: pd.DataFrame, assessment: Assessment, 
     o_again = [gains.replicates[CellKey(*(o_rows[m][column] for column in CellKey._fields))] for m in measures]
     return Joined(
         measures=measures,
+        n_references=int(assessed["n_references"].max()),
         a=np.array([a_rows[m]["srcc"] for m in measures], dtype=float),
         o=np.array([o_rows[m]["gain"] for m in measures], dtype=float),
         a_again=np.column_stack(a_again) if measures else np.empty((0, 0)),
@@ -261,7 +263,9 @@ def list_pairs(side: Joined, level: float) -> list[dict]:
     for i, j in combinations(range(len(side.measures)), 2):
         if side.a[i] < side.a[j]:
             i, j = j, i
-        a_low, a_high = percentile_interval(side.a_again[:, i] - side.a_again[:, j], level)
+        a_low, a_high = percentile_interval(
+            side.a_again[:, i] - side.a_again[:, j], level, n_clusters=side.n_references
+        )
         o_low, o_high = percentile_interval(side.o_again[:, i] - side.o_again[:, j], level)
         discordant = bool(side.a[i] > side.a[j] and side.o[i] < side.o[j])
         sides = (side.measures[i], side.measures[j], side.a[i] - side.a[j], a_low, a_high)

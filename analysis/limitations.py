@@ -58,7 +58,11 @@ def limitations(study: Study) -> list[str]:
     references = {dataset: int(rows["n_references"].max()) for dataset, rows in grouped(assessed, "dataset")}
     if few := {dataset: n for dataset, n in references.items() if n < FEW_REFERENCES}:
         listed = ", ".join(f"{pretty(dataset)}: {n}" for dataset, n in few.items())
-        found.append(f"Few reference images ({listed}): intervals clustered by reference are themselves uncertain.")
+        found.append(
+            f"Few reference images ({listed}): intervals clustered by reference are themselves uncertain, and although"
+            " widened they hold the true value less often than they say: 89 to 94 % of the time with ten references in"
+            " simulations."
+        )
     cells = study.tables.cells
     if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):
         found.append(

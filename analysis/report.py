@@ -241,7 +241,7 @@ def at_a_glance(study: Study) -> list[Text | Picture | Table]:
 def asymmetry_blocks(study: Study) -> list[Text | Picture | Table]:
     """Return slope chart, scatter and tables of the asymmetry."""
     blocks: list[Text | Picture | Table] = []
-    how = method(study, "references (SRCC) and of seeds and images (gain)")
+    how = method(study, "references (SRCC; widened for their number) and of seeds and images (gain)")
     several = study.asymmetry.settings.groupby(["generator", "dataset"]).ngroups > 1
     for (generator, dataset), points in grouped(study.asymmetry.points, "generator", "dataset"):
         settings = where(study.asymmetry.settings, generator=generator, dataset=dataset)
@@ -388,7 +388,7 @@ def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
     assessed = study.assessment.table
     if assessed.empty:
         return []
-    how = assessment_forest_caption(assessed, method(study, "references (clustered)"))
+    how = assessment_forest_caption(assessed, method(study, "references (clustered; widened for their number)"))
     columns = {
         "data set": name("dataset"),
         "measure": name("measure"),
@@ -399,6 +399,11 @@ def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
         "SRCC": with_interval("srcc"),
         "KRCC (τ-b)": with_interval("krcc"),
         "PLCC (raw)": with_interval("plcc"),
+        "PLCC (logistic 4)": number("plcc_logistic4", 3),
+        "PLCC (logistic 5)": number("plcc_logistic5", 3),
+        "RMSE": number("rmse", 3),
+        "outlier ratio": number("outlier_ratio", 3),
+        "concordance": number("concordance", 3),
         "not ok": text("n_not_ok"),
         "missing": text("n_missing"),
         "status": text("status"),
@@ -408,7 +413,15 @@ def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
         picture(
             figures.assessment_forest(assessed), "Forest plot of correlations with the labels: values as below.", how
         ),
-        table(ordered, "Correlation with the labels, best first", columns, folded=True),
+        table(
+            ordered,
+            "Agreement with the labels, best first",
+            columns,
+            note="Logistic 4, 5: PLCC after VQEG's fits with 4 and 5 parameters; RMSE, in the labels' unit, and outlier"
+            " ratio after the first. Concordance: share of pairs of images with significantly different labels"
+            " that the measure orders as they do. “–”: the fit or the labels do not allow it.",
+            folded=True,
+        ),
     ]
     differences = study.assessment.differences
     if len(differences):
@@ -460,8 +473,8 @@ def training_blocks(study: Study) -> list[Text | Picture | Table]:
             " separates the two by 0.9, and in which it is right 50 ± 2 % of the time. Oscillates: largest"
             " autocorrelation of D(real) − D(restored), some 0.3 for noise; “–”: too few windows. Pixel loss: final"
             " over best, 1 is no collapse. Gradient: largest norm over the median, of the generator's weights."
-            " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits of a"
-            " probability, not those of Wasserstein or relativistic objectives."
+            " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits"
+            " of a probability, not those of Wasserstein or relativistic objectives."
         )
         blocks.append(table(study.stability, "Stability of adversarial training", columns, note=note))
     return blocks

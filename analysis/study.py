@@ -95,6 +95,7 @@ class Study:
             "spread": self.asymmetry.spread,
             "assessment": self.assessment.table,
             "assessment_differences": self.assessment.differences,
+            "assessment_ranks": self.assessment.ranks,
             "gains": self.gains.table,
             "gains_by_judge": self.gains.by_judge,
             "mean_scores": self.gains.means,

@@ -35,9 +35,9 @@ def evaluate_fr(
         progress: told (images done, images in all, reference).
 
     Returns:
-        One row per image in the data set's order: reference, image, distortion, level, label, label_std, label_kind,
-        label_higher_is_better, higher_is_better (of the score), score, status (``ok``, or ``non-finite`` with a NaN
-        score).
+        One row per image in the data set's order: reference, image, distortion, level, label, label_std, label_std_of,
+        votes, label_kind, label_higher_is_better, higher_is_better (of the score), score, status (``ok``, or
+        ``non-finite`` with a NaN score).
 
     Raises:
         ImageError: a file that cannot be read.
@@ -69,6 +69,8 @@ def _scored(row: FRRow, score: float, dataset: FRDataset, measure: Measure[Any])
         "level": row.level,
         "label": row.label,
         "label_std": row.label_std,
+        "label_std_of": dataset.labels.std_of,
+        "votes": row.votes,
         "label_kind": dataset.label_kind,
         "label_higher_is_better": dataset.label_higher_is_better,
         "higher_is_better": not measure.lower_is_better,

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from lopsided.analysis.correlation import krcc, plcc, srcc, weighted_midranks
+from lopsided.analysis.correlation import Ranking, krcc, plcc, srcc, weighted_midranks
 from lopsided.analysis.errors import AnalysisError
 
 SCIPY = {srcc: stats.spearmanr, krcc: stats.kendalltau, plcc: stats.pearsonr}
@@ -23,6 +25,20 @@ def test_midranks_are_those_of_the_expanded_sample():
     ranks = weighted_midranks(values, weights)
     for row, weight in zip(ranks, weights, strict=True):
         np.testing.assert_allclose(np.repeat(row, weight), stats.rankdata(np.repeat(values, weight)), atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.integers(-3, 3), min_size=1, max_size=40), seed=st.integers(0, 10_000))
+def test_centred_midranks_are_exact(values, seed):
+    values = np.array(values, dtype=float)
+    counts = np.random.default_rng(seed).integers(0, 4, len(values))
+    ranking = Ranking(values)
+    found, ranks = ranking.midranks(counts[ranking.order])
+    expanded = np.repeat(values, counts)
+    assert found.sum() == len(expanded)
+    centred = stats.rankdata(expanded) - (len(expanded) + 1) / 2
+    np.testing.assert_array_equal(np.repeat(ranks[ranking.group], counts), centred)
+    assert (found * ranks).sum() == 0
 
 
 @pytest.mark.parametrize("correlation", SCIPY)
