@@ -249,7 +249,7 @@ class PairCache:
         else:
             crops = [self._stored(place, lr_patch) for place in places]
         low, high = zip(*crops, strict=True)
-        return np.stack(low), np.stack(high)
+        return _stacked(low), _stacked(high)
 
     def _place(self, rng: np.random.Generator, lr_patch: int, *, augment: bool) -> _Place:
         image = int(rng.integers(len(self)))
@@ -286,6 +286,12 @@ class PairCache:
 def _cut(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
     """Return a square of an image."""
     return image[top : top + side, left : left + side]
+
+
+def _stacked(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Copy crops into one array, a pixel at a time: of turned views numpy would copy every byte by itself."""
+    pixels = [crop.view("V3")[..., 0] for crop in crops]
+    return np.stack(pixels)[..., None].view(np.uint8)
 
 
 def _turned_corner(place: _Place, side: int, height: int, width: int) -> tuple[int, int]:
