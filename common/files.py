@@ -32,8 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def clear_temporary(folder: Path) -> None:
     """Delete the temporary files that killed processes left in ``folder``, which nobody else may be writing to."""
-    for path in folder.glob(".*.tmp*"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*"):
+        if ".tmp" in path.name:  # ours, and those that safetensors makes beside them
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -48,7 +48,8 @@ class TrainingSpec(BaseModel):
     skip_budget: int = Field(
         default=10,
         ge=0,
-        description="Steps with a non-finite loss or gradient that are skipped; one more ends the run as diverged.",
+        description="Steps with a non-finite loss or gradient that are skipped, at most half of all; one more ends the "
+        "run as diverged.",
     )
     keep: Literal["last", "best"] = Field(
         default="last", description="Which averaged weights are the result; best: by `validation`."
@@ -78,6 +79,11 @@ class TrainingSpec(BaseModel):
         if self.batch % self.micro_batches:
             raise ValueError(f"micro_batches ({self.micro_batches}) must divide batch ({self.batch})")
         return self
+
+    @property
+    def may_skip(self) -> int:
+        """Steps that may be skipped: a training of which most was skipped has not trained."""
+        return min(self.skip_budget, self.steps // 2)
 
     def learning_rate_factor(self, step: int) -> float:
         """Return the learning rate at ``step`` (from 0) relative to its peak: a pure function, so resuming is exact."""

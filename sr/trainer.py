@@ -168,7 +168,7 @@ class Trainer:
             tensorboard: folder of event files, if they are wanted.
 
         Raises:
-            DivergedError: more steps than ``skip_budget`` had a term or gradient that was not finite, or a validation
+            DivergedError: more steps than may be skipped had a term or gradient that was not finite, or a validation
                 had.
             StoppedError: ``stop`` said so.
             OSError: a checkpoint or the history cannot be written.
@@ -230,7 +230,7 @@ class Trainer:
         A step in which one of them is not finite changes no weight: it is recorded in ``skipped``.
 
         Raises:
-            DivergedError: ``skip_budget`` steps were skipped before this one.
+            DivergedError: as many steps were skipped before this one as may be.
         """
         section = self.section
         if self.adversarial:
@@ -299,7 +299,7 @@ class Trainer:
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 term = f"{term} ({name})"
                 break
-        if len(self.skipped) >= self.spec.skip_budget:
+        if len(self.skipped) >= self.spec.may_skip:
             raise DivergedError(self.step, term, value, len(self.skipped))
         self.skipped.append(Skip(self.step, term, value))
         log.warning("step %d skipped: %s is %s", self.step, term, value)

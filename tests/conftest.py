@@ -1,10 +1,14 @@
 """Gives tests the generator of synthetic result tables, which importlib mode keeps from being imported by name."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+# Processes of pytest-xdist are told a width of 80, which consoles made at import would keep for good.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

@@ -213,6 +213,15 @@ def test_a_spent_budget_ends_as_diverged_and_names_step_and_term(pairs, tmp_path
     assert all(torch.isfinite(t).all() for t in checkpoint.tensors.values() if t.is_floating_point())
 
 
+def test_a_training_of_which_most_would_be_skipped_has_diverged(pairs):
+    made = trainer(pairs, steps=5)
+    Poisoned(made, set(range(5)))
+    for _ in range(2):
+        made.train_step()
+    with pytest.raises(DivergedError, match=r"at step 3, after 2 skipped step\(s\)"):
+        made.train_step()
+
+
 # --- how it runs ----------------------------------------------------------------------------------------------------
 
 

@@ -421,7 +421,7 @@ def test_known_answers_are_part_of_the_package():
 
 
 def run(*arguments):
-    result = CliRunner().invoke(cli.app, ["weights", *map(str, arguments)])
+    result = CliRunner().invoke(cli.app, ["weights", *map(str, arguments)], env={"COLUMNS": "200"})  # no folded cells
     return result.exit_code, " ".join(result.output.split()), result.exception
 
 
