@@ -302,7 +302,7 @@ class Trainer:
         if len(self.skipped) >= self.spec.may_skip:
             raise DivergedError(self.step, term, value, len(self.skipped))
         self.skipped.append(Skip(self.step, term, value))
-        log.warning("step %d skipped: %s is %s", self.step, term, value)
+        log.info("step %d skipped: %s is %s", self.step, term, value)
 
     def match_gradients(self) -> None:
         """Set the fidelity weight so that its gradient on the image has the pixel term's norm (before training).
