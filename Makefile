@@ -29,7 +29,7 @@ $(VENV)/.study: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
-	$(PIP) install --quiet --no-build-isolation --editable ".[study,dev]"
+	$(PIP) install --quiet --no-build-isolation --editable ".[study,mllm,dev]"
 	mkdir -p .typing && ln -sfn .. .typing/lopsided
 	touch $@
 

@@ -1,8 +1,8 @@
-"""A study: the four result tables read from disk, and everything that is derived from them."""
+"""A study: the result tables read from disk, and everything that is derived from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,10 @@ from .tables import SCHEMAS, grouped, require_columns
 COUNT_COLUMNS = ["table", "group", "status", "count"]
 
 
+def _empty(name: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(SCHEMAS[name]))
+
+
 @dataclass(frozen=True)
 class StudyTables:
     """The result tables, one row per observation; a table may be empty but not lack a column.
@@ -28,12 +32,16 @@ class StudyTables:
         fr_scores: Measures' scores of distorted images, with labels.
         training: Loss terms over steps.
         cells: Status of every cell.
+        nr_scores: No-reference models' scores of test images, with labels.
+        mllm_scores: Multimodal LLMs' ratings and answers, with targets.
     """
 
     sr_scores: pd.DataFrame
     fr_scores: pd.DataFrame
     training: pd.DataFrame
     cells: pd.DataFrame
+    nr_scores: pd.DataFrame = field(default_factory=lambda: _empty("nr_scores"))
+    mllm_scores: pd.DataFrame = field(default_factory=lambda: _empty("mllm_scores"))
 
     def __post_init__(self) -> None:
         """Raise AnalysisError if a table lacks a column."""
@@ -42,7 +50,7 @@ class StudyTables:
 
     @classmethod
     def load(cls, folder: Path) -> StudyTables:
-        """Read ``sr_scores.parquet``, ``fr_scores.parquet``, ``training.parquet`` and ``cells.parquet`` of a folder.
+        """Read ``<name>.parquet`` of a folder for every table of ``SCHEMAS``.
 
         Raises:
             AnalysisError: A file is missing or is not Parquet; a table lacks a column.

@@ -24,6 +24,15 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         *("measure", "measure_id", "dataset", "dataset_id", "reference", "image", "distortion", "level", "label"),
         *("label_kind", "label_higher_is_better", "higher_is_better", "score", "status"),
     ),
+    "nr_scores": (
+        *("backbone", "initialisation", "source_cell", "model", "model_id", "dataset", "dataset_id", "split"),
+        *("reference", "image", "label", "label_kind", "label_higher_is_better", "higher_is_better", "score"),
+        "status",
+    ),
+    "mllm_scores": (
+        *("scorer", "scorer_id", "benchmark", "dimension", "item", "reference", "target", "higher_is_better"),
+        *("value", "status", "raw"),
+    ),
     "training": (
         *("cell", "stage", "generator", "fidelity", "discriminator", "gan_weight", "seed", "step", "term", "value"),
     ),

@@ -64,7 +64,7 @@ def collect(plan: Plan, store: Store) -> StudyTables:
 
 
 def save(tables: StudyTables, folder: Path, formats: tuple[str, ...] = ("parquet",)) -> list[Path]:
-    """Write the four tables as Parquet and/or CSV; returns the files."""
+    """Write the tables as Parquet and/or CSV; returns the files."""
     written = []
     for name in SCHEMAS:
         table: pd.DataFrame = getattr(tables, name)

@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "discriminators": {"analysis", "backbones"},
     "sr": {"analysis", "backbones", "losses", "discriminators"},
     "iqa": {"analysis", "backbones", "losses", "discriminators"},
-    "experiments": {"analysis", "backbones", "losses", "discriminators", "sr", "iqa"},
+    "mllm": {"analysis"},
+    "experiments": {"analysis", "backbones", "losses", "discriminators", "sr", "iqa", "mllm"},
 }
 # Heavy or restrictive libraries, and the only places that may import them.
 CONFINED = {
@@ -32,7 +33,8 @@ CONFINED = {
     "pyiqa": {"losses/handcrafted.py"},
     "spandrel": {"sr/generators.py"},
     "lpips": set(),
-    "transformers": set(),
+    "transformers": {"mllm/transformers_backend.py"},
+    "httpx": {"mllm/server_backend.py"},
 }
 
 

@@ -1,0 +1,1 @@
+"""Multimodal LLMs as scorers of images: prompts and scales, backends, benchmarks and their metrics."""
