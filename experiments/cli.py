@@ -17,7 +17,7 @@ from rich.table import Table
 from .. import __version__
 from ..common.errors import LopsidedError
 from ..common.files import write_text
-from . import data_command, learn_command, restore_command, weights_command
+from . import data_command, learn_command, published_command, restore_command, weights_command
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_command.app)
+app.add_typer(published_command.app)
 app.add_typer(weights_command.app)
 app.command()(learn_command.learn_weights)
 app.command()(restore_command.restore)
