@@ -6,10 +6,10 @@ from pathlib import Path
 from types import MethodType
 from typing import Literal
 
-import safetensors.torch
 import torch
 from torch import nn
 
+from ..common.state_dicts import read_state_dict
 from .files import WeightsFile, WeightsUnavailableError
 from .registry import BackboneError, BackboneSpec, architecture, list_backbones
 
@@ -120,15 +120,5 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         BackboneError: missing or unreadable file, or one that holds something else.
     """
-    if not path.is_file():
-        raise BackboneError(f"no weights file '{path}'; give an existing .safetensors or .pth file")
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise BackboneError(f"cannot read weights '{path}': {str(error).splitlines()[0][:200]}") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise BackboneError(f"'{path}' is not a state dict (a mapping of names to tensors)")
-    return {name: v.float() if v.is_floating_point() else v for name, v in state.items()}
+    state = read_state_dict(path, BackboneError)
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}

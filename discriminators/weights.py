@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ..common.state_dicts import read_state_dict
 from .errors import DiscriminatorError
 
 
@@ -26,7 +26,7 @@ def load_weights(discriminator: nn.Module, path: Path, key: str) -> None:
     Raises:
         DiscriminatorError: the file is missing or damaged, or does not hold these tensors; names the first of them.
     """
-    state = _read(path)
+    state = read_state_dict(path, DiscriminatorError, under=("params",))
     network = getattr(discriminator, "network", None)
     if network is not None and not any(name.startswith("network.") for name in state):
         discriminator = network
@@ -45,20 +45,3 @@ def _problems(own: dict[str, Tensor], state: dict[str, Tensor]) -> Iterator[str]
             yield f"'{name}' is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
         if not torch.isfinite(tensor).all():
             yield f"'{name}' is not finite"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise DiscriminatorError(f"no weights file '{path}'; give a .safetensors or .pth file")
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DiscriminatorError(f"cannot read weights '{path}': {str(error).splitlines()[0][:200]}") from None
-    if isinstance(state, dict) and isinstance(state.get("params"), dict):
-        state = state["params"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DiscriminatorError(f"'{path}' is not a state dict (a mapping of names to tensors)")
-    return state

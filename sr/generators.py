@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from ..common.identity import sha256_file
+from ..common.state_dicts import read_state_dict
 from .errors import SuperResolutionError
 from .swinir import SwinIR
 
@@ -262,20 +263,9 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors`` or from a basicsr ``.pth`` without running code from the file."""
-    if not path.is_file():
-        raise SuperResolutionError(f"no checkpoint '{path}'")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    """Read a state dict from ``.safetensors`` or from a basicsr ``.pth``, the averaged weights where it has them.
 
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SuperResolutionError(f"cannot read checkpoint '{path}': {str(error).splitlines()[0][:200]}") from None
-    for key in ("params_ema", "params"):
-        if isinstance(state, dict) and key in state:
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SuperResolutionError(f"'{path}' holds no state dict (tensors by name, or under params_ema or params)")
-    return state
+    Raises:
+        SuperResolutionError: missing or unreadable file, or one that holds something else.
+    """
+    return read_state_dict(path, SuperResolutionError, under=("params_ema", "params"))

@@ -289,9 +289,9 @@ def test_bad_generators_are_refused(tmp_path):
         build_generator(GeneratorSpec(name="swinir-realworld"), 3)
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(SuperResolutionError, match="cannot read checkpoint"):
+    with pytest.raises(SuperResolutionError, match="cannot read weights"):
         build_generator(GeneratorSpec(name="swinir-tiny", weights=str(broken)), 4)
-    with pytest.raises(SuperResolutionError, match="no checkpoint"):
+    with pytest.raises(SuperResolutionError, match="no weights file"):
         build_generator(GeneratorSpec(name="swinir-tiny", weights=str(tmp_path / "none.pth")), 4)
 
 
