@@ -134,3 +134,37 @@ def two_afc(score_a: ArrayLike, score_b: ArrayLike, preference_b: ArrayLike, *, 
         raise AnalysisError(f"{bad} of {len(a)} preferences are outside [0, 1].")
     chosen_b = np.heaviside((b - a) if score_higher_is_better else (a - b), 0.5)
     return float((chosen_b * share + (1 - chosen_b) * (1 - share)).mean())
+
+
+def jnd_precision(score: ArrayLike, same: ArrayLike, *, score_higher_is_better: bool) -> float:
+    """Average precision of finding the pairs that people take for the same, in [0, 1]; higher is better.
+
+    The score of the just-noticeable differences of BAPPS (Zhang, Isola, Efros, Shechtman, Wang, The unreasonable
+    effectiveness of deep features as a perceptual metric, CVPR 2018, section 4), whose mean over the parts of the set
+    is the mAP: pairs are ranked by the measure, nearest first, and the area under precision over recall is taken as in
+    PASCAL VOC since 2010, with each precision the best at that recall or a higher one. A pair counts as the same by the
+    share of people who found it so. Pairs of equal scores come in together. Chance level is the mean share.
+
+    Args:
+        score: ``(n,)``, the measure between the two images of each pair.
+        same: ``(n,)``, the share of people who find them the same, in [0, 1].
+        score_higher_is_better: Direction of the scores; higher means more alike.
+
+    Raises:
+        AnalysisError: No pairs, different lengths, a score that is not finite, a share outside [0, 1], or no pair that
+            anybody finds the same.
+    """
+    values, share = (np.asarray(given, dtype=np.float64) for given in (score, same))
+    if values.ndim != 1 or not len(values) or values.shape != share.shape:
+        raise AnalysisError(f"JND precision needs two lists of one length, got shapes {values.shape}, {share.shape}.")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise AnalysisError(f"{bad} of {len(values)} pairs have a score that is not finite.")
+    if bad := int((~((share >= 0) & (share <= 1))).sum()):
+        raise AnalysisError(f"{bad} of {len(share)} shares are outside [0, 1].")
+    if not share.any():
+        raise AnalysisError(f"nobody finds any of {len(share)} pairs the same: recall is undefined.")
+    _, rank, count = np.unique(-values if score_higher_is_better else values, return_inverse=True, return_counts=True)
+    found = np.cumsum(np.bincount(rank, weights=share))
+    precision, recall = found / np.cumsum(count), found / found[-1]
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0.0) * best).sum())

@@ -24,13 +24,17 @@ from .figures.gain_forest import caption as gain_forest_caption
 from .figures.gallery import GalleryRow
 from .figures.gallery import caption as gallery_caption
 from .figures.judge_heatmap import caption as judge_heatmap_caption
+from .figures.no_reference_forest import arm_name, model_name, source_names
+from .figures.no_reference_forest import caption as no_reference_forest_caption
 from .figures.scatter import caption as scatter_caption
 from .figures.slope_chart import caption as slope_chart_caption
-from .figures.style import WIDTH, interval, minus, pretty, setting_name
+from .figures.style import WIDTH, count, interval, minus, pretty, setting_name
 from .figures.training_curves import TERMS
 from .figures.training_curves import caption as training_curves_caption
 from .headline import headline
 from .limitations import limitations
+from .no_reference import CHANCE, DISCRIMINATOR, SOURCE
+from .scorers import AS_MEAN
 from .study import Study
 from .tables import UNTRAINED, Row, grouped, records, where
 
@@ -110,6 +114,8 @@ def write_report(
         Section("asymmetry", "The asymmetry", asymmetry_blocks(study)),
         Section("objectives", "Measures as objectives", gain_blocks(study)),
         Section("metrics", "Measures as metrics", assessment_blocks(study)),
+        Section("no-reference", "No-reference models", no_reference_blocks(study)),
+        Section("scorers", "Multimodal LLMs as measures", scorer_blocks(study)),
         Section("training", "Training", training_blocks(study)),
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),
@@ -436,7 +442,154 @@ def assessment_blocks(study: Study) -> list[Text | Picture | Table]:
         }
         note = "Over the same resamples of references. p: t test, difference over its bootstrap SE, references − 1 df."
         blocks.append(table(differences, "Paired differences", columns, note=note, folded=True))
+    ranks = study.assessment.ranks
+    if len(ranks):
+        columns = {
+            "data set": lambda row: pretty(row["dataset"]) if row["dataset"] else "all",
+            "ranked within each": lambda row: row["over"].removesuffix("s"),
+            "blocks": text("n_blocks"),
+            "left out": text("n_left_out"),
+            "measure": name("measure"),
+            "mean rank": number("mean_rank"),
+            "Friedman χ²": number("friedman_chi2"),
+            "p": p_value("friedman_p"),
+            "critical difference": number("critical_difference"),
+        }
+        ordered = ranks.sort_values(["over", "dataset", "mean_rank"], ascending=[False, True, True], kind="stable")
+        note = (
+            "Measures ranked by SRCC within each reference or data set, 1 is best. p: Friedman's test that all are"
+            f" alike. Two measures differ (Nemenyi, {study.level:.0%}, corrected for all pairs) if their mean ranks are"
+            " further apart than the critical difference. Left out: blocks in which a measure has no SRCC."
+        )
+        blocks.append(table(ordered, "Mean ranks", columns, note=note, folded=True))
     return blocks
+
+
+def no_reference_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return forest and tables of the no-reference models."""
+    found = study.no_reference
+    if found.table.empty:
+        return []
+    sources = source_names(found.table)
+    blocks: list[Text | Picture | Table] = [Text(said) for said in discriminators_as_starts(found.differences)]
+    whole, probes = (found.table.loc[chosen] for chosen in (found.table["stage"].isna(), found.table["stage"].notna()))
+    if len(whole):
+        blocks.append(
+            picture(
+                figures.no_reference_forest(found.table, found.splits),
+                "Forest plot of no-reference models by initialisation: values as below.",
+                no_reference_forest_caption(whole, study.level),
+            )
+        )
+    several = found.table["dataset"].nunique() > 1
+    model: dict[str, Cell] = {
+        **({"data set": name("dataset")} if several else {}),
+        "model": lambda row: model_name(row["model"]),
+    }
+    unpaired = bool(found.differences["n_unpaired_seeds"].any())
+    columns: dict[str, Cell] = {
+        "a": lambda row: arm_name({**row, "initialisation": row["a"]}, sources),
+        "b": lambda row: f"{CHANCE} (0)" if row["b"] == CHANCE else arm_name({**row, "initialisation": row["b"]}, {}),
+        "SRCC of a − b": with_interval("difference"),
+        "p": p_value("p"),
+        "p, Holm": p_value("p_holm"),
+        "splits": text("n_splits"),
+        "seeds": text("n_seeds"),
+        **({"unpaired": text("n_unpaired_seeds")} if unpaired else {}),
+        **({"status": text("status")} if found.differences["status"].ne("ok").any() else {}),
+    }
+    note = (
+        "Means over splits and seeds; a and b saw the same splits and images, and where both have seeds, a seed is"
+        " paired with itself: a discriminator with the random weights it began with. p: t test whose variance allows"
+        " for the images that splits share, or over resampled references for a single split; the spread over seeds is"
+        " added where there are several. Holm: over all comparisons of a data set."
+        + (" Unpaired: seeds that only one of the two has." if unpaired else "")
+    )
+    of_whole = found.differences.loc[found.differences["stage"].isna()]
+    if len(of_whole):
+        ordered = of_whole.sort_values(["dataset", "model", "a", "discriminator", "b"], kind="stable")
+        blocks.append(table(ordered, "What the initialisation is worth", {**model, **columns}, note=note))
+    values: dict[str, Cell] = {
+        "initialisation": lambda row: arm_name(row, sources),
+        "SRCC": with_interval("srcc"),
+        "KRCC (τ-b)": with_interval("krcc"),
+        "PLCC (raw)": with_interval("plcc"),
+        "splits": text("n_splits"),
+        "seeds": text("n_seeds"),
+        **({"status": text("status")} if found.table["status"].ne("ok").any() else {}),
+    }
+    note = "Medians over splits of means over seeds, with intervals."
+    if len(whole):
+        ordered = whole.sort_values(["dataset", "model", "srcc"], ascending=[True, True, False], kind="stable")
+        blocks.append(table(ordered, "Agreement with the labels", {**model, **values}, note=note, folded=True))
+    if len(probes):
+        ordered = probes.sort_values(["dataset", "model", "initialisation", *SOURCE, "stage"], kind="stable")
+        blocks.append(
+            table(
+                ordered,
+                "Layer by layer",
+                {**model, "layer": text("stage"), **values},
+                note="Models that see one layer each, counted from 0, the finest. " + note,
+                folded=True,
+            )
+        )
+        of_probes = found.differences.loc[found.differences["stage"].notna()]
+        note = "As above; Holm's correction is over all layers of a data set."
+        shown = {**model, "layer": text("stage"), **columns}
+        blocks.append(table(of_probes, "Differences, layer by layer", shown, note=note, folded=True))
+    return blocks
+
+
+def scorer_blocks(study: Study) -> list[Text | Picture | Table]:
+    """Return forest and table of the multimodal LLMs' ratings."""
+    if study.scorers.empty:
+        return []
+    shown = where(study.scorers, reading=AS_MEAN)
+    shown = shown.assign(measure=shown["scorer"], dataset=shown["benchmark"] + ", " + shown["dimension"])
+    forest = figures.assessment_forest(shown)
+    caption = (
+        "Agreement of each scorer's ratings with people's, signed so that + is agreement; replies that failed count as"
+        f" the scorer's mean. PLCC is raw (no logistic fit). Lines: {method(study, 'references')}."
+    )
+    failed = study.scorers["n_valid"].lt(study.scorers["n"]).any()
+    columns: dict[str, Cell] = {
+        "benchmark": text("benchmark"),
+        "dimension": text("dimension"),
+        "scorer": name("scorer"),
+        **({"failed replies": text("reading")} if failed else {}),
+        "SRCC": with_interval("srcc"),
+        "KRCC (τ-b)": with_interval("krcc"),
+        "PLCC (raw)": with_interval("plcc"),
+        "items": text("n"),
+        "valid": text("n_valid"),
+        "references": text("n_references"),
+        **({"failures": text("failures"), "status": text("status")} if failed else {}),
+    }
+    readings = study.scorers if failed else where(study.scorers, reading=AS_MEAN)
+    ordered = readings.sort_values(["benchmark", "dimension", "srcc"], ascending=[True, True, False], kind="stable")
+    note = (
+        "Valid only leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent where"
+        " it is hard; failures as mean gives them the scorer's own mean, no opinion."
+    )
+    return [
+        picture(forest, "Forest plot of multimodal LLMs' ratings: values as below.", caption),
+        table(ordered, "Agreement with people", columns, note=note if failed else "", folded=True),
+    ]
+
+
+def discriminators_as_starts(differences: pd.DataFrame) -> list[str]:
+    """Say how often a discriminator was the better or the worse start, beyond noise."""
+    whole = where(differences.loc[differences["stage"].isna()], a=DISCRIMINATOR, status="ok")
+    said = []
+    for b, rows in grouped(whole, "b"):
+        sure = rows.loc[rows["p_holm"] < 0.05]
+        better, worse = int((sure["difference"] > 0).sum()), int((sure["difference"] < 0).sum())
+        said.append(
+            f"Of {count(len(rows), 'comparison')} of a discriminator's weights with {b} ones as a start, {better} are"
+            f" in favour of the discriminator's and {worse} of the {b} ones (p < 0.05, Holm);"
+            f" {len(rows) - better - worse} cannot tell."
+        )
+    return said
 
 
 def training_blocks(study: Study) -> list[Text | Picture | Table]:
@@ -511,6 +664,28 @@ def data_blocks(study: Study) -> list[Text | Picture | Table]:
             "measures": text("measures"),
         }
         blocks.append(table(counted.reset_index(), "Labelled data sets", columns))
+    nr = study.tables.nr_scores
+    if len(nr):
+        counted = study.no_reference.table.groupby("dataset", sort=True).agg(
+            n=("n", "max"),
+            n_references=("n_references", "max"),
+            n_splits=("n_splits", "max"),
+            models=("model", "nunique"),
+        )
+        keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
+        columns = {
+            "data set": name("dataset"),
+            "id": text("dataset_id"),
+            "test images": text("n"),
+            "references": text("n_references"),
+            "splits": text("n_splits"),
+            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "higher label is better": yes("label_higher_is_better"),
+            "models": text("models"),
+        }
+        known = nr.loc[:, keys].drop_duplicates().merge(counted.reset_index(), on="dataset").sort_values("dataset")
+        note = "Test images of all splits together; an image without a reference is its own."
+        blocks.append(table(known, "Labelled data sets of the no-reference models", columns, note=note))
     if len(sr):
         counted = (
             sr.groupby("test_set", sort=True).agg(images=("image", "nunique"), seeds=("seed", "nunique")).reset_index()
@@ -533,6 +708,43 @@ def data_blocks(study: Study) -> list[Text | Picture | Table]:
             " all trained cells."
         )
         blocks.append(table(study.gains.judges, "Judges", columns, note=note))
+    return blocks
+
+
+def contamination_blocks(found: pd.DataFrame) -> list[Text | Picture | Table]:
+    """Return the matrix of subjects by data sets, and in words what stands in it."""
+    if found.empty:
+        return []
+
+    def shown(dataset: str) -> Cell:
+        def cell(row: Row) -> str:
+            of = records(where(found, subject=row["subject"], dataset=dataset))
+            if not of:
+                return "–"
+            shared = of[0]["n_shared"]
+            return of[0]["finding"] + ("" if pd.isna(shared) or not shared else f" ({shared} of {of[0]['n']})")
+
+        return cell
+
+    columns: dict[str, Cell] = {"subject": name("subject"), "role": text("role")}
+    columns |= {pretty(dataset): shown(dataset) for dataset in found["dataset"].unique()}
+    note = (
+        "Trained on it: its weights were learnt from the labels of that data set, so its SRCC there is no test. Shares"
+        " references, shares files: pictures of equal pixels or bytes are in both; crops of one photograph are not"
+        " recognised. None known: what it was trained on is known, and not this. Backbones’ pretraining does not count."
+    )
+    blocks: list[Text | Picture | Table] = [
+        table(found.drop_duplicates("subject"), "Contamination", columns, note=note)
+    ]
+    graver = found.query("finding != 'none known' and detail != ''")
+    if len(graver):
+        columns = {
+            "subject": name("subject"),
+            "data set": name("dataset"),
+            "finding": text("finding"),
+            "in words": text("detail"),
+        }
+        blocks.append(table(graver, "Contamination, in words", columns, folded=True))
     return blocks
 
 
@@ -577,6 +789,15 @@ def count_blocks(study: Study) -> list[Text | Picture | Table]:
             if row["status"] != "ok"
         ]
     )
+    undone += [
+        (
+            "no-reference",
+            f"{model_name(row['model'])} from {row['initialisation']} on {pretty(row['dataset'])}",
+            row["status"],
+        )
+        for row in records(study.no_reference.table)
+        if row["status"] != "ok"
+    ]
     if undone:
         frame = pd.DataFrame(undone, columns=["of", "what", "status"])
         shown = {"of": text("of"), "what": text("what"), "why it has no value": text("status")}

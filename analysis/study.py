@@ -13,6 +13,8 @@ from .asymmetry import Asymmetry, asymmetry
 from .bootstrap import LEVEL
 from .errors import AnalysisError
 from .gain import Gains, gains
+from .no_reference import NoReference, assess_nr
+from .scorers import assess_scorers
 from .stability import stability
 from .tables import SCHEMAS, grouped, require_columns
 
@@ -34,6 +36,7 @@ class StudyTables:
         cells: Status of every cell.
         nr_scores: No-reference models' scores of test images, with labels.
         mllm_scores: Multimodal LLMs' ratings and answers, with targets.
+        contamination: What measures, judges and training images share with each labelled data set.
     """
 
     sr_scores: pd.DataFrame
@@ -42,6 +45,7 @@ class StudyTables:
     cells: pd.DataFrame
     nr_scores: pd.DataFrame = field(default_factory=lambda: _empty("nr_scores"))
     mllm_scores: pd.DataFrame = field(default_factory=lambda: _empty("mllm_scores"))
+    contamination: pd.DataFrame = field(default_factory=lambda: _empty("contamination"))
 
     def __post_init__(self) -> None:
         """Raise AnalysisError if a table lacks a column."""
@@ -77,6 +81,8 @@ class Study:
         gains: Gain of every trained cell.
         asymmetry: Rank agreement of the two.
         stability: Stability of the adversarial trainings by generator, discriminator and weight.
+        no_reference: SRCC, KRCC, PLCC of every no-reference model, and differences between its initialisations.
+        scorers: SRCC, KRCC, PLCC of every multimodal LLM's ratings, in two readings of failed replies.
         counts: Rows in by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
@@ -88,6 +94,8 @@ class Study:
     gains: Gains
     asymmetry: Asymmetry
     stability: pd.DataFrame
+    no_reference: NoReference
+    scorers: pd.DataFrame
     counts: pd.DataFrame
     n_boot: int
     seed: int
@@ -109,6 +117,10 @@ class Study:
             "mean_scores": self.gains.means,
             "judges": self.gains.judges,
             "stability": self.stability,
+            "nr_splits": self.no_reference.splits,
+            "nr_assessment": self.no_reference.table,
+            "nr_differences": self.no_reference.differences,
+            "mllm_assessment": self.scorers,
             "counts": self.counts,
         }
 
@@ -130,20 +142,33 @@ def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
         seed: Seed of the resamples.
 
     Raises:
-        AnalysisError: See ``assess``, ``gains`` and ``asymmetry``.
+        AnalysisError: See ``assess``, ``gains``, ``assess_nr``, ``assess_scorers`` and ``asymmetry``.
     """
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
     gained = gains(tables.sr_scores, n_boot=n_boot, seed=seed)
     steady = stability(tables.training, tables.cells)
-    return Study(tables, assessment, gained, asymmetry(assessment, gained), steady, count_rows(tables), n_boot, seed)
+    return Study(
+        tables,
+        assessment,
+        gained,
+        asymmetry(assessment, gained),
+        steady,
+        assess_nr(tables.nr_scores, n_boot=n_boot, seed=seed),
+        assess_scorers(tables.mllm_scores, n_boot=n_boot, seed=seed),
+        count_rows(tables),
+        n_boot,
+        seed,
+    )
 
 
 def count_rows(tables: StudyTables) -> pd.DataFrame:
-    """Count rows by status: cells per stage, SR scores per judge, FR scores per measure and data set."""
+    """Count rows by status: cells per stage, SR scores per judge, other scores per what gives them and on what."""
     sources = (
         ("cells", tables.cells, tables.cells["stage"]),
         ("sr_scores", tables.sr_scores, tables.sr_scores["judge"]),
         ("fr_scores", tables.fr_scores, tables.fr_scores["measure"] + " on " + tables.fr_scores["dataset"]),
+        ("nr_scores", tables.nr_scores, tables.nr_scores["model"] + " on " + tables.nr_scores["dataset"]),
+        ("mllm_scores", tables.mllm_scores, tables.mllm_scores["scorer"] + " on " + tables.mllm_scores["benchmark"]),
     )
     rows = [
         (name, group, status, len(found))

@@ -33,6 +33,7 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
         *("scorer", "scorer_id", "benchmark", "dimension", "item", "reference", "target", "higher_is_better"),
         *("value", "status", "raw"),
     ),
+    "contamination": ("subject", "role", "dataset", "finding", "n_shared", "n", "detail"),
     "training": (
         *("cell", "stage", "generator", "fidelity", "discriminator", "gan_weight", "seed", "step", "term", "value"),
     ),

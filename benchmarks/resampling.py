@@ -1,13 +1,21 @@
-"""The bootstrap against what it promises: coverage of intervals on simulated clustered data, and speed.
+"""Statistics against what they promise: coverage and level on simulated data, and speed of the bootstrap.
 
-    python benchmarks/resampling.py [--only coverage speed] [--simulations 1000] [--clusters 10 25 81] [--images 125]
-        [--alike 0.5]
+    python benchmarks/resampling.py [--only coverage seeds splits speed] [--simulations 1000] [--clusters 10 25 81]
+        [--images 125] [--alike 0.5]
 
 ``coverage``: a population of reference images, each with an offset and a slope of its own in the scores and an offset
 in the labels, so that images of one reference are alike; its SRCC is known from 2.5 million images. Each simulation
 draws some references, computes every kind of 95 % interval and asks whether it holds the true value. ``--alike`` is how
 alike images of one reference are. At 0.5, the default, the clustered standard error of 81 references × 125 images is
 1.7 times the iid one, at 1 it is 3.6 times; on KADID-10k, TID2013, LIVE and PIPAL it is 0.8 to 1.9 times.
+
+``seeds``: means over few seeds × images, as gains are, with seeds that differ not at all, somewhat and much. Asked is
+whether intervals of the crossed bootstrap hold the true mean, as they are, widened for the number of seeds, and beside
+them t intervals of the two variances' sum with Satterthwaite's degrees of freedom.
+
+``splits``: two least-squares models of equal worth on repeated splits of the same rated images, 80 : 20 by reference.
+Asked is how often the corrected resampled t test of ``analysis/no_reference.py`` and the naive t test over splits find
+a difference at the level of 5 %.
 
 ``speed``: SRCC of 2,000 clustered resamples of a data set shaped like KADID-10k (81 references × 125 images, labels
 with ties), against a loop over ``scipy.stats.spearmanr`` on the very same resamples, in one process, in turns; both are
@@ -17,6 +25,7 @@ clocked by the process's own seconds, so that others on the machine do not count
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -25,6 +34,7 @@ from scipy import stats
 
 from lopsided.analysis.bootstrap import Resamples, draw_counts, draw_resamples, percentile_interval, srcc_replicates
 from lopsided.analysis.correlation import Floats, srcc
+from lopsided.analysis.no_reference import Design, estimate, t_estimate
 
 LEVEL = 0.95
 ROUNDS = 10
@@ -90,6 +100,60 @@ def coverage(simulations: int, sizes: list[int], images: int, n_boot: int, alike
             )
 
 
+def seeds(simulations: int, n_boot: int) -> None:
+    for images, spread, n in itertools.product((6, 30, 100), (0.0, 0.1, 0.3, 1.0), (2, 3, 4, 5, 10)):
+        rng = np.random.default_rng([3, images, n])
+        intervals: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(simulations):
+            # In judge SDs: of seeds, of images, of both together.
+            values = rng.normal(0, spread, (n, 1)) + rng.normal(0, 0.5, images) + rng.normal(0, 0.5, (n, images))
+            drawn = ((draw_counts(n, n_boot, rng) @ values) * draw_counts(images, n_boot, rng)).sum(
+                axis=1
+            ) / values.size
+            parts = [
+                (float(values.mean(axis=axis).var(ddof=1)) / size, size - 1) for axis, size in ((0, images), (1, n))
+            ]
+            found = t_estimate(float(values.mean()), parts, LEVEL)
+            for kind, interval in (
+                ("percentile", percentile_interval(drawn)),
+                ("percentile, widened for seeds", percentile_interval(drawn, n_clusters=n)),
+                ("t of both variances", (found.low, found.high)),
+            ):
+                intervals.setdefault(kind, []).append(interval)
+        for kind, pairs in intervals.items():
+            low, high = np.array(pairs).T
+            print(
+                f"{n:2} seeds that spread by {spread:g}, {images:3} images  {kind:30} covers"
+                f" {np.mean((low <= 0) & (high >= 0)):6.1%}  mean width {np.mean(high - low):.3f}"
+            )
+
+
+def splits(simulations: int) -> None:
+    for references, n in itertools.product((15, 40, 100), (5, 10, 30)):
+        rng, ratio, p = np.random.default_rng([4, references, n]), 0.25, []
+        for _ in range(simulations):
+            values = equal_models(rng, n, references)
+            corrected = estimate(values[None], np.empty((1, 0)), Design({}, ratio, None, 0, 0, True), LEVEL).p
+            p.append((corrected, stats.ttest_1samp(values, 0)[1]))
+        corrected, naive = (np.array(p) < 1 - LEVEL).mean(axis=0)
+        print(f"{references:3} references, {n:2} splits: finds what is not there {corrected:.1%}, naively {naive:.1%}")
+
+
+def equal_models(
+    rng: np.random.Generator, n_splits: int, references: int, images: int = 4, features: int = 6
+) -> Floats:
+    """Return the differences in SRCC, ``(n_splits,)``, of two models whose features are equally good."""
+    label = (rng.normal(size=(references, images)) + rng.normal(0, 0.7, (references, 1))).ravel()
+    seen = [label[:, None] + rng.normal(0, 2, (len(label), features)) for _ in range(2)]
+    reference, differences = np.repeat(np.arange(references), images), []
+    for _ in range(n_splits):
+        test = np.isin(reference, rng.permutation(references)[: references // 5])
+        weights = [np.linalg.lstsq(x[~test], label[~test], rcond=None)[0] for x in seen]
+        one, other = (srcc(x[test] @ w, label[test]) for x, w in zip(seen, weights, strict=True))
+        differences.append(one - other)
+    return np.array(differences)
+
+
 def speed(n_boot: int) -> None:
     rng = np.random.default_rng(0)
     x, y = (values.ravel() for values in population(81, 125, rng))
@@ -118,7 +182,8 @@ def speed(n_boot: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=["coverage", "speed"], default=["coverage", "speed"])
+    every = ["coverage", "seeds", "splits", "speed"]
+    parser.add_argument("--only", nargs="+", choices=every, default=every)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 25, 81])
     parser.add_argument("--images", type=int, default=125, help="images a reference in the simulations")
@@ -127,5 +192,9 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     if "coverage" in chosen.only:
         coverage(chosen.simulations, chosen.clusters, chosen.images, chosen.resamples, chosen.alike)
+    if "seeds" in chosen.only:
+        seeds(chosen.simulations, chosen.resamples)
+    if "splits" in chosen.only:
+        splits(chosen.simulations)
     if "speed" in chosen.only:
         speed(chosen.resamples)

@@ -14,11 +14,13 @@ from ..common.identity import identity
 from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec
 from ..iqa import JudgeSpec
+from ..iqa.nr import NRSpec, Splits, ZeroLabelSpec
 from ..losses import MeasureSpec
 from ..losses.dists import DistsSpec
 from ..losses.learn_weights import LearningSpec
 from ..sr import FinetuneSpec, GeneratorSpec, TrainingSpec
 from ..sr.tasks import Bicubic, Degradation
+from .no_reference import RatedManifest, RatedPublished
 from .spec import LadderSet, ManifestSet, PublishedSet, TestSet, ValidationSet
 
 # Numbers of a fine-tuning that only a discriminator makes use of.
@@ -43,6 +45,11 @@ class CellSpec(BaseModel, ABC):
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """Return what determines the outputs, as JSON: contents by hash, never places on this machine."""
+
+    @property
+    def together(self) -> str | None:
+        """See :attr:`Cell.together`."""
+        return None
 
 
 def _of_task(task: Degradation) -> dict[str, Any]:
@@ -143,6 +150,7 @@ class JudgeImages(CellSpec):
     """Score the restored images of one cell by one judge."""
 
     stage: ClassVar[str] = "judge"
+    version: ClassVar[int] = 2  # 2: batches of a bounded size, which changes last bits
     scale: int
     task: SerializeAsAny[Degradation] = Bicubic()
     test: TestSet
@@ -180,6 +188,7 @@ class AssessFR(CellSpec):
     """Score an FR set by one measure."""
 
     stage: ClassVar[str] = "assess_fr"
+    version: ClassVar[int] = 2  # 2: smaller batches, which changes last bits
     measure: SerializeAsAny[MeasureSpec]
     dataset: LadderSet | ManifestSet | PublishedSet
     dataset_identity: str
@@ -187,6 +196,44 @@ class AssessFR(CellSpec):
     def content(self) -> dict[str, Any]:
         """Measure and images."""
         return {"measure": self.measure.identity, "dataset": self.dataset_identity}
+
+    @property
+    def together(self) -> str:
+        """The images: measures on them share decoding and, on one backbone, the passes."""
+        return f"{self.stage} {self.dataset_identity}"
+
+
+class AssessNR(CellSpec):
+    """Train a no-reference model on the training part of one split, and score its test part.
+
+    Attributes:
+        model: the model. Where a discriminator comes in as input, its weights take the place of the random ones.
+        discriminator: definition of the input, for a model that starts from its trunk.
+        layers: probe each layer alone, in place of the whole.
+        splits: how the set is divided.
+        split: name of the one division.
+    """
+
+    stage: ClassVar[str] = "assess_nr"
+    model: NRSpec | ZeroLabelSpec
+    discriminator: DiscriminatorSpec | None = None
+    layers: bool = False
+    dataset: LadderSet | ManifestSet | PublishedSet | RatedManifest | RatedPublished
+    dataset_identity: str
+    splits: Splits
+    split: str
+
+    def content(self) -> dict[str, Any]:
+        """Model, images and the one split, whatever their number; a discriminator's weights come in as an input."""
+        return {
+            "model": self.model.identity,
+            "discriminator": self.discriminator.identity if self.discriminator else None,
+            "layers": self.layers,
+            "dataset": self.dataset_identity,
+            # The first of more random splits are those of fewer.
+            "splits": self.splits.model_copy(update={"count": 1}).identity,
+            "split": self.split,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +254,11 @@ class Cell:
     def stage(self) -> str:
         """The stage's name."""
         return self.spec.stage
+
+    @property
+    def together(self) -> str | None:
+        """What cells have in common that are best computed in one go; None: it is computed alone."""
+        return self.spec.together
 
     @cached_property
     def id(self) -> str:

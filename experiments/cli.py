@@ -17,7 +17,7 @@ from rich.table import Table
 from .. import __version__
 from ..common.errors import LopsidedError
 from ..common.files import write_text
-from . import data_command, learn_command, published_command, restore_command, weights_command
+from . import data_command, learn_command, published_command, rate_command, restore_command, weights_command
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -33,6 +33,7 @@ app.add_typer(data_command.app)
 app.add_typer(published_command.app)
 app.add_typer(weights_command.app)
 app.command()(learn_command.learn_weights)
+app.command()(rate_command.rate)
 app.command()(restore_command.restore)
 app.command()(restore_command.export)
 out = Console()
@@ -185,7 +186,7 @@ def tables(
     to: Annotated[Path | None, typer.Option("--to", help="Folder to write to.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV as well as Parquet.")] = False,
 ) -> None:
-    """Write the result tables: sr_scores, fr_scores, training, cells."""
+    """Write the result tables: sr_scores, fr_scores, nr_scores, mllm_scores, training, cells."""
     from . import api
     from .store import Store
 
@@ -193,7 +194,7 @@ def tables(
     folder = to or Store(store).experiment(name) / "tables"
     formats = ("parquet", "csv") if csv else ("parquet",)
     found = api.collect_tables(experiment, store=store, overrides=set_, folder=folder, formats=formats)
-    for table in ("sr_scores", "fr_scores", "training", "cells"):
+    for table in ("sr_scores", "fr_scores", "nr_scores", "mllm_scores", "training", "cells"):
         out.print(f"{folder / table}: {len(getattr(found, table))} rows", soft_wrap=True, highlight=False)
 
 

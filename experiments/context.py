@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 
+from ..common.kept import Kept
 from ..iqa import Judge, JudgeSpec
 from ..losses import Measure, MeasureSpec
 from ..sr.checkpoint import read_tensors
@@ -18,6 +19,7 @@ from .spec import Execution, ExperimentError, LearntDists
 from .store import Store
 
 ALPHA_BETA = "alpha_beta.safetensors"
+JUDGED_BYTES = 1 << 30  # of features of references that judges keep; beyond it they are computed anew for every cell
 
 T = TypeVar("T")
 
@@ -31,12 +33,14 @@ class Context:
         execution: device, threads, checkpoint interval.
         progress: told (units done, units in all, note).
         stop: asked whether to stop at the next good moment.
+        references: what judges computed of references, which all restored cells of a test set share.
     """
 
     store: Store
     execution: Execution
     progress: Callable[[int, int, str], None] = field(default=lambda _done, _total, _note: None)
     stop: Callable[[], bool] = field(default=lambda: False)
+    references: Kept = field(default_factory=lambda: Kept(JUDGED_BYTES))
     _made: dict[str, Any] = field(default_factory=dict)
 
     def input(self, cell: Cell, role: str) -> Path:

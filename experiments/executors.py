@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import multiprocessing
 import os
 import shutil
@@ -102,8 +103,8 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
                 preflight(pending, context)
             except OSError as error:  # of the cache of images
                 raise ExperimentError(_disk_reason(error, store.root)) from None
-            with _helpers(workers - 1, pending, store, execution, began):
-                _work(pending, store, execution, context, reporter, stop, began)
+            with _helpers(workers, pending, store, execution, began):
+                _work(pending, store, execution, context, reporter, stop, began, workers)
             stopped = stop()
     current_ranks().agreed(None)  # lets those that follow go
     return _summary(plan, store, before, stopped, time.perf_counter() - clock)
@@ -140,48 +141,63 @@ def _work(
     reporter: Reporter,
     stop: Callable[[], bool],
     began: float,
+    workers: int,
 ) -> None:
     """Go over the cells until each is computed, here or elsewhere, or cannot be."""
-    remaining, lost = list(pending), set[str]()
+    remaining, lost = {cell.id: cell for cell in pending}, set[str]()
+
+    def look(cell: Cell) -> Literal["ended", "lost", "waiting", "free"]:
+        status = store.status(cell.stage, cell.id)
+        if status.state in ("done", "diverged") or (status.state == "failed" and (status.ended or 0) > began):
+            return "ended"
+        inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
+        if any(source in lost or state == "diverged" for source, state in inputs.items()):
+            return "lost"
+        return "waiting" if status.state == "running" or any(s != "done" for s in inputs.values()) else "free"
+
     while remaining and not stop():
         idle = True
-        for cell in list(remaining):
+        for cell in list(remaining.values()):
             if stop():
                 return
-            status = store.status(cell.stage, cell.id)
-            final = status.state in ("done", "diverged") or (status.state == "failed" and (status.ended or 0) > began)
-            if not final:
-                inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
-                if any(source in lost or state == "diverged" for source, state in inputs.items()):
-                    lost.add(cell.id)
-                    remaining.remove(cell)
-                    reporter.skipped(cell)
-                    continue
-                if status.state == "running" or any(state != "done" for state in inputs.values()):
-                    continue
-                reporter.started(cell)
+            if cell.id not in remaining:  # computed together with one before it
+                continue
+            if (seen := look(cell)) == "waiting":
+                continue
+            if seen == "lost":
+                lost.add(cell.id)
+                del remaining[cell.id]
+                reporter.skipped(cell)
+                continue
+            company = [cell]
+            if seen == "free":
+                if cell.together:
+                    alike = [other for other in remaining.values() if other.together == cell.together]
+                    free = [other for other in alike if look(other) == "free"]
+                    company = free[: math.ceil(len(free) / workers)] or company  # the others' share is left to them
+                reporter.started(company[0], len(company) - 1)
                 try:
-                    _compute(cell, store, execution, context)
-                except LeasedError:  # taken between the look and the grasp
-                    continue
+                    if _compute(company, store, execution, context):
+                        idle = False
                 except StoppedError:
                     return
-                idle = False
-                status = store.status(cell.stage, cell.id)
-            if status.state != "done":
-                lost.add(cell.id)
-            remaining.remove(cell)
-            reporter.ended(cell, status)
+            for ended in [one for one in company if look(one) == "ended"]:
+                status = store.status(ended.stage, ended.id)
+                if status.state != "done":
+                    lost.add(ended.id)
+                del remaining[ended.id]
+                reporter.ended(ended, status)
         if idle and remaining:
             time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager
-def _helpers(count: int, pending: list[Cell], store: Store, execution: Execution, began: float) -> Iterator[None]:
-    """Run further processes over the same cells while the block runs; they are told to stop when it ends early."""
+def _helpers(workers: int, pending: list[Cell], store: Store, execution: Execution, began: float) -> Iterator[None]:
+    """Run the other workers over the same cells while the block runs; they are told to stop when it ends early."""
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
     processes = [
-        spawn.Process(target=_help, args=(pending, store, execution, began), daemon=False) for _ in range(count)
+        spawn.Process(target=_help, args=(pending, store, execution, began, workers), daemon=False)
+        for _ in range(workers - 1)
     ]
     for process in processes:
         process.start()
@@ -202,7 +218,7 @@ def _helpers(count: int, pending: list[Cell], store: Store, execution: Execution
             raise
 
 
-def _help(pending: list[Cell], store: Store, execution: Execution, began: float) -> None:
+def _help(pending: list[Cell], store: Store, execution: Execution, began: float, workers: int) -> None:
     from .stages import Context
 
     _set_threads(execution.threads)
@@ -211,7 +227,7 @@ def _help(pending: list[Cell], store: Store, execution: Execution, began: float)
         # A Ctrl-C reaches every process of the terminal; the first process passes it on, once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         context = Context(store, execution, stop=stop)
-        _work(pending, store, execution, context, SilentReporter(), stop, began)
+        _work(pending, store, execution, context, SilentReporter(), stop, began, workers)
 
 
 def _summary(plan: Plan, store: Store, before: dict[str, str], stopped: bool, seconds: float) -> Summary:
@@ -232,48 +248,79 @@ def _summary(plan: Plan, store: Store, before: dict[str, str], stopped: bool, se
     return summary
 
 
-def _compute(cell: Cell, store: Store, execution: Execution, context: Any) -> None:
-    """Compute one cell under its lease and record how it ended.
+def _compute(cells: list[Cell], store: Store, execution: Execution, context: Any) -> bool:
+    """Compute cells in one go, under their leases, and record how each ended; False if others hold them all.
+
+    If several fail, each is tried alone: the failure of one is not that of the others.
 
     Raises:
-        LeasedError: another process computes it.
-        StoppedError: it was asked to stop, and can be resumed.
+        StoppedError: it was asked to stop, and they can be resumed.
     """
-    from .stages import run_stage
-
     began = time.perf_counter()
-    reason = ""
-    state: Literal["done", "failed", "diverged"] = "failed"
-    with store.lease(cell.stage, cell.id) as folder, _logged(folder / "log.txt"):
-        if store.status(cell.stage, cell.id).state in ("done", "diverged"):  # by someone else, since the look
-            return
-        try:
+    with contextlib.ExitStack() as held:
+        folders: dict[Cell, Path] = {}
+        for cell in cells:
+            with contextlib.suppress(LeasedError):  # taken between the look and the grasp
+                folder = held.enter_context(store.lease(cell.stage, cell.id))
+                if store.status(cell.stage, cell.id).state not in ("done", "diverged"):  # by someone, since the look
+                    held.enter_context(_logged(folder / "log.txt"))
+                    folders[cell] = folder
+        if not folders:
+            return False
+        state, reason = _attempt(folders, store, execution, context)
+        log.info("%s %s", state, reason)
+        if state != "failed" or len(folders) == 1:
+            seconds = (time.perf_counter() - began) / len(folders)
+            for cell, folder in folders.items():
+                try:
+                    store.finish(folder, state, reason, seconds, peak_memory_mb(), len(folders))
+                except OSError as error:  # not even the status can be written
+                    reason = _disk_reason(error, store.root)
+                    raise ExperimentError(f"cannot record how {cell.id} ended: {reason}") from None
+                if state == "failed" and isinstance(cell.spec, TrainingCell) and current_ranks().count > 1:
+                    raise ExperimentError(
+                        f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}"
+                    )
+            return True
+    for cell in folders:
+        _compute([cell], store, execution, context)
+    return True
+
+
+def _attempt(
+    folders: dict[Cell, Path], store: Store, execution: Execution, context: Any
+) -> tuple[Literal["done", "failed", "diverged"], str]:
+    """Compute cells whose leases are held; returns how it ended and why.
+
+    Raises:
+        StoppedError: it was asked to stop, and they can be resumed.
+    """
+    from .stages import run_stage, run_together
+
+    try:
+        for cell, folder in folders.items():
             (folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
             _describe(cell, folder, execution)
             if isinstance(cell.spec, TrainingCell):
                 current_ranks().agreed(cell.id)  # calls those that follow
-            run_stage(cell, folder, context)
-            state = "done"
-        except DivergedError as error:
-            state, reason = "diverged", str(error)
-        except StoppedError as error:
-            log.info("%s", error)
-            raise
-        except LopsidedError as error:
-            reason = str(error)
-        except OSError as error:
-            reason = _disk_reason(error, store.root)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error} (traceback in '{folder / 'log.txt'}')"
-            log.info("%s", traceback.format_exc())
-        seconds = time.perf_counter() - began
-        log.info("%s %s", state, reason)
-        try:
-            store.finish(folder, state, reason, seconds, peak_memory_mb())
-        except OSError as error:  # not even the status can be written
-            raise ExperimentError(f"cannot record how {cell.id} ended: {_disk_reason(error, store.root)}") from None
-        if state == "failed" and isinstance(cell.spec, TrainingCell) and current_ranks().count > 1:
-            raise ExperimentError(f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}")
+        if len(folders) == 1:
+            run_stage(*next(iter(folders.items())), context)
+        else:
+            run_together(folders, context)
+    except DivergedError as error:
+        return "diverged", str(error)
+    except StoppedError as error:
+        log.info("%s", error)
+        raise
+    except LopsidedError as error:
+        return "failed", str(error)
+    except OSError as error:
+        return "failed", _disk_reason(error, store.root)
+    except Exception as error:
+        log.info("%s", traceback.format_exc())
+        logs = ", ".join(f"'{folder / 'log.txt'}'" for folder in folders.values())
+        return "failed", f"{type(error).__name__}: {error} (traceback in {logs})"
+    return "done", ""
 
 
 def _describe(cell: Cell, folder: Path, execution: Execution) -> None:

@@ -12,8 +12,10 @@ from ..common.identity import identity as content_identity
 from ..common.sources import ImageItem, overlap
 from ..iqa.learn import needs_textures, texture_items
 from ..losses import MeasureSpec
+from .assess_nr import plan_nr
 from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
 from .grid import GridPoint, expand
+from .rate_stage import rate_cells
 from .spec import Experiment, ExperimentError, LadderSet, LearntDists
 from .store import Status, Store
 
@@ -115,6 +117,8 @@ def make_plan(experiment: Experiment) -> Plan:
                 judge=judge,
             )
             add(Cell(spec, {"restore": restored}, {**restored.labels, "judge": judge.key}))
+    for cell in rate_cells(experiment, [restored for restored, _ in judged], fr_identities):
+        add(cell)
     measures: dict[str, MeasureSpec] = {}
     for measure in [*(point.fidelity for point in points), *experiment.assessment.measures]:
         if planned := _planned(measure, learnt):
@@ -123,6 +127,8 @@ def make_plan(experiment: Experiment) -> Plan:
         for measure in measures.values():
             spec = AssessFR(measure=measure, dataset=dataset, dataset_identity=fr_identities[name])
             add(Cell(spec, _weights(measure, learnt), {"measure": measure.key, "dataset": name}))
+    for cell in plan_nr(experiment, [cell for cell, _ in trained], fr_identities, train_items):
+        add(cell)
     return Plan(experiment, tuple(cells.values()))
 
 

@@ -56,9 +56,10 @@ class Reporter:
             yield
         self._bar = None
 
-    def started(self, cell: Cell) -> None:
-        """Note that a cell begins."""
-        self._label, self._cell_began = label(cell), time.monotonic()
+    def started(self, cell: Cell, others: int = 0) -> None:
+        """Note that a cell begins, and how many others with it."""
+        self._label = label(cell) + (f" and {others} more" if others else "")
+        self._cell_began = time.monotonic()
         self._last_line = self._cell_began
         if self._bar and self._tasks:
             self._bar.update(self._tasks[0], note=f"{self._left()}")

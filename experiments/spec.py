@@ -29,7 +29,7 @@ from ..discriminators import DiscriminatorSpec, list_discriminators
 from ..iqa import JudgeSpec, list_judges, parse_judge
 from ..iqa.datasets import dataset_info, list_datasets, open_dataset
 from ..iqa.ladder import LadderSpec
-from ..iqa.manifest import FRDataset
+from ..iqa.manifest import FRDataset, Split
 from ..losses import Measure, MeasureSpec, list_measures, parse_measure
 from ..losses.dists import VARIANTS, DistsSpec
 from ..losses.learn_weights import LearningSpec, learnable
@@ -39,7 +39,9 @@ from ..sr import FinetuneSpec, GeneratorSpec, Runtime, TrainingSpec
 from ..sr.generators import list_generators
 from ..sr.real_world import RealWorld
 from ..sr.tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
+from .no_reference import NoReferenceModels, RatedManifest, RatedPublished
 from .origin import Location, Origin, located
+from .rating import Mllm
 
 
 class ExperimentError(LopsidedError):
@@ -358,6 +360,7 @@ class ManifestSet(_Model):
     """An FR set listed in a CSV: image, reference, distortion, label, label_kind, label_higher_is_better."""
 
     manifest: Path
+    split: Split | None = Field(default=None, description="Only this part of the manifest's own division.")
 
     def open(self) -> FRDataset:
         """Read and check the set.
@@ -365,7 +368,7 @@ class ManifestSet(_Model):
         Raises:
             SourceError: what is wrong with it.
         """
-        return FRDataset(self.manifest)
+        return FRDataset(self.manifest, split=self.split)
 
 
 class PublishedSet(_Model):
@@ -376,6 +379,7 @@ class PublishedSet(_Model):
         json_schema_extra={"enum": [name for name in list_datasets() if dataset_info(name).task == "fr"]},
     )
     path: Path = Field(description="Folder of the set.")
+    split: Split | None = Field(default=None, description="Only this part of the authors' own division.")
 
     @field_validator("published")
     @classmethod
@@ -394,7 +398,7 @@ class PublishedSet(_Model):
         Raises:
             SourceError: what is wrong with it.
         """
-        dataset = open_dataset(self.published, self.path)
+        dataset = open_dataset(self.published, self.path, split=self.split)
         if not isinstance(dataset, FRDataset):
             raise ExperimentError(f"'{self.path}' lists no references; add a column `reference` to its manifest")
         return dataset
@@ -419,13 +423,46 @@ FRSet = Annotated[
 ]
 
 
+RatedSet = Annotated[
+    Annotated[LadderSet, Tag("ladder")]
+    | Annotated[RatedManifest, Tag("manifest")]
+    | Annotated[RatedPublished, Tag("published")],
+    Discriminator(
+        _kind,
+        custom_error_type="fr_set",
+        custom_error_message="a rated set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`",
+    ),
+]
+
+
+class NoReference(NoReferenceModels):
+    """No-reference models and the sets that they are trained and tested on."""
+
+    datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
+
+
 class Assessment(_Model):
-    """Measures as full-reference metrics."""
+    """Measures as full-reference metrics, and no-reference models."""
 
     datasets: dict[str, FRSet] = Field(default={}, description="FR sets by name.")
     measures: list[AssessedMeasure] = Field(
         default=[], description="Measures to assess besides the grid's fidelity measures."
     )
+    no_reference: NoReference | None = Field(default=None, description="No-reference models; default: none.")
+
+    @model_validator(mode="after")
+    def _rated_sets_exist(self) -> Assessment:
+        if (nr := self.no_reference) is None:
+            return self
+        for index, name in enumerate(nr.fr_sets):
+            if name not in self.datasets:
+                text = _unknown("FR set", name, list(self.datasets), "assessment.datasets")
+                raise PlacedError(text, "no_reference", "fr_sets", index)
+            if name in nr.datasets:
+                raise PlacedError(f"'{name}' is an FR set too; choose another name", "no_reference", "datasets", name)
+        if not nr.fr_sets and not nr.datasets:
+            raise PlacedError("needs rated images: name FR sets in fr_sets, or give datasets", "no_reference")
+        return self
 
 
 class Learn(LearningSpec):
@@ -496,6 +533,7 @@ class Experiment(_Model):
     grid: Grid
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
     assessment: Assessment = Assessment()
+    mllm: Mllm | None = Field(default=None, description="Multimodal LLMs as judges and measures; docs/rating.md.")
     analysis: Analysis = Analysis()
     execution: Execution = Execution()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,27 @@ import torch
 from ..common.files import atomic_path, write_json
 from ..common.images import read_rgb, to_tensor, to_uint8, write_png
 from ..discriminators import build_discriminator
-from ..iqa import JudgeSpec, evaluate_fr
+from ..iqa import JudgeSpec, evaluate_fr_group
+from ..iqa.fr import batch_pixels
 from ..iqa.ladder import build_ladder
 from ..iqa.learn import learn_from_dataset, split_references
 from ..iqa.manifest import FRDataset
-from ..losses import MeasureSpec
+from ..losses import MeasureGroup, MeasureSpec, Reference
 from ..sr import build_generator, super_resolve
 from ..sr.degradation import bicubic_resize
 from ..sr.distributed import current_ranks
 from ..sr.images import Pair, PairCache, pairs
-from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
+from ..sr.trainer import StoppedError
+from .assess_nr import assess_nr, preflight_nr
+from .cells import AssessFR, AssessNR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
 from .context import ALPHA_BETA, Context
+from .rate_stage import Rate, check_scorers, rate_images
 from .spec import ExperimentError, LadderSet, LearntDists, ManifestSet, PublishedSet
 from .store import Store
 from .training import GENERATOR, train
 
 SCORES = "scores.parquet"
+PARTIAL = "work/scores.jsonl"
 
 
 def run_stage(cell: Cell, folder: Path, context: Context) -> None:
@@ -47,11 +52,20 @@ def run_stage(cell: Cell, folder: Path, context: Context) -> None:
     elif isinstance(spec, JudgeImages):
         _judge(cell, spec, folder, context)
     elif isinstance(spec, AssessFR):
-        _assess_fr(spec, folder, context)
+        _assess_fr({cell: folder}, context)
+    elif isinstance(spec, AssessNR):
+        _write_table(folder / SCORES, assess_nr(cell, spec, context))
     elif isinstance(spec, LearnWeights):
         _learn_weights(spec, folder, context)
+    elif isinstance(spec, Rate):
+        rate_images(cell, spec, folder, context)
     else:
         raise ExperimentError(f"no stage computes cells of kind {type(spec).__name__}")
+
+
+def run_together(folders: Mapping[Cell, Path], context: Context) -> None:
+    """Compute several cells that agree in ``Cell.together``, each into its folder; errors as for :func:`run_stage`."""
+    _assess_fr(folders, context)
 
 
 def preflight(cells: Iterable[Cell], context: Context) -> None:
@@ -94,6 +108,8 @@ def preflight(cells: Iterable[Cell], context: Context) -> None:
         if isinstance(cell.spec, JudgeImages):
             context.judge(cell.spec.judge)
             _check_judged_sizes(cell.spec.judge, _test_pairs(cell.spec, context), "data.test.*.crop")
+    preflight_nr(pending, context)
+    check_scorers(pending, context)
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -121,10 +137,13 @@ def _train_pairs(spec: Pretrain | Finetune, context: Context) -> PairCache:
 # --- restoring and judging ------------------------------------------------------------------------------------------
 
 
+def _test_key(spec: Restore | JudgeImages) -> str:
+    return f"test {spec.test_identity} crop {spec.test.crop} ×{spec.scale} {spec.task.identity}"
+
+
 def _test_pairs(spec: Restore | JudgeImages, context: Context) -> list[Pair]:
-    key = f"test {spec.test_identity} crop {spec.test.crop} ×{spec.scale} {spec.task.identity}"
     return context.once(
-        key, lambda: list(pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task))
+        _test_key(spec), lambda: list(pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task))
     )
 
 
@@ -150,20 +169,32 @@ def _judge(cell: Cell, spec: JudgeImages, folder: Path, context: Context) -> Non
     images = context.input(cell, "restore") / "images"
     judge = context.judge(spec.judge)
     rows: list[dict[str, Any]] = []
-    # Images of one size go through the judge together.
+    # Images of one size go through the judge together, as many as fit.
     device = context.execution.device
     for size in sorted({pair.hr.shape for pair in originals}):
         group = [pair for pair in originals if pair.hr.shape == size]
-        restored = torch.cat([to_tensor(read_rgb(images / f"{pair.name}.png")) for pair in group])
-        references = torch.cat([to_tensor(pair.hr) for pair in group])
-        values = judge.score(restored.to(device), references.to(device)).tolist()
-        rows += [_scored(pair.name, value) for pair, value in zip(group, values, strict=True)]
-        context.progress(len(rows), len(originals), spec.judge.key)
+        count = max(1, batch_pixels(device) // (size[0] * size[1]))
+        for batch in (group[start : start + count] for start in range(0, len(group), count)):
+            restored = torch.cat([to_tensor(read_rgb(images / f"{pair.name}.png")) for pair in batch])
+            values = judge.score(restored.to(device), _judged_references(spec, batch, context)).tolist()
+            rows += [_scored(pair.name, value) for pair, value in zip(batch, values, strict=True)]
+            context.progress(len(rows), len(originals), spec.judge.key)
     order = {pair.name: index for index, pair in enumerate(originals)}
     rows.sort(key=lambda row: order[row["image"]])
     table = pd.DataFrame(rows)
     table["higher_is_better"] = not judge.lower_is_better
     _write_table(folder / SCORES, table)
+
+
+def _judged_references(spec: JudgeImages, batch: list[Pair], context: Context) -> Reference:
+    """Return what the judge computes of references, which are the same for every restored cell."""
+
+    def prepare() -> Reference:
+        references = torch.cat([to_tensor(pair.hr) for pair in batch])
+        return context.judge(spec.judge).prepare(references.to(context.execution.device))
+
+    names = " ".join(pair.name for pair in batch)
+    return context.references.get(f"{spec.judge.identity} {_test_key(spec)} {names}", prepare)
 
 
 def _check_judged_sizes(judge: JudgeSpec, images: Iterable[Pair], setting: str) -> None:
@@ -185,11 +216,27 @@ def _scored(image: str, value: float) -> dict[str, Any]:
 # --- assessment -----------------------------------------------------------------------------------------------------
 
 
-def _assess_fr(spec: AssessFR, folder: Path, context: Context) -> None:
-    dataset = fr_dataset(spec.dataset, context.store)
-    measure = context.measure(spec.measure).to(context.execution.device)
-    table = evaluate_fr(measure, dataset, device=context.execution.device, progress=context.progress)
-    _write_table(folder / SCORES, table)
+def _assess_fr(folders: Mapping[Cell, Path], context: Context) -> None:
+    """Score an FR set by the measures of several cells, going on from what an interrupted run has left."""
+    specs = {cell: spec for cell in folders if isinstance(spec := cell.spec, AssessFR)}
+    dataset = fr_dataset(next(iter(specs.values())).dataset, context.store)
+    device = context.execution.device
+    measures = {cell: context.measure(spec.measure).to(device) for cell, spec in specs.items()}
+
+    def progress(done: int, total: int, note: str) -> None:
+        context.progress(done, total, note)
+        if done < total and context.stop():
+            raise StoppedError(f"stopped after {done} of {total} images")
+
+    tables = evaluate_fr_group(
+        MeasureGroup(list(measures.values())),
+        dataset,
+        device=device,
+        progress=progress,
+        partial={measure.spec.key: folders[cell] / PARTIAL for cell, measure in measures.items()},
+    )
+    for cell, measure in measures.items():
+        _write_table(folders[cell] / SCORES, tables[measure.spec.key])
 
 
 def _learn_weights(spec: LearnWeights, folder: Path, context: Context) -> None:

@@ -38,9 +38,10 @@ class Status:
         state: ``done``, ``failed``, ``diverged`` (a result), ``running`` (leased by a live process), ``interrupted``
             (work to resume) or ``pending``.
         reason: why, for people.
-        seconds: time of the finishing run; None before.
+        seconds: time of the finishing run, of cells computed in one go an equal share of it; None before.
         peak_memory_mb: largest resident memory of the process by then; None before.
         ended: when it ended, in seconds since 1970; None before.
+        together: how many cells were computed in one go, this one included.
     """
 
     state: State
@@ -48,6 +49,7 @@ class Status:
     seconds: float | None = None
     peak_memory_mb: float | None = None
     ended: float | None = None
+    together: int = 1
 
 
 class Store:
@@ -129,10 +131,16 @@ class Store:
             yield
 
     def finish(
-        self, folder: Path, state: Literal["done", "failed", "diverged"], reason: str, seconds: float, memory: float
+        self,
+        folder: Path,
+        state: Literal["done", "failed", "diverged"],
+        reason: str,
+        seconds: float,
+        memory: float,
+        together: int = 1,
     ) -> None:
         """Record a cell's end. Its working files are deleted unless it failed (a retry resumes from them)."""
-        status = Status(state, reason, round(seconds, 3), round(memory, 1), time.time())
+        status = Status(state, reason, round(seconds, 3), round(memory, 1), time.time(), together)
         write_json(folder / "status.json", asdict(status))
         if state != "failed":
             shutil.rmtree(folder / "work", ignore_errors=True)

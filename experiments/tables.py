@@ -12,9 +12,13 @@ from ..analysis.stability import PREFIX
 from ..analysis.study import StudyTables
 from ..analysis.tables import SCHEMAS
 from ..common.files import atomic_path
+from ..common.identity import identity
 from ..discriminators import DiscriminatorSpec
-from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights
+from ..mllm.table import storable
+from .cells import AssessFR, AssessNR, Cell, Finetune, JudgeImages, LearnWeights
+from .contamination import contamination
 from .planning import Plan
+from .rate_stage import Rate, RateRestored, judge_id, rated_rows
 from .spec import ExperimentError
 from .store import Store
 
@@ -31,7 +35,8 @@ def collect(plan: Plan, store: Store) -> StudyTables:
     Raises:
         ExperimentError: an output of a done cell is missing or damaged.
     """
-    cells, training, sr_scores, fr_scores = [], [], [], []
+    cells, training, sr_scores, fr_scores, nr_scores = [], [], [], [], []
+    mllm_scores: list[pd.DataFrame] = []
     held_out = _held_out(plan, store)
     for cell, status in plan.with_status(store):
         folder = store.folder(cell.stage, cell.id)
@@ -55,11 +60,21 @@ def collect(plan: Plan, store: Store) -> StudyTables:
             sr_scores.append(_sr_rows(cell, cell.spec, folder))
         elif isinstance(cell.spec, AssessFR):
             fr_scores.append(_fr_rows(cell, cell.spec, folder, held_out.get(cell.spec.dataset_identity)))
+        elif isinstance(cell.spec, AssessNR):
+            nr_scores.append(_nr_rows(cell, cell.spec, folder))
+        elif isinstance(cell.spec, Rate):
+            rated = _read(folder / "scores.parquet")
+            mllm_scores.append(rated_rows(cell, rated))
+            if isinstance(cell.spec, RateRestored):
+                sr_scores.append(_judged_rows(cell, cell.spec, rated))
     return StudyTables(
         sr_scores=_joined("sr_scores", sr_scores),
         fr_scores=_joined("fr_scores", fr_scores),
+        nr_scores=_joined("nr_scores", nr_scores),
+        mllm_scores=storable(_joined("mllm_scores", mllm_scores)),
         training=pd.DataFrame(training, columns=list(SCHEMAS["training"])),
         cells=pd.DataFrame(cells, columns=list(SCHEMAS["cells"])).astype({"seed": "Int64", "gan_weight": "float64"}),
+        contamination=contamination(plan),
     )
 
 
@@ -105,22 +120,40 @@ def _summary(path: Path) -> dict[str, float]:
 
 
 def _sr_rows(cell: Cell, spec: JudgeImages, folder: Path) -> pd.DataFrame:
-    restored = cell.inputs["restore"]
-    source = restored.inputs.get("finetune")
-    trained = source.spec if source and isinstance(source.spec, Finetune) else None
-    fidelity = trained.fidelity if trained else None
-    common = {
-        "cell": source.id if source else restored.id,
-        **{name: cell.labels[name] for name in NAMES},
-        "fidelity_id": fidelity.identity if fidelity else ("none" if trained else spec.task.baseline),
-        "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
-        "discriminator_id": (trained.discriminator if trained else NO_DISCRIMINATOR).identity,
-        "test_set": cell.labels["test_set"],
+    judge = {
         "judge": spec.judge.key,
         "judge_id": spec.judge.identity,
         "judge_families": ";".join(sorted(spec.judge.families)),
     }
-    return _read(folder / "scores.parquet").assign(**common)
+    return _read(folder / "scores.parquet").assign(**_restored_by(cell, spec.task.baseline), **judge)
+
+
+def _judged_rows(cell: Cell, spec: RateRestored, rated: pd.DataFrame) -> pd.DataFrame:
+    judge = {
+        "judge": spec.scorer.key,
+        "judge_id": judge_id(rated),
+        "judge_families": ";".join(sorted(spec.scorer.families)),
+    }
+    scores = pd.DataFrame(
+        {"image": rated["item"], **{name: rated[name] for name in ("value", "status", "higher_is_better")}}
+    )
+    return scores.assign(**_restored_by(cell, spec.task.baseline), **judge)
+
+
+def _restored_by(cell: Cell, baseline: str) -> dict[str, Any]:
+    """Return the columns that say what restored the images that a cell judges."""
+    restored = cell.inputs["restore"]
+    source = restored.inputs.get("finetune")
+    trained = source.spec if source and isinstance(source.spec, Finetune) else None
+    fidelity = trained.fidelity if trained else None
+    return {
+        "cell": source.id if source else restored.id,
+        **{name: cell.labels[name] for name in NAMES},
+        "fidelity_id": fidelity.identity if fidelity else ("none" if trained else baseline),
+        "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
+        "discriminator_id": (trained.discriminator if trained else NO_DISCRIMINATOR).identity,
+        "test_set": cell.labels["test_set"],
+    }
 
 
 def _held_out(plan: Plan, store: Store) -> dict[str, list[str]]:
@@ -148,6 +181,24 @@ def _fr_rows(cell: Cell, spec: AssessFR, folder: Path, held_out: list[str] | Non
         return rows
     unseen = rows[rows["reference"].isin(held_out)]
     return unseen.assign(dataset=f"{cell.labels['dataset']} (held out)")
+
+
+def _nr_rows(cell: Cell, spec: AssessNR, folder: Path) -> pd.DataFrame:
+    source = cell.inputs.get("finetune")
+    model = identity({"model": spec.model.identity, "source": source.id if source else None})
+    rows = _read(folder / "scores.parquet").assign(
+        backbone=spec.model.backbone,
+        initialisation=cell.labels["initialisation"],
+        source_cell=source.id if source else "",
+        model=cell.labels["model"],
+        model_id=model,
+        dataset=cell.labels["dataset"],
+        dataset_id=spec.dataset_identity,
+        **{name: source.labels[name] if source else "" for name in ("generator", "fidelity", "discriminator")},
+        gan_weight=source.labels["gan_weight"] if source else 0.0,
+        seed=cell.labels["seed"],
+    )
+    return rows.astype({"seed": "Int64", "gan_weight": "float64"})
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -1,79 +1,155 @@
-"""Full-reference evaluation: one measure on one data set, per-image scores out, as many rows as went in."""
+"""Full-reference evaluation: measures on one data set, per-image scores out, as many rows as went in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ..common.images import read_rgb, to_tensor
-from ..losses import Measure
+from ..losses import Measure, MeasureGroup
 from .manifest import FRDataset, FRRow
+from .partial import PartialScores
 
-BATCH_PIXELS = 1 << 20  # pixels scored together: enough to fill a processor, little enough for any memory
+# Pixels scored together, or one image where it has more. On a CPU small batches stay near its caches: on VGG-16 five
+# images of 512×384 at a time took longer each than one by one. Other devices want more to do.
+BATCH_PIXELS = {"cpu": 1 << 18}
+OTHER_BATCH_PIXELS = 1 << 22
+
+Progress = Callable[[int, int, str], None]
+T = TypeVar("T")
 
 
-@torch.inference_mode()
 def evaluate_fr(
     measure: Measure[Any],
     dataset: FRDataset,
     *,
     device: str = "cpu",
-    progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
+    progress: Progress = lambda _done, _total, _note: None,
+    partial: Path | None = None,
 ) -> pd.DataFrame:
-    """Score every image of a data set against its reference.
+    """Score every image of a data set against its reference by one measure.
 
-    Each reference is decoded once and passed through the measure once; nothing is resized here.
-
-    Args:
-        measure: the measure, on ``device``.
-        dataset: images, references and labels.
-        device: where the measure runs.
-        progress: told (images done, images in all, reference).
+    Arguments and errors are those of :func:`evaluate_fr_group`; ``partial`` is the measure's file.
 
     Returns:
         One row per image in the data set's order: reference, image, distortion, level, label, label_std, label_std_of,
         votes, label_kind, label_higher_is_better, higher_is_better (of the score), score, status (``ok``, or
         ``non-finite`` with a NaN score).
+    """
+    key, files = measure.spec.key, {measure.spec.key: partial} if partial else {}
+    return evaluate_fr_group(MeasureGroup([measure]), dataset, device=device, progress=progress, partial=files)[key]
+
+
+def evaluate_fr_group(
+    group: MeasureGroup,
+    dataset: FRDataset,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda _done, _total, _note: None,
+    partial: Mapping[str, Path] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Score every image of a data set against its reference by several measures at once.
+
+    Every file is decoded once, in a thread beside the computation, and nothing is resized here. Each reference passes
+    through every backbone once. Images of one reference, which are of one size, are scored in batches of
+    :func:`batch_pixels`. The batches depend on the data set and the device alone, so a measure gives the same bits
+    alone, among others, and in an evaluation that was interrupted.
+
+    Args:
+        group: the measures, on ``device``.
+        dataset: images, references and labels.
+        device: where the measures run.
+        progress: told (images done, images in all, reference) after each batch; what it raises ends the evaluation.
+        partial: by measure key, a file that keeps each batch's scores as they come. An evaluation of the same measure
+            on the same images and kind of device goes on from there; any other content is thrown away.
+
+    Returns:
+        For each measure key a table as :func:`evaluate_fr` returns it.
 
     Raises:
         ImageError: a file that cannot be read.
-        MeasureError: an image that the measure cannot take.
+        MeasureError: an image that one of the measures cannot take.
     """
-    scores: dict[str, float] = {}
-    for reference_path, rows in dataset.by_reference():
-        reference = measure.prepare(to_tensor(read_rgb(reference_path)).to(device))
-        size = max(1, BATCH_PIXELS // (reference.images.shape[-2] * reference.images.shape[-1]))
-        for batch in _batches(rows, size):
-            images = torch.cat([to_tensor(read_rgb(row.image_path)) for row in batch]).to(device)
-            values = measure.score(images, reference).double().tolist()
-            scores |= {row.image: value for row, value in zip(batch, values, strict=True)}
-            progress(len(scores), len(dataset), Path(reference_path).stem)
-    return pd.DataFrame([_scored(row, scores[row.image], dataset, measure) for row in dataset.rows])
+    kind, pixels = torch.device(device).type, batch_pixels(device)
+    with contextlib.ExitStack() as files, torch.inference_mode():
+        kept: dict[str, PartialScores] = {}
+        for key, measure in group.measures.items():
+            of = {"measure": measure.spec.identity, "dataset": dataset.identity, "device": kind, "batch_pixels": pixels}
+            kept[key] = files.enter_context(PartialScores((partial or {}).get(key), of))
+        done = frozenset[str].intersection(*(frozenset(one.scores) for one in kept.values()))
+        count, reference, prepared = len(done), None, None
+        for batch in _ahead(_batches(dataset, done, pixels)):
+            if prepared is None or batch.reference is not reference:
+                reference = batch.reference
+                prepared = group.prepare(reference.to(device))
+            names = [row.image for row in batch.rows]
+            for key, values in group.score(batch.images.to(device), prepared).items():
+                kept[key].add(dict(zip(names, values.tolist(), strict=True)))
+            count += sum(name not in done for name in names)
+            progress(count, len(dataset), batch.rows[0].reference_path.stem)
+    return {key: _table(dataset, measure, kept[key].scores) for key, measure in group.measures.items()}
 
 
-def _batches(rows: list[FRRow], size: int) -> Iterator[list[FRRow]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def batch_pixels(device: str) -> int:
+    """Return how many pixels are scored together on a device."""
+    return BATCH_PIXELS.get(torch.device(device).type, OTHER_BATCH_PIXELS)
 
 
-def _scored(row: FRRow, score: float, dataset: FRDataset, measure: Measure[Any]) -> dict[str, Any]:
-    finite = -float("inf") < score < float("inf")
-    return {
-        "reference": row.reference,
-        "image": row.image,
-        "distortion": row.distortion,
-        "level": row.level,
-        "label": row.label,
-        "label_std": row.label_std,
-        "label_std_of": dataset.labels.std_of,
-        "votes": row.votes,
-        "label_kind": dataset.label_kind,
-        "label_higher_is_better": dataset.label_higher_is_better,
-        "higher_is_better": not measure.lower_is_better,
-        "score": score if finite else float("nan"),
-        "status": "ok" if finite else "non-finite",
-    }
+@dataclass(frozen=True)
+class _Batch:
+    """Images of one reference, decoded: ``(N, 3, H, W)`` and ``(1, 3, H, W)``."""
+
+    rows: list[FRRow]
+    images: Tensor
+    reference: Tensor
+
+
+def _batches(dataset: FRDataset, done: frozenset[str], pixels: int) -> Iterator[_Batch]:
+    """Decode batch after batch, leaving out what is done; a batch that is done in part comes whole."""
+    for path, rows in dataset.by_reference():
+        if all(row.image in done for row in rows):
+            continue
+        reference = to_tensor(read_rgb(path))
+        size = max(1, pixels // (reference.shape[-2] * reference.shape[-1]))
+        for batch in (rows[start : start + size] for start in range(0, len(rows), size)):
+            if not all(row.image in done for row in batch):
+                yield _Batch(batch, torch.cat([to_tensor(read_rgb(row.image_path)) for row in batch]), reference)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield ``items`` while a thread is at work on the next one."""
+    with ThreadPoolExecutor(1) as thread:
+        upcoming = thread.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = thread.submit(next, items, None)
+            yield item
+
+
+def _table(dataset: FRDataset, measure: Measure[Any], scores: Mapping[str, float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "reference": row.reference,
+            "image": row.image,
+            "distortion": row.distortion,
+            "level": row.level,
+            "label": row.label,
+            "label_std": row.label_std,
+            "label_std_of": dataset.labels.std_of,
+            "votes": row.votes,
+            "label_kind": dataset.label_kind,
+            "label_higher_is_better": dataset.label_higher_is_better,
+            "higher_is_better": not measure.lower_is_better,
+            "score": scores[row.image],
+            "status": "ok" if math.isfinite(scores[row.image]) else "non-finite",
+        }
+        for row in dataset.rows
+    )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..common.errors import LopsidedError
 from ..common.identity import identity
 from ..common.images import check_images
-from ..losses import MeasureSpec, list_measures, parse_measure
+from ..losses import MeasureSpec, Reference, list_measures, parse_measure
 from ..losses.handcrafted import pyiqa_network, pyiqa_version
 
 
@@ -111,6 +111,11 @@ class JudgeSpec(BaseModel):
         return self.measure.families if self.measure else NO_REFERENCE[self.judge].families
 
     @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Data sets whose human judgements it was learnt from; None where that is not known."""
+        return self.measure.trained_on if self.measure else NO_REFERENCE[self.judge].trained_on
+
+    @property
     def min_size(self) -> int:
         """Smallest side of an image after cropping, in pixels."""
         return self.measure.min_size if self.measure else NO_REFERENCE[self.judge].min_size
@@ -144,17 +149,42 @@ class Judge:
         self._measure = measure.to(device) if measure else None
 
     @torch.inference_mode()
-    def score(self, images: Tensor, references: Tensor) -> Tensor:
+    def prepare(self, references: Tensor) -> Reference:
+        """Compute once what depends on the references alone; the result stands for them in :meth:`score`.
+
+        It keeps their feature maps in memory; for a no-reference model, which does not look at them, nothing.
+
+        Raises:
+            LopsidedError: references too small after cropping, or of another shape or range.
+        """
+        if self._measure is None:
+            return Reference(references.new_empty(0), {})
+        return self._measure.prepare(references[self._inner(references)])
+
+    @torch.inference_mode()
+    def score(self, images: Tensor, references: Tensor | Reference) -> Tensor:
         """Return one score per image, ``(N,)`` on the CPU, in the judge's own direction.
 
         Args:
             images: restored RGB images in [0, 1], ``(N, 3, H, W)``.
-            references: their references, of the same shape; a no-reference model does not look at them.
+            references: their references, of the same shape, or what :meth:`prepare` made of them; a no-reference model
+                does not look at them.
 
         Raises:
             JudgeError: images too small after cropping.
             LopsidedError: images of another shape or range.
         """
+        inner = self._inner(images)
+        if self._measure is not None:
+            prepared = references if isinstance(references, Reference) else references[inner]
+            return self._measure.score(images[inner], prepared).cpu()
+        if self._network is None:
+            raise JudgeError(f"judge '{self.spec.key}' was not built")
+        check_images(images, "images")
+        return self._network(images[inner]).reshape(len(images)).float().cpu()
+
+    def _inner(self, images: Tensor) -> tuple[Any, ...]:
+        """Return the index of what is left of images after cropping."""
         crop = self.spec.crop or 0
         height, width = images.shape[-2:]
         if min(height, width) - 2 * crop < self.spec.min_size:
@@ -162,13 +192,7 @@ class Judge:
                 f"judge '{self.spec.key}' needs {self.spec.min_size} px a side after cropping {crop} px from each "
                 f"border, got {height}×{width}; use larger test images or leave the judge out"
             )
-        inner = (..., slice(crop, height - crop), slice(crop, width - crop))
-        if self._measure is not None:
-            return self._measure.score(images[inner], references[inner]).cpu()
-        if self._network is None:
-            raise JudgeError(f"judge '{self.spec.key}' was not built")
-        check_images(images, "images")
-        return self._network(images[inner]).reshape(len(images)).float().cpu()
+        return (..., slice(crop, height - crop), slice(crop, width - crop))
 
 
 def list_judges() -> list[str]:

@@ -22,11 +22,11 @@ from ..common.images import read_rgb, to_tensor
 from ..common.sources import ImageItem, ImageSource, SkimageSource, hash_file
 from ..losses import DISTS, DistsSpec
 from ..losses.learn_weights import Examples, LearningError, LearningSpec, MosRecipe, Weights, learn, learnable
-from .fr import BATCH_PIXELS
 from .manifest import FRDataset
 
 EMBEDDED_TEXTURES = ("brick", "grass", "gravel")  # the textures among scikit-image's photographs; they are grey
 RESAMPLES = 2000
+BATCH_PIXELS = 1 << 20  # pixels that pass the backbone together
 
 Progress = Callable[[int, int, str], None]
 

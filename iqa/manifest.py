@@ -141,17 +141,19 @@ class _RatedDataset(Generic[RowT]):
 
     _required = REQUIRED
 
-    def __init__(self, manifest: Path, *, name: str | None = None, verify: bool = True) -> None:
-        self._fill(read_manifest(manifest, self._required), name or manifest.resolve().parent.name, verify)
+    def __init__(
+        self, manifest: Path, *, name: str | None = None, split: Split | None = None, verify: bool = True
+    ) -> None:
+        self._fill(read_manifest(manifest, self._required), name or manifest.resolve().parent.name, split, verify)
 
     @classmethod
-    def from_listing(cls, listing: Listing, name: str, *, verify: bool = True):
+    def from_listing(cls, listing: Listing, name: str, *, split: Split | None = None, verify: bool = True):
         """Make a data set of what a reader lists; arguments, checks and errors are those of the constructor."""
         dataset = cls.__new__(cls)
-        dataset._fill(listing, name, verify)
+        dataset._fill(listing, name, split, verify)
         return dataset
 
-    def _fill(self, listing: Listing, name: str, verify: bool) -> None:
+    def _fill(self, listing: Listing, name: str, split: Split | None, verify: bool) -> None:
         self.manifest = listing.source
         self.name = name
         self.labels = listing.labels
@@ -167,8 +169,12 @@ class _RatedDataset(Generic[RowT]):
                 check_hashes(where, row, cells)
             rows.append(cast(RowT, row))
         self.rows: tuple[RowT, ...] = tuple(rows)
-        pixels = [[hash_file(path) for path in files(row)] for row in rows]
-        self.identity = identity({"manifest": [cells for _, cells in listing.records], "pixels": pixels})
+        records = [cells for _, cells in listing.records]
+        if split:  # the identity is then that of a manifest which lists nothing else
+            records = [cells for cells, row in zip(records, rows, strict=True) if row.split == split]
+            self.rows = self.split(split)
+        pixels = [[hash_file(path) for path in files(row)] for row in self.rows]
+        self.identity = identity({"manifest": records, "pixels": pixels})
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -181,7 +187,8 @@ class _RatedDataset(Generic[RowT]):
         """
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
-            raise SourceError(f"{self.manifest}: no image is in split {name!r}.")
+            known = ", ".join(sorted({row.split for row in self.rows if row.split})) or "none"
+            raise SourceError(f"{self.manifest}: no image is in split {name!r}; splits of this set: {known}.")
         return rows
 
 
@@ -198,14 +205,15 @@ class FRDataset(_RatedDataset[FRRow]):
     Args:
         manifest: the CSV file.
         name: what tables call the data set; by default the name of the manifest's folder.
+        split: keep only the rows of this part of the authors' own division; the whole set is checked all the same.
         verify: hash the files whose hashes the manifest gives (remembered within a process while a file's size and
             modification time stay the same). Without it a changed file goes unnoticed as long as its size in pixels
             stays.
 
     Attributes:
         name: as above.
-        identity: hash of the manifest's content and of every file it lists.
-        rows: all rows, in the manifest's order.
+        identity: hash of the rows as the manifest writes them and of their files; of a split, of its rows only.
+        rows: the rows, in the manifest's order.
         labels: what the labels mean: kind, direction, scale, what their standard deviation is of, licence.
         label_kind: ``mos``, ``dmos`` or ``severity_grade`` (which is a setting of the distortion, not an opinion).
         label_higher_is_better: direction of the labels.

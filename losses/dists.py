@@ -103,6 +103,11 @@ class DistsSpec(FeatureSpec):
         mark = "" if self == default else f"+{self.identity[:4]}"
         return f"dists-{self.backbone.name}{mark}"
 
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """KADID-10k for the published alpha and beta; unknown for those of a file."""
+        return {"uniform": (), "published": ("KADID-10k",)}.get(self.alpha_beta)
+
     def definition(self) -> dict[str, Any]:
         """The fields, with the backbone's weights and alpha and beta by content."""
         fields = super().definition()

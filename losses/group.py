@@ -17,38 +17,52 @@ from .registry import parse_measure
 class MeasureGroup(nn.Module):
     """Measures under one call; each returns what it would return alone.
 
-    Measures on the same backbone, weights, pooling, precision and resize policy hold one network and share its passes:
-    one of the images, with gradients where they are wanted, and one of the references.
+    Measures on the same backbone, weights, pooling, precision and resize policy share the passes of one network: one of
+    the images, with gradients where they are wanted, and one of the references.
 
     Args:
-        measures: keys, mappings or specs; no two of equal key.
-        reduction: how :meth:`forward` reduces each loss over the batch.
+        measures: keys, mappings, specs or built measures, which stay what they are; no two of equal key.
+        reduction: how :meth:`forward` reduces the losses that are built here.
 
     Raises:
         MeasureError: none, an unknown one, or two of equal key.
     """
 
     def __init__(
-        self, measures: Sequence[str | Mapping[str, Any] | MeasureSpec], reduction: Reduction = "mean"
+        self,
+        measures: Sequence[str | Mapping[str, Any] | MeasureSpec | Measure[Any]],
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        specs = [parse_measure(measure) for measure in measures]
+        built = {m.spec.key: m for m in measures if isinstance(m, Measure)}
+        specs = [m.spec if isinstance(m, Measure) else parse_measure(m) for m in measures]
         keys = [spec.key for spec in specs]
         if not specs or len(set(keys)) < len(keys):
             raise MeasureError(f"a group needs one or more measures of different keys, got {', '.join(keys) or 'none'}")
         extractors: dict[Any, FeatureExtractor] = {}
-        # The deepest first: the others use its shallower stages.
+        # The deepest first: its backbone has the stages of the others.
         for spec in sorted((s for s in specs if isinstance(s, FeatureSpec)), key=lambda s: max(s.stages), reverse=True):
             if spec.backbone_pass not in extractors:
-                extractors[spec.backbone_pass] = spec.build_extractor(spec.stages[-1] + 1)
+                measure = built.get(spec.key)
+                extractors[spec.backbone_pass] = (
+                    measure.extractor
+                    if isinstance(measure, FeatureMeasure)
+                    else spec.build_extractor(spec.stages[-1] + 1)
+                )
         self.measures: dict[str, Measure[Any]] = {}
         for spec in specs:
-            if isinstance(spec, FeatureSpec):
-                measure = spec.build(reduction=reduction, extractor=extractors[spec.backbone_pass])
+            if spec.key in built:
+                self.measures[spec.key] = built[spec.key]
+            elif isinstance(spec, FeatureSpec):
+                self.measures[spec.key] = spec.build(reduction=reduction, extractor=extractors[spec.backbone_pass])
             else:
-                measure = spec.build(reduction=reduction)
-            self.measures[spec.key] = measure
+                self.measures[spec.key] = spec.build(reduction=reduction)
         self._held = nn.ModuleList(self.measures.values())  # a ModuleDict refuses keys with a dot
+        features = [measure for measure in self.measures.values() if isinstance(measure, FeatureMeasure)]
+        features.sort(key=lambda measure: max(measure.spec.stages), reverse=True)
+        # One after the other, so that the feature maps of one backbone at a time are in memory.
+        self._sharing = [[m for m in features if m.spec.backbone_pass == shared] for shared in extractors]
+        self._others = [measure for measure in self.measures.values() if not isinstance(measure, FeatureMeasure)]
 
     def prepare(self, references: Tensor) -> Reference:
         """Compute once what depends on the references alone; see :meth:`Measure.prepare`."""
@@ -57,14 +71,11 @@ class MeasureGroup(nn.Module):
         return self._prepared(references)
 
     def _prepared(self, references: Tensor) -> Reference:
-        prepared: dict[MeasureSpec, Any] = {}
-        passes: dict[Any, tuple[Tensor, list[Tensor]]] = {}
-        for measure in self.measures.values():
-            if isinstance(measure, FeatureMeasure):
-                with torch.no_grad():
-                    prepared[measure.spec] = measure.digest(*_pass(measure, references, passes))
-            else:
-                prepared[measure.spec] = None  # nothing to be computed once
+        prepared: dict[MeasureSpec, Any] = {measure.spec: None for measure in self._others}  # nothing to compute once
+        for measures in self._sharing:
+            with torch.no_grad():
+                passed = measures[0].backbone_pass(references)
+            prepared |= {measure.spec: measure.digest(*passed) for measure in measures}
         return Reference(references, prepared)
 
     def score(self, images: Tensor, references: Tensor | Reference) -> dict[str, Tensor]:
@@ -81,20 +92,10 @@ class MeasureGroup(nn.Module):
             measure.check(images, references, as_loss=as_loss)
         if not isinstance(references, Reference):
             references = self._prepared(references)
-        scores: dict[str, Tensor] = {}
-        passes: dict[Any, tuple[Tensor, list[Tensor]]] = {}
-        for key, measure in self.measures.items():
-            if isinstance(measure, FeatureMeasure):
-                scores[key] = measure.compare(*_pass(measure, images, passes), references.prepared[measure.spec])
-            else:
-                scores[key] = measure.scored(images, references)
-        return scores
-
-
-def _pass(
-    measure: FeatureMeasure[Any], images: Tensor, passes: dict[Any, tuple[Tensor, list[Tensor]]]
-) -> tuple[Tensor, list[Tensor]]:
-    key = measure.spec.backbone_pass
-    if key not in passes:
-        passes[key] = measure.backbone_pass(images)
-    return passes[key]
+        scores = {measure.spec.key: measure.scored(images, references) for measure in self._others}
+        for measures in self._sharing:
+            passed = measures[0].backbone_pass(images)
+            for measure in measures:
+                scores[measure.spec.key] = measure.compare(*passed, references.prepared[measure.spec])
+            del passed
+        return {key: scores[key] for key in self.measures}

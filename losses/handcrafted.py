@@ -38,6 +38,7 @@ class PyiqaEntry:
         needs_weights: whether pyiqa downloads a network for it.
         differentiable: whether it can be a loss.
         float64: whether pyiqa computes it in float64 where the images are; if not, in float32.
+        trained_on: see :attr:`MeasureSpec.trained_on`; of pyiqa's default weights.
     """
 
     metric: str
@@ -49,6 +50,7 @@ class PyiqaEntry:
     needs_weights: bool = False
     differentiable: bool = True
     float64: bool = True
+    trained_on: tuple[str, ...] = ()
 
 
 _SSIM = frozenset({"structural-similarity"})
@@ -67,7 +69,10 @@ ENTRIES: dict[str, PyiqaEntry] = {
     "vif": PyiqaEntry("vif", frozenset({"information-fidelity"}), False, (0.0, None), 48, float64=False),
     "mad": PyiqaEntry("mad", frozenset({"mad"}), True, (0.0, None), differentiable=False, float64=False),
     "topiq_fr": PyiqaEntry(
-        "topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64, needs_weights=True, float64=False
+        *("topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64),
+        needs_weights=True,
+        float64=False,
+        trained_on=("KADID-10k",),
     ),
 }
 
@@ -233,6 +238,11 @@ class HandcraftedSpec(MeasureSpec):
         """Declared in the registry."""
         return self.entry.differentiable
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Declared in the registry."""
+        return self.entry.trained_on
+
     def definition(self) -> dict[str, Any]:
         """The pyiqa name and every option that fixes the definition."""
         return {"metric": self.entry.metric, "pyiqa": self.pyiqa, "options": self.entry.options}
@@ -300,6 +310,12 @@ class PyiqaSpec(MeasureSpec):
         trunk = options.get("semantic_model_name") or _TRUNKS.get(options.get("net", ""))
         known = _FAMILIES.get(options["type"], frozenset()) | ({trunk} if trunk else frozenset())
         return known | {f"pyiqa:{self.metric}", *self.shares}
+
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """None, in the sense of unknown, unless it is one of the hand-crafted ones, which learn nothing."""
+        kind = _configuration(self.metric)["metric_opts"]["type"]
+        return () if kind in _FAMILIES and kind != "DISTS" else None
 
     @property
     def min_size(self) -> int:

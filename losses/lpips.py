@@ -120,6 +120,11 @@ class LpipsSpec(FeatureSpec):
         base = f"lpips-{self.backbone.name}" if default.linear == "none" else default.key
         return base if self == default else f"{base}+{self.identity[:4]}"
 
+    @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """BAPPS for the published linear weights; unknown for those of a file."""
+        return {"none": (), "v0.1": ("BAPPS",)}.get(self.linear)
+
     def definition(self) -> dict[str, Any]:
         """The fields, with the backbone's and the linear weights by content."""
         fields = super().definition()

@@ -52,6 +52,14 @@ class MeasureSpec(BaseModel, ABC):
         """Smallest height and width the measure accepts, in pixels."""
 
     @property
+    def trained_on(self) -> tuple[str, ...] | None:
+        """Data sets whose human judgements its weights were learnt from; None where that is not known.
+
+        Backbones do not count: they have learnt to classify, not to judge.
+        """
+        return ()
+
+    @property
     def differentiable(self) -> bool:
         """Whether the measure has finite gradients on ordinary images, and so can be a training loss."""
         return True

@@ -59,11 +59,13 @@ class LevelLogits:
             vocabulary, computed in float32 or better, ``(candidates,)``; NaN where a server does not tell.
         failure: why there are none; empty if there are.
         prompt_tokens: tokens of the prompt, images included; None where unknown.
+        over_vocabulary: False where a server normalised over the candidates only: their mass is then unknown.
     """
 
     log_probabilities: NDArray[np.float64]
     failure: str = ""
     prompt_tokens: int | None = None
+    over_vocabulary: bool = True
 
 
 class Backend(ABC):

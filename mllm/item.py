@@ -16,12 +16,13 @@ class Item:
     """One item.
 
     Attributes:
-        benchmark: e.g. ``unipercept-vr``.
+        benchmark: e.g. ``unipercept-vr/KADID``: what has a scale of its own has a name of its own.
         dimension: what is rated or asked about, e.g. ``IQA`` or ``Memorability``; metrics are per dimension.
         id: unique within the benchmark and dimension.
         task: ``rate`` (a number), ``answer`` (one of ``options``) or ``open`` (words).
         images: the files shown, in order.
-        question: the question or the benchmark's own prompt; empty where the preset's prompt is to be used.
+        question: the question or the benchmark's own prompt, as it stands there, which may list the options already;
+            empty where the preset's prompt is to be used.
         options: texts of the options, in order, for ``answer``; the letters A, B, … are their names.
         target: what people said: a number for ``rate``, the letter for ``answer``, the words for ``open``; None
             where a benchmark keeps it back.

@@ -1,7 +1,8 @@
-"""Gives tests the generator of synthetic result tables, which importlib mode keeps from being imported by name."""
+"""Gives tests the modules beside them, which importlib mode keeps from being imported by name."""
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +12,22 @@ import pytest
 os.environ.pop("COLUMNS", None)
 
 
-@pytest.fixture(scope="session")
-def synthetic_tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("synthetic_tables", Path(__file__).with_name("synthetic_tables.py"))
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def synthetic_tables() -> ModuleType:
+    return load("synthetic_tables")
+
+
+@pytest.fixture(scope="session")
+def tiny_vlm() -> ModuleType:
+    pytest.importorskip("transformers", reason="multimodal LLMs need the extra [mllm]")
+    return load("tiny_vlm")

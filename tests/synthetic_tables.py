@@ -129,6 +129,58 @@ def sr_scores(
     return pd.DataFrame(rows)
 
 
+def nr_scores(
+    quality: dict[str, float] | None = None,
+    *,
+    splits: int = 6,
+    references: int = 20,
+    images: int = 5,
+    seeds: int = 2,
+    stages: tuple[int, ...] = (),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Scores of a no-reference model whose signal is the quality of its initialisation; a quarter is tested."""
+    rng = np.random.default_rng(seed)
+    quality = quality or {"random": 0.5, "pretrained": 3.0, "discriminator": 1.2, "zero-label": 0.3}
+    label = rng.normal(size=(references, images))
+    rows = []
+    tested = [np.sort(rng.permutation(references)[: references // 4]) for _ in range(splits)]
+    for kind, share in quality.items():
+        for s in [None] if kind == "pretrained" else range(seeds):
+            for stage in [None] if kind == "zero-label" else [None, *stages]:
+                own = rng.normal(0, 0.5, references)  # images of one reference are alike
+                fixed = rng.normal(size=label.shape)
+                for split, members in enumerate(tested):
+                    noise = fixed + 0.3 * rng.normal(size=label.shape)
+                    for r in members:
+                        for i in range(images):
+                            rows.append(
+                                {
+                                    "backbone": "vgg16",
+                                    "initialisation": kind,
+                                    "source_cell": f"cell{s}" if kind in ("discriminator", "zero-label") else "",
+                                    "model": f"vgg16/{'zero-label' if kind == 'zero-label' else 'linear'}",
+                                    "model_id": f"{kind}{s}{stage}",
+                                    "dataset": "rated",
+                                    "dataset_id": "id-rated",
+                                    "split": str(split),
+                                    "reference": f"ref{r}",
+                                    "image": f"ref{r}_{i}",
+                                    "label": label[r, i],
+                                    "label_kind": "mos",
+                                    "label_higher_is_better": True,
+                                    "higher_is_better": True,
+                                    "score": share * label[r, i] + noise[r, i] + own[r],
+                                    "status": "ok",
+                                    "stage": stage,
+                                    "seed": s,
+                                    "train_references": references - references // 4,
+                                    "discriminator": "patch-vgg16" if kind in ("discriminator", "zero-label") else None,
+                                }
+                            )
+    return pd.DataFrame(rows)
+
+
 def training(scores: pd.DataFrame, *, steps: int = 40, seed: int = 0) -> pd.DataFrame:
     """Loss curves for every trained cell of ``scores``."""
     rng = np.random.default_rng(seed)

@@ -106,3 +106,65 @@ def test_2afc_by_hand():
 def test_what_has_no_answer_is_refused(call, said):
     with pytest.raises(AnalysisError, match=said):
         call()
+
+
+# --- just-noticeable differences ------------------------------------------------------------------------------------
+
+
+def jnd_by_hand(distance, same):
+    """Area under the best precision at each recall or beyond, threshold by threshold."""
+    thresholds = sorted(set(distance))
+    within = [distance <= threshold for threshold in thresholds]
+    precision = [same[chosen].mean() for chosen in within]
+    recall = [0.0, *(same[chosen].sum() / same.sum() for chosen in within)]
+    return sum((recall[i + 1] - recall[i]) * max(precision[i:]) for i in range(len(thresholds)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 40), levels=st.sampled_from([2, 5, 10**6]))
+def test_jnd_precision_is_its_definition_whatever_the_ties(seed, n, levels):
+    rng = np.random.default_rng(seed)
+    distance, same = rng.integers(0, levels, n).astype(float), rng.integers(0, 4, n) / 3
+    same[0] = 1
+    found = agreement.jnd_precision(distance, same, score_higher_is_better=False)
+    assert found == pytest.approx(jnd_by_hand(distance, same))
+    assert agreement.jnd_precision(-distance, same, score_higher_is_better=True) == found
+
+
+def test_jnd_precision_of_known_rankings():
+    same = np.array([1, 1, 1, 0, 0, 0, 0, 0.0])
+    up = np.arange(8.0)
+
+    def precision(distance, shares=same):
+        return agreement.jnd_precision(distance, shares, score_higher_is_better=False)
+
+    assert precision(up) == 1  # all that are the same come first
+    assert precision(-up) == pytest.approx(3 / 8)  # and last: every recall needs all pairs
+    assert precision(np.ones(8)) == pytest.approx(3 / 8)  # no ranking at all
+    assert precision(up, np.full(8, 1 / 3)) == pytest.approx(1 / 3)  # nobody is sure of any
+    assert precision(np.array([0, 2, 4, 1, 3, 5, 6, 7.0])) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
+
+
+def test_jnd_precision_is_that_of_the_lpips_package():
+    voc_ap = pytest.importorskip("lpips").voc_ap
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        distance, same = rng.permutation(60), rng.integers(0, 4, 60) / 3
+        found = np.cumsum(same[np.argsort(distance)])
+        expected = voc_ap(found / found[-1], found / np.arange(1, 61))
+        assert agreement.jnd_precision(distance, same, score_higher_is_better=False) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("score", "same", "message"),
+    [
+        ([], [], "two lists of one length"),
+        ([1, 2], [1], "two lists of one length"),
+        ([1, np.nan], [1, 1], "1 of 2 pairs have a score that is not finite"),
+        ([1, 2], [1, 1.5], "1 of 2 shares are outside"),
+        ([1, 2], [0, 0], "nobody finds any of 2 pairs the same"),
+    ],
+)
+def test_jnd_pairs_that_cannot_be_scored_are_refused(score, same, message):
+    with pytest.raises(AnalysisError, match=message):
+        agreement.jnd_precision(score, same, score_higher_is_better=False)

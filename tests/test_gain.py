@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lopsided.analysis.bootstrap import draw_counts, percentile_interval
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.gain import CellKey, gains
+from lopsided.analysis.no_reference import t_estimate
 
 ONE = {"dists-vgg16": "vgg16;dists"}
 
@@ -197,3 +199,25 @@ def test_generators_are_kept_apart_and_no_rows_is_no_error(synthetic_tables, sco
     assert cell(both.table[both.table["generator"] == "rrdb"], "dists-vgg16-r", "patch")["gain"] < 1
     assert gains(scores.head(0)).table.empty
     pd.testing.assert_frame_equal(gains(scores, n_boot=500).table, found.table)
+
+
+@pytest.mark.parametrize(
+    ("spread", "seeds", "plain", "widened", "both"),
+    [
+        (0.0, 2, (0.93, 1), (0.985, 1), (0.93, 0.99)),  # seeds alike: widening for them is waste
+        (1.0, 2, (0.4, 0.75), (0.5, 0.82), (0.84, 1)),  # seeds unlike: and not enough
+        (1.0, 5, (0.78, 0.92), (0.88, 0.98), (0.9, 1)),
+    ],
+)
+def test_what_intervals_over_few_seeds_hold(spread, seeds, plain, widened, both):
+    """Why gains are not widened for seeds: 200 simulations; benchmarks/resampling.py has the full ones."""
+    rng, held = np.random.default_rng(0), np.zeros(3)
+    for _ in range(200):
+        values = rng.normal(0, spread, (seeds, 1)) + rng.normal(0, 0.5, 40) + rng.normal(0, 0.5, (seeds, 40))
+        drawn = ((draw_counts(seeds, 300, rng) @ values) * draw_counts(40, 300, rng)).sum(axis=1) / values.size
+        parts = [(float(values.mean(axis=a).var(ddof=1)) / n, n - 1) for a, n in ((0, 40), (1, seeds))]
+        t = t_estimate(float(values.mean()), parts, 0.95)
+        pairs = (percentile_interval(drawn), percentile_interval(drawn, n_clusters=seeds), (t.low, t.high))
+        held += [low <= 0 <= high for low, high in pairs]
+    for found, (low, high) in zip(held / 200, (plain, widened, both), strict=True):
+        assert low <= found <= high

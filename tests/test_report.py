@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_limitations_follow_from_the_tables(study, synthetic_tables):
     assert "severity grades" in found
     assert "seeded random weights" in found
     assert "DISTS VGG-16-R" in found
-    assert "2 seeds" in found
+    assert "2 seeds: intervals of gains hold the true gain less often than they say" in found
     assert "2 cells failed or diverged" in found
     tables = synthetic_tables.study_tables(seeds=5)
     rated = tables.fr_scores.assign(label_kind="mos")
@@ -170,6 +171,46 @@ def test_bad_scores_are_shown_and_counted(synthetic_tables, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "12 not ok of 84 scores" in page
     assert "judged by NIQE" in page
+
+
+def test_no_reference_models_have_a_section_and_are_counted(synthetic_tables, tmp_path):
+    scores = synthetic_tables.nr_scores(stages=(0, 1))
+    bad = scores.index[scores["stage"].isna() & (scores["initialisation"] == "pretrained")][:3]
+    scores.loc[bad, ["score", "status"]] = [np.nan, "diverged"]
+    study = analyse(replace(synthetic_tables.study_tables(), nr_scores=scores), n_boot=50)
+    counts = study.counts[study.counts["table"] == "nr_scores"]
+    assert counts["count"].sum() == len(scores)
+    assert counts.loc[counts["status"] == "diverged", "count"].tolist() == [3]
+    assert {"nr_splits", "nr_assessment", "nr_differences"} <= set(study.derived())
+    write_report(study, tmp_path / "report.html", title="t")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    parsed(page)
+    text = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert "No-reference models</h2>" in text
+    assert "Of 1 comparison of a discriminator&#39;s weights with random ones as a start" in text
+    assert "pretrained: 1 of 6 runs, first split 0: 3 not ok of 25 scores" in text
+    assert "VGG-16, linear from pretrained on rated" in text  # among the values that could not be computed
+    for title in ("What the initialisation is worth", "Layer by layer", "Differences, layer by layer"):
+        assert title in text
+    for unwanted in (">nan<", " nan", "None", "NA&gt;", "{{"):
+        assert unwanted not in text, unwanted
+
+
+def test_one_seed_of_a_discriminator_is_a_limitation(synthetic_tables):
+    for seeds, said in ((1, True), (2, False)):
+        scores = synthetic_tables.nr_scores(seeds=seeds)
+        study = analyse(replace(synthetic_tables.study_tables(), nr_scores=scores), n_boot=20)
+        assert ("of that training alone" in " ".join(limitations(study))) is said
+
+
+def test_ranks_of_measures_are_shown_with_their_critical_difference(study, page):
+    ranks = study.assessment.ranks
+    assert len(ranks) == 5
+    rows = re.search(r"Mean ranks \(5 rows\).*?</table>", page, flags=re.DOTALL)
+    assert rows
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows.group().split("<tr>")[2:]]
+    assert [float(row[5]) for row in cells] == sorted(round(value, 2) for value in ranks["mean_rank"])
+    assert {row[8] for row in cells} == {f"{ranks['critical_difference'].iloc[0]:.2f}"}
 
 
 def test_tables_survive_the_disk(study, tmp_path):

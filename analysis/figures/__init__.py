@@ -4,6 +4,7 @@ from .assessment_forest import assessment_forest
 from .gain_forest import gain_forest
 from .gallery import GalleryRow, gallery
 from .judge_heatmap import judge_heatmap
+from .no_reference_forest import no_reference_forest
 from .scatter import scatter
 from .slope_chart import slope_chart
 from .training_curves import training_curves
@@ -14,6 +15,7 @@ __all__ = [
     "gain_forest",
     "gallery",
     "judge_heatmap",
+    "no_reference_forest",
     "scatter",
     "slope_chart",
     "training_curves",

@@ -11,6 +11,8 @@ from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, most_rows, panel
 
 MARKS = {"srcc": ("o", BLUE, "SRCC"), "krcc": ("s", ORANGE, "KRCC (τ-b)"), "plcc": ("D", GREEN, "PLCC (raw)")}
 
+LONG = 24  # characters of a name
+
 
 @styled
 def assessment_forest(assessment: pd.DataFrame) -> Figure:
@@ -25,7 +27,9 @@ def assessment_forest(assessment: pd.DataFrame) -> Figure:
     require_one_of(assessment, [], "assessment_forest")
     datasets = sorted(assessment["dataset"].unique())
     most = most_rows(assessment, "dataset")
-    figure, axes = panels(len(datasets), 2, 1.5 + 0.36 * most, width=11.0 if len(datasets) > 1 else 7.0)
+    # Names of multimodal LLMs are long: two panels beside each other would leave no room for the values.
+    per_row = 2 if len(datasets) > 1 and max(len(pretty(key)) for key in assessment["measure"]) <= LONG else 1
+    figure, axes = panels(len(datasets), per_row, 1.5 + 0.36 * most, width=11.0 if per_row == 2 else 7.0)
     for axis, dataset in zip(axes, datasets, strict=True):
         rows = where(assessment, dataset=dataset).sort_values("srcc", ascending=False, na_position="last")
         axis.axvline(0, color=GREY, linewidth=0.9)

@@ -42,7 +42,8 @@ def judge_heatmap(by_judge: pd.DataFrame) -> Figure:
     judges = sorted(by_judge["judge"].unique())
     most = most_rows(by_judge, "discriminator", "gan_weight") // len(judges)
     per_row = 2 if len(judges) <= 8 and len(chosen) > 1 else 1
-    figure, axes = panels(len(chosen), per_row, 1.5 + 0.3 * most)
+    longest = max(len(pretty(judge)) for judge in judges)
+    figure, axes = panels(len(chosen), per_row, max(1.5, 1.1 + 0.04 * longest) + 0.3 * most)
     finite = by_judge["gain"].dropna().abs()
     bound = max(float(finite.max()), 0.1) if len(finite) else 1.0
     for axis, setting in zip(axes, chosen, strict=True):

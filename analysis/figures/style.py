@@ -119,6 +119,8 @@ def pretty(key: str) -> str:
     """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``."""
     if key == "none":
         return "pixel loss"
+    if "/" in key:  # a multimodal LLM and its preset, by names of their own
+        return key
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
     return " ".join(

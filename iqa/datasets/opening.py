@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...common.errors import SourceError
-from ..manifest import REFERENCED, FRDataset, Listing, NRDataset, read_manifest
+from ..manifest import REFERENCED, FRDataset, Listing, NRDataset, Split, read_manifest
 from .pairs import PairDataset
 from .registry import DatasetInfo, dataset_info
 
@@ -13,7 +13,7 @@ MANIFEST = "manifest"
 
 
 def open_dataset(
-    name: str, path: Path | str, *, complete: bool = True, verify: bool = True
+    name: str, path: Path | str, *, split: Split | None = None, complete: bool = True, verify: bool = True
 ) -> FRDataset | NRDataset | PairDataset:
     """Open a data set and check its labels, and its images by their headers.
 
@@ -22,6 +22,7 @@ def open_dataset(
     Args:
         name: a name of :func:`list_datasets`, or ``manifest``.
         path: the folder that the authors publish; for ``manifest`` the CSV file.
+        split: keep only this part of the authors' own division, which is a data set with an identity of its own.
         complete: refuse a set that does not list as many images and references as its authors published (of pairs,
             no exact numbers are known).
         verify: compare files with the hashes that a manifest states.
@@ -30,17 +31,19 @@ def open_dataset(
         :class:`FRDataset`, :class:`NRDataset` or, for BAPPS, :class:`PairDataset`.
 
     Raises:
-        SourceError: unknown name, or the first thing that is wrong with the set.
+        SourceError: unknown name, a split without images, or the first thing that is wrong with the set.
     """
     path = Path(path).expanduser()
     if name != MANIFEST and dataset_info(name).task == "pairs":
+        if split:
+            raise SourceError(f"{path}: rows of {dataset_info(name).title} say their split; it is not opened by one.")
         return PairDataset(path)
     listing = list_images(name, path)
     if complete and name != MANIFEST and (wrong := wrong_counts(dataset_info(name), listing)):
         raise SourceError(wrong[0])
     called = path.resolve().parent.name if name == MANIFEST else name
     referenced = "reference" in listing.records[0][1]
-    return (FRDataset if referenced else NRDataset).from_listing(listing, called, verify=verify)
+    return (FRDataset if referenced else NRDataset).from_listing(listing, called, split=split, verify=verify)
 
 
 def list_images(name: str, path: Path) -> Listing:

@@ -1,0 +1,101 @@
+"""Multimodal LLMs as measures: how well their ratings agree with people's, and how much hangs on replies that failed.
+
+A scorer that keeps silent where it is hard looks better than it is, so every agreement has two readings: ``valid only``
+leaves failed replies out, as published numbers do; ``failures as mean`` gives them the mean of the scorer's own values,
+i.e. no opinion. Without failures the two are one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from .assessment import STATISTICS, status_of
+from .bootstrap import LEVEL, draw_resamples, percentile_interval
+from .correlation import Floats, orientation
+from .tables import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+
+VALID, AS_MEAN = "valid only", "failures as mean"
+GROUP = ["benchmark", "dimension", "scorer"]
+COLUMNS = [
+    *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_references", "failures"),
+    *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
+    "status",
+]
+# Kendall's replicates need tables of clusters²: with more clusters its interval is left out.
+KRCC_CLUSTERS = 1_000
+
+
+def assess_scorers(
+    mllm_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL
+) -> pd.DataFrame:
+    """Correlate the ratings of every scorer with people's, benchmark by benchmark and dimension by dimension.
+
+    Args:
+        mllm_scores: The table of that name; rows without a number for a target (restored images) are left aside.
+            Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, by default true.
+        n_boot: Number of resamples; clusters are the items of one reference.
+        seed: Seed of the resamples; scorers that rated the same items share them.
+        level: Coverage of the intervals, in (0, 1).
+
+    Returns:
+        One row per (benchmark, dimension, scorer) and reading: ``n`` items with a target, ``n_valid`` ratings,
+        ``n_references``, ``failures`` by status in words; SRCC, KRCC (τ-b) and raw PLCC (+ agrees with people) with
+        ``_low`` and ``_high``; ``status`` "ok" or why they are NaN.
+
+    Raises:
+        AnalysisError: Repeated rows; a scorer with two ids or directions; an "ok" value that is not finite.
+    """
+    rated = mllm_scores if "task" not in mllm_scores else where(mllm_scores, task="rate")
+    rated = rated.assign(target=np.asarray(pd.to_numeric(rated["target"], errors="coerce"), dtype=np.float64))
+    rated = rated.loc[rated["target"].notna()]
+    require_unique(rated, [*GROUP, "item"], "mllm_scores")
+    require_finite_where_ok(rated, "value", "mllm_scores")
+    if "target_higher_is_better" not in rated:
+        rated = rated.assign(target_higher_is_better=True)
+    for of in ("scorer_id", "higher_is_better", "target_higher_is_better"):
+        require_one(rated, GROUP, of, "mllm_scores")
+    rows = []
+    for key, scores in grouped(rated, *GROUP):
+        ordered = scores.sort_values("item")
+        valid = np.asarray(ordered["status"] == "ok", dtype=bool)
+        failures = Counter(ordered.loc[~valid, "status"])
+        row = {
+            **dict(zip(GROUP, key, strict=True)),
+            "scorer_id": ordered["scorer_id"].iloc[0],
+            "n": len(ordered),
+            "n_valid": int(valid.sum()),
+            "n_references": ordered["reference"].nunique(),
+            "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
+        }
+        found = agreement(ordered.loc[valid], n_boot, seed, level)
+        rows.append({**row, "reading": VALID, **found})
+        if not valid.all():
+            values = np.array(ordered["value"], dtype=np.float64)
+            values[~valid] = values[valid].mean() if valid.any() else np.nan
+            found = agreement(ordered.assign(value=values), n_boot, seed, level)
+        rows.append({**row, "reading": AS_MEAN, **found})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def agreement(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> Row:
+    """Return the correlations of one scorer's values with the targets, with intervals."""
+    value, target = (np.asarray(rated[name], dtype=np.float64) for name in ("value", "target"))
+    found: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
+    found["status"] = status_of(value, target, 0)
+    if found["status"] != "ok":
+        return found
+    directions = {
+        "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
+        "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
+    }
+    resamples = draw_resamples(rated["reference"], n_boot, np.random.default_rng([seed, 0]))
+    n_clusters = resamples.counts.shape[1]
+    for name, (statistic, replicates) in STATISTICS.items():
+        found[name] = statistic(value, target, **directions)
+        if n_clusters > 1 and (name != "krcc" or n_clusters <= KRCC_CLUSTERS):
+            again: Floats = orientation(*directions.values()) * replicates(value, target, resamples)
+            found[f"{name}_low"], found[f"{name}_high"] = percentile_interval(again, level, n_clusters=n_clusters)
+    return found

@@ -1,0 +1,93 @@
+"""The trunk of a no-reference model, with the weights that its initialisation says.
+
+It is always the trunk of a discriminator, normalisation included: so random weights are those which a discriminator of
+the same seed begins with, and trained ones are used as they were trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ...backbones import BackboneSpec
+from ...backbones.registry import architecture
+from ...discriminators import Discriminator, DiscriminatorSpec, build_discriminator, convolutional
+from .errors import NRError
+from .spec import CONV, FromDiscriminator, NRSpec, Pretrained, Random, SelfSupervised
+
+
+class Trunk(nn.Module):
+    """Images to feature maps, one per stage; in evaluation mode.
+
+    Attributes:
+        channels: channels of each stage.
+    """
+
+    def __init__(self, discriminator: Discriminator, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.normalise = discriminator.normalise
+        self.network = discriminator.trunk
+        self.channels = channels
+        self.eval()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps ``(N, C, H', W')`` of RGB images in [0, 1], shallow to deep."""
+        return self.network(self.normalise(images))
+
+
+def build_trunk(spec: NRSpec) -> Trunk:
+    """Build the trunk of a model; a self-supervised one with the random weights that it learns from.
+
+    Raises:
+        NRError: a file that is not of the discriminator it should be of.
+        LopsidedError: weights that are not to be had, or do not fit.
+    """
+    start = spec.initialisation
+    backbone: BackboneSpec | str = CONV
+    channels = convolutional.CHANNELS
+    if spec.backbone != CONV:
+        backbone = BackboneSpec(name=f"{spec.backbone}-r")
+        if isinstance(start, Pretrained):
+            backbone = BackboneSpec(name=spec.backbone, weights=start.weights)
+        channels = tuple(stage.channels for stage in architecture(spec.backbone).stages)
+    definition = DiscriminatorSpec.model_validate(
+        {
+            "form": "vanilla",
+            "backbone": backbone,
+            "stage": spec.n_stages - 1,
+            "input_normalisation": spec.input_normalisation,
+        }
+    )
+    built = build_discriminator(definition, seed=start.seed if isinstance(start, Random | SelfSupervised) else 0)
+    if isinstance(start, FromDiscriminator):
+        trained = load_discriminator(start.discriminator, start.weights).trunk.state_dict()
+        # The head's depth may be more than this model's; what is deeper is left out.
+        built.trunk.load_state_dict({name: trained[name] for name in built.trunk.state_dict()})
+    return Trunk(built, channels[: spec.n_stages])
+
+
+def load_discriminator(spec: DiscriminatorSpec, weights: str | None, *, seed: int = 0) -> Discriminator:
+    """Build a discriminator, in evaluation mode, from a file of all its weights; without one, as it is before training.
+
+    Raises:
+        NRError: the file says that it is of another discriminator.
+        DiscriminatorError: the file is missing or damaged, or does not hold exactly these tensors.
+    """
+    if weights is None:
+        return build_discriminator(spec, seed=seed).eval()
+    path = Path(weights).expanduser()
+    if (written := _discriminator_of(path)) not in (None, spec.key):
+        raise NRError(f"'{path}' holds discriminator '{written}', not '{spec.key}'; give its own definition")
+    return build_discriminator(spec.model_copy(update={"weights": str(path)}), seed=seed).eval()
+
+
+def _discriminator_of(path: Path) -> str | None:
+    """Return the key of the discriminator that a file of ours says it holds."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("lopsided", "{}")).get("discriminator")
+    except (OSError, ValueError, AttributeError, SafetensorError):
+        return None  # no file of ours; whether it is any good is seen when it is read

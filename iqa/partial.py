@@ -1,0 +1,73 @@
+"""Scores that survive a kill: an append-only file beside an evaluation, from which it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class PartialScores:
+    """Scores of images by one measure as they come, kept in a file of JSON lines.
+
+    The first line states what they are scores of; a file that states anything else is begun anew. What a kill left of
+    a line is cut off.
+
+    Args:
+        path: the file; None keeps the scores in memory only.
+        of: what determines the scores, as JSON.
+
+    Attributes:
+        scores: score of each image; NaN where it is not finite.
+    """
+
+    def __init__(self, path: Path | None, of: Mapping[str, Any]) -> None:
+        self.scores: dict[str, float] = {}
+        self._file = None
+        if path is None:
+            return
+        header = json.dumps({"scores_of": of}, sort_keys=True).encode() + b"\n"
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        if lines[:1] != [header]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(header)
+            lines = [header]
+        sound = len(header)
+        for line in lines[1:]:
+            if (row := _row(line)) is None:
+                break
+            self.scores |= row
+            sound += len(line)
+        self._file = path.open("r+b")
+        self._file.truncate(sound)
+        self._file.seek(sound)
+
+    def add(self, scores: Mapping[str, float]) -> None:
+        """Add the scores of a batch and hand them to the system, which a kill of this process does not stop."""
+        scores = {image: score if math.isfinite(score) else math.nan for image, score in scores.items()}
+        self.scores |= scores
+        if self._file:
+            lines = [{"image": i, "score": None if math.isnan(score) else score} for i, score in scores.items()]
+            self._file.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+            self._file.flush()
+
+    def __enter__(self) -> PartialScores:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+
+
+def _row(line: bytes) -> dict[str, float] | None:
+    """Parse a line; None if it is not a whole one."""
+    try:
+        row = json.loads(line) if line.endswith(b"\n") else {}
+        return {row["image"]: math.nan if row["score"] is None else float(row["score"])}
+    except (ValueError, KeyError, TypeError):
+        return None

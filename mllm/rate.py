@@ -1,0 +1,263 @@
+"""Rating the items of a benchmark: every question put once, every reply kept the moment it is there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from ..common.errors import ImageError
+from ..common.identity import identity, sha256_file
+from ..common.images import read_rgb
+from .errors import MllmError
+from .item import Item
+from .outcomes import Choice, Rating
+from .results import Name, ResultFile, Row
+from .scorer import Scorer
+
+SHARED = {"seconds": 0.0}  # of a reply that was given to another item
+MOST_PIXELS = 1 << 28  # of images held together: 0.8 GB
+CHUNK = 32  # items put to the backend together, and so lost by a kill at most
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run did; every item is counted once.
+
+    Attributes:
+        rows: the result of each item, in order.
+        asked: items put to the model in this run.
+        known: items whose result was there before.
+        shared: items that have the reply to an equal item (same images and question), which was asked in their stead.
+        seconds: wall time of the asking, without the loading of the model.
+        stopped: whether it was asked to stop before the end; ``rows`` then lacks what was not reached.
+    """
+
+    rows: tuple[Row, ...]
+    asked: int
+    known: int
+    shared: int
+    seconds: float
+    stopped: bool = False
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many items have each status."""
+        return Counter(row["status"] for row in self.rows)
+
+    @property
+    def failed(self) -> list[Row]:
+        """The results of the items without a reply; the next run asks them again."""
+        return [row for row in self.rows if row["status"] == "failed"]
+
+
+def rate(
+    scorer: Scorer,
+    items: Sequence[Item],
+    path: Path,
+    *,
+    chunk: int = CHUNK,
+    remembered: str | None = None,
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Rate items, and append each result to a file that the same call goes on from after any interruption.
+
+    What is asked is named by a key: the scorer's identity (weights, preset, settings), the question and options, and
+    the contents of the images. A key with a reply is not asked again, in this run or a later one; one whose reply
+    failed is asked again in the next run. Equal items are asked once and have a line each.
+
+    Args:
+        scorer: what rates.
+        items: what is rated; unique by benchmark, dimension and id.
+        path: the file of results; see ``ResultFile``.
+        chunk: items put to the backend together.
+        remembered: the scorer's identity where it is known from an earlier run, so that a server is not asked who it
+            is unless there is something to ask it.
+        progress: told (items done, items to be asked, name of the last one).
+        stop: asked between chunks whether to stop.
+
+    Returns:
+        One result per item, in order.
+
+    Raises:
+        MllmError: two items of one name, a file of another scorer, a scorer that is not the remembered one, or that
+            cannot be asked this; a chunk in which nothing got a reply. An image that cannot be read is a result of
+            status ``failed``.
+    """
+    _refuse_twins(items)
+    scorer_id = remembered or scorer.identity
+    labels = [_labels(scorer, scorer_id, item) for item in items]
+    hashes: dict[Path, str] = {}
+    keys = [_key(scorer_id, item, hashes) for item in items]
+    asked = known = shared = done = 0
+    with ResultFile(path, scorer_id) as file:
+        waiting: dict[str, list[int]] = {}
+        for n, key in enumerate(keys):
+            if (reply := file.replies.get(key)) is None or reply["status"] == "failed":
+                waiting.setdefault(key, []).append(n)
+                continue
+            known += 1
+            mine = file.find(key, _name(items[n]))
+            file.keep((mine if mine and mine["status"] != "failed" else reply | SHARED) | labels[n])
+        if waiting and scorer.identity != scorer_id:
+            raise MllmError(
+                f"'{path}' holds results of {scorer.key} as it was ({scorer_id}), and it is {scorer.identity} now: the "
+                "server says something else of its model; give another folder"
+            )
+        began, to_do = time.perf_counter(), sum(map(len, waiting.values()))
+        # What failed before comes last, so that what can be done is done first.
+        waiting = dict(sorted(waiting.items(), key=lambda entry: entry[0] in file.replies))
+        for chunk_keys in _chunks(waiting, items, chunk):
+            if stop():
+                break
+            outcomes = _ask(scorer, [items[waiting[key][0]] for key in chunk_keys])
+            for key, outcome in zip(chunk_keys, outcomes, strict=True):
+                before = file.replies.get(key)
+                outcome |= {"key": key, "attempt": before["attempt"] + 1 if before else 1}
+                one, *equal = waiting[key]
+                file.keep(outcome | labels[one])
+                for n in equal:
+                    file.keep(outcome | SHARED | labels[n])
+                asked, shared, done = asked + 1, shared + len(equal), done + 1 + len(equal)
+            file.sync()
+            progress(done, to_do, items[waiting[chunk_keys[-1]][0]].id)
+            if len(chunk_keys) > 1 and done < to_do and all(outcome["status"] == "failed" for outcome in outcomes):
+                raise MllmError(
+                    f"none of {len(chunk_keys)} items got a reply, the last because: {outcomes[-1]['raw']}; "
+                    f"{to_do - done} more were not asked, and the same command goes on"
+                )
+        found = [file.find(key, _name(item)) for key, item in zip(keys, items, strict=True)]
+        seconds = time.perf_counter() - began
+    rows = tuple(row for row in found if row is not None)
+    stopped = asked < len(waiting)
+    if len(rows) != len(items) and not stopped:
+        raise MllmError(f"{len(items)} items have {len(rows)} results; this is a fault of lopsided")
+    return Run(rows, asked, known, shared, seconds, stopped)
+
+
+def _refuse_twins(items: Sequence[Item]) -> None:
+    names = Counter(map(_name, items))
+    if twins := [name for name, count in names.items() if count > 1]:
+        raise MllmError(f"{len(twins)} name(s) of items are taken twice, first {' / '.join(twins[0])}; rename one")
+
+
+def _name(item: Item) -> Name:
+    return item.benchmark, item.dimension, item.id
+
+
+def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
+    """Name what is asked by its content; an image that is not there has its absence for content."""
+    for path in item.images:
+        if path not in hashes:
+            try:
+                hashes[path] = sha256_file(path)
+            except OSError as error:
+                hashes[path] = type(error).__name__
+    question = {"task": item.task, "dimension": item.dimension, "text": item.question, "options": list(item.options)}
+    images = [hashes[path] for path in item.images]
+    return identity({"kind": "mllm-question", "scorer": scorer_id, **question, "images": images})
+
+
+def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) -> Iterator[list[str]]:
+    """Yield keys that can be put to the scorer in one call: of one task and dimension, and not too much to hold."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, (first, *_) in waiting.items():
+        groups.setdefault((items[first].task, items[first].dimension), []).append(key)
+    for keys in groups.values():
+        chunk, pixels = [], 0
+        for key in keys:
+            more = sum(map(_pixels, items[waiting[key][0]].images))
+            if chunk and (len(chunk) == size or pixels + more > MOST_PIXELS):
+                yield chunk
+                chunk, pixels = [], 0
+            chunk.append(key)
+            pixels += more
+        yield chunk
+
+
+def _pixels(path: Path) -> int:
+    """Return how many pixels a file's header promises; 0 if it cannot be read, which is told when it is needed."""
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return 0
+
+
+def _labels(scorer: Scorer, scorer_id: str, item: Item) -> Row:
+    """Return the columns that do not depend on the reply."""
+    rated = item.task == "rate"
+    return {
+        "scorer": scorer.key,
+        "scorer_id": scorer_id,
+        "benchmark": item.benchmark,
+        "dimension": item.dimension,
+        "item": item.id,
+        "reference": item.cluster,
+        "target": item.target,
+        "higher_is_better": scorer.preset.scale(item.dimension).higher_is_better if rated else item.higher_is_better,
+    }
+
+
+def _ask(scorer: Scorer, items: Sequence[Item]) -> list[Row]:
+    """Put items of one task and dimension; one outcome per item, in order."""
+    began = time.perf_counter()
+    outcomes: dict[int, Row] = {}
+    shown: dict[int, list[Image.Image]] = {}
+    for n, item in enumerate(items):
+        try:
+            shown[n] = [Image.fromarray(read_rgb(path)) for path in item.images]
+        except ImageError as error:
+            outcomes[n] = _outcome("failed", str(error))
+    put = [items[n] for n in shown]
+    if put:
+        ask = {"rate": _ratings, "answer": _choices, "open": _replies}[put[0].task]
+        for n, outcome in zip(shown, ask(scorer, put, list(shown.values())), strict=True):
+            outcomes[n] = outcome
+    seconds = round((time.perf_counter() - began) / len(items), 6)
+    return [outcomes[n] | {"seconds": seconds} for n in range(len(items))]
+
+
+def _ratings(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
+    if unfit := next((item for item, of in zip(items, images, strict=True) if len(of) != 1), None):
+        raise MllmError(f"item '{unfit.id}' shows {len(unfit.images)} images; one at a time is rated")
+    questions = [item.question for item in items]
+    ratings = scorer.rate([image for (image,) in images], dimension=items[0].dimension, questions=questions)
+    return map(partial(_read, name="value"), ratings)
+
+
+def _choices(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
+    questions, options = [item.question for item in items], [item.options for item in items]
+    return map(partial(_read, name="choice"), scorer.answers(images, questions, options))
+
+
+def _replies(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
+    for reply in scorer.reply(images, [item.question for item in items]):
+        if reply.failure:
+            yield _outcome("failed", reply.failure)
+        elif not reply.text.strip():
+            yield _outcome("empty", reply.text)
+        else:
+            yield _outcome("ok" if reply.finished else "truncated", reply.text)
+
+
+def _read(found: Rating | Choice, name: str) -> Row:
+    distribution = found.distribution and {level: _finite(p) for level, p in found.distribution.items()}
+    given = {name: getattr(found, name), "distribution": distribution, "mass": _finite(found.mass)}
+    return _outcome(found.status, found.raw) | given
+
+
+def _outcome(status: str, raw: str) -> Row:
+    return {"value": None, "choice": None, "distribution": None, "mass": None, "status": status, "raw": raw}
+
+
+def _finite(number: float | None) -> float | None:
+    """Return None for what a server does not tell (NaN), which JSON has no form for."""
+    return None if number is None or not math.isfinite(number) else float(number)
