@@ -12,21 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..analysis.bootstrap import draw_resamples, krcc_replicates, plcc_replicates, srcc_replicates
-from ..analysis.correlation import Floats, krcc, orientation, plcc, srcc
-from ..analysis.errors import AnalysisError
+from ..analysis.assessment import STATISTICS
+from ..analysis.correlation import Floats, orientation
 from ..analysis.logistic import fit_logistic
+from ..analysis.scorers import AS_MEAN, VALID, agreement
 from ..analysis.tables import grouped, require_finite_where_ok, require_one, where
 from .benchmarks.cogip import LABELS, label_of
 from .errors import MllmError
 from .metrics import SCORER, Bootstrap, ratio, require
 
-VALID, AS_MEAN, AS_WORST = "valid only", "failures as mean", "failures as worst"
+AS_WORST = "failures as worst"
 READINGS = (VALID, AS_MEAN, AS_WORST)
-CORRELATIONS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 ERRORS = ("mae", "mse", "label_accuracy")
-# Kendall's interval needs tables of clusters²: with more clusters it is left out.
-KRCC_CLUSTERS = 1_000
 BY = ("benchmark", "dimension")
 
 
@@ -118,38 +115,23 @@ def _read(known: pd.DataFrame, valid: np.ndarray, reading: str) -> pd.DataFrame:
 
 
 def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict[str, float | str]:
-    names = (*CORRELATIONS, *(ERRORS if same_scale else ()))
+    names = (*STATISTICS, *(ERRORS if same_scale else ()))
     found: dict[str, float | str] = {name + end: np.nan for name in names for end in ("", "_low", "_high")}
-    found |= {"plcc_logistic": np.nan, "logistic_status": "", "status": "ok"}
+    found |= {"plcc_logistic": np.nan, "logistic_status": ""}
     value, target = (np.asarray(rows[name], dtype=np.float64) for name in ("value", "target"))
-    clusters = rows["reference"].to_numpy()
     if same_scale and len(rows):
+        clusters = rows["reference"].to_numpy()
         for name, wrong in _errors(rows, value, target).items():
             found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap).row(name)
-    try:
-        found |= _correlations(rows, value, target, bootstrap)
-    except AnalysisError as error:
-        found["status"] = str(error)
+    found |= agreement(rows, bootstrap.n_boot, bootstrap.seed, bootstrap.level)
+    if found["status"] == "ok":
+        directions = {
+            "score_higher_is_better": bool(rows["higher_is_better"].iloc[0]),
+            "label_higher_is_better": bool(rows["target_higher_is_better"].iloc[0]),
+        }
+        fit = fit_logistic(value, target, 4, **directions)
+        found |= {"plcc_logistic": fit.plcc, "logistic_status": fit.status}
     return found
-
-
-def _correlations(rows: pd.DataFrame, value: Floats, target: Floats, bootstrap: Bootstrap) -> dict[str, float | str]:
-    directions = {
-        "score_higher_is_better": True if rows.empty else bool(rows["higher_is_better"].iloc[0]),
-        "label_higher_is_better": True if rows.empty else bool(rows["target_higher_is_better"].iloc[0]),
-    }
-    sign = orientation(*directions.values())
-    found: dict[str, float | str] = {}
-    resamples = draw_resamples(rows["reference"].to_numpy(), bootstrap.n_boot, bootstrap.rng()) if len(rows) else None
-    for name, (statistic, replicates) in CORRELATIONS.items():
-        found[name] = statistic(value, target, **directions)
-        n_clusters = resamples.counts.shape[1] if resamples else 0
-        if resamples is None or (name == "krcc" and n_clusters > KRCC_CLUSTERS):
-            continue
-        low, high = bootstrap.interval(sign * replicates(value, target, resamples), n_clusters)
-        found |= {f"{name}_low": low, f"{name}_high": high}
-    fit = fit_logistic(value, target, 4, **directions)
-    return found | {"plcc_logistic": fit.plcc, "logistic_status": fit.status}
 
 
 def _errors(rows: pd.DataFrame, value: Floats, target: Floats) -> dict[str, Floats]:
