@@ -246,3 +246,20 @@ def test_missing_files_and_columns_are_named(study, tmp_path):
     (tmp_path / "sr_scores.parquet").write_text("not a table")
     with pytest.raises(AnalysisError, match="cannot be read"):
         StudyTables.load(tmp_path)
+
+
+def test_who_has_learnt_from_what_stands_in_the_report(synthetic_tables, tmp_path):
+    rows = [
+        ("dists-vgg16", "measure", "ladder", "trained on it", None, None, ""),
+        ("ms_ssim", "measure", "ladder", "none known", None, None, ""),
+        ("lpips-alexnet", "measure", "ladder", "unknown", None, None, "nobody says what it learnt from"),
+        ("training images", "training", "ladder", "shares references", 3, 8, ""),
+    ]
+    contamination = pd.DataFrame(rows, columns=list(SCHEMAS["contamination"]))
+    study = analyse(replace(synthetic_tables.study_tables(), contamination=contamination), n_boot=100)
+    write_report(study, tmp_path / "r.html", title="t")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for text in ("Contamination", "trained on it", "shares references (3 of 8)", "nobody says what it learnt from"):
+        assert text in page
+    (said,) = [text for text in limitations(study) if "no test" in text]
+    assert said == "DISTS VGG-16 learnt from ladder or from the same photographs: the SRCC there is no test."

@@ -1,0 +1,5 @@
+"""The HTML report of a study."""
+
+from .page import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,211 @@
+"""The report's sections on what went in, where it came from, and what came out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import scipy
+
+from ..figures.no_reference_forest import model_name
+from ..figures.style import pretty
+from ..study import Study
+from ..tables import Row, grouped, records, where
+from .blocks import Block, Cell, Table, Text, method, name, named_list, setting, significant, table, text, yes
+
+
+def data_blocks(study: Study) -> list[Block]:
+    """Return what was judged and by whom."""
+    blocks: list[Block] = []
+    fr, sr = study.tables.fr_scores, study.tables.sr_scores
+    if len(fr):
+        keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
+        counted = fr.groupby(keys, sort=True).agg(
+            references=("reference", "nunique"), distortions=("distortion", "nunique"), measures=("measure", "nunique")
+        )
+        counted["images"] = (
+            fr.drop_duplicates([*keys, "reference", "image", "distortion", "level"]).groupby(keys).size()
+        )
+        columns = {
+            "data set": name("dataset"),
+            "id": text("dataset_id"),
+            "images": text("images"),
+            "references": text("references"),
+            "distortions": text("distortions"),
+            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "higher label is better": yes("label_higher_is_better"),
+            "measures": text("measures"),
+        }
+        blocks.append(table(counted.reset_index(), "Labelled data sets", columns))
+    nr = study.tables.nr_scores
+    if len(nr):
+        counted = study.no_reference.table.groupby("dataset", sort=True).agg(
+            n=("n", "max"),
+            n_references=("n_references", "max"),
+            n_splits=("n_splits", "max"),
+            models=("model", "nunique"),
+        )
+        keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
+        columns = {
+            "data set": name("dataset"),
+            "id": text("dataset_id"),
+            "test images": text("n"),
+            "references": text("n_references"),
+            "splits": text("n_splits"),
+            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "higher label is better": yes("label_higher_is_better"),
+            "models": text("models"),
+        }
+        known = nr.loc[:, keys].drop_duplicates().merge(counted.reset_index(), on="dataset").sort_values("dataset")
+        note = "Test images of all splits together; an image without a reference is its own."
+        blocks.append(table(known, "Labelled data sets of the no-reference models", columns, note=note))
+    blocks += contamination_blocks(study.tables.contamination)
+    if len(sr):
+        counted = (
+            sr.groupby("test_set", sort=True).agg(images=("image", "nunique"), seeds=("seed", "nunique")).reset_index()
+        )
+        columns = {"test set": name("test_set"), "images": text("images"), "seeds": text("seeds")}
+        blocks.append(table(counted, "Super-resolution test sets", columns))
+        columns = {
+            "judge": name("judge"),
+            "id": text("judge_id"),
+            "families": named_list("families"),
+            "direction": lambda row: "higher is better" if row["higher_is_better"] else "lower is better",
+            "1 judge SD": significant("sd"),
+            "scores": text("n_scores"),
+            "not ok": text("n_not_ok"),
+            "status": text("status"),
+        }
+        note = (
+            "A judge is left out of the gain of any measure that it is, or that it shares a family with. 1 judge SD is"
+            " in the judge's own unit: the within-cell SD of paired differences to the pixel-only cell, pooled over"
+            " all trained cells."
+        )
+        blocks.append(table(study.gains.judges, "Judges", columns, note=note))
+    return blocks
+
+
+def contamination_blocks(found: pd.DataFrame) -> list[Block]:
+    """Return the matrix of subjects by data sets, and in words what stands in it."""
+    if found.empty:
+        return []
+
+    def shown(dataset: str) -> Cell:
+        def cell(row: Row) -> str:
+            of = records(where(found, subject=row["subject"], dataset=dataset))
+            if not of:
+                return "–"
+            shared = of[0]["n_shared"]
+            return of[0]["finding"] + (
+                "" if pd.isna(shared) or not shared else f" ({int(shared)} of {int(of[0]['n'])})"
+            )
+
+        return cell
+
+    columns: dict[str, Cell] = {"subject": name("subject"), "role": text("role")}
+    columns |= {pretty(dataset): shown(dataset) for dataset in found["dataset"].unique()}
+    note = (
+        "Trained on it: its weights were learnt from the labels of that data set, so its SRCC there is no test. Shares"
+        " references, shares files: pictures of equal pixels or bytes are in both; crops of one photograph are not"
+        " recognised. None known: what it was trained on is known, and not this. Backbones’ pretraining does not count."
+    )
+    blocks: list[Block] = [table(found.drop_duplicates("subject"), "Contamination", columns, note=note)]
+    graver = found.query("finding != 'none known' and detail != ''")
+    if len(graver):
+        columns = {
+            "subject": name("subject"),
+            "data set": name("dataset"),
+            "finding": text("finding"),
+            "in words": text("detail"),
+        }
+        blocks.append(table(graver, "Contamination, in words", columns, folded=True))
+    return blocks
+
+
+def count_blocks(study: Study) -> list[Block]:
+    """Return rows by status and everything that was lost on the way."""
+    columns = {
+        "table": text("table"),
+        "stage, judge or measure": text("group"),
+        "status": text("status"),
+        "rows": lambda row: f"{row['count']:,}",
+    }
+    totals = "; ".join(
+        f"{table_name}: {status} {rows['count'].sum():,}"
+        for (table_name, status), rows in grouped(study.counts, "table", "status")
+    )
+    blocks: list[Block] = []
+    if totals:
+        blocks.append(Text(f"Rows by status. {totals}."))
+    cells = study.tables.cells
+    lost = cells.loc[cells["status"] != "done"]
+    if len(lost):
+        columns_lost = {column: text(column) for column in ("cell", "stage", "status", "reason")}
+        blocks.append(table(lost, "Cells that are not done", columns_lost))
+    undone = (
+        [
+            ("gain", f"{pretty(row['fidelity'])}, {setting(row)}", row["status"])
+            for row in records(study.gains.table)
+            if row["status"] != "ok"
+        ]
+        + [
+            (
+                "gain by judge",
+                f"{pretty(row['fidelity'])}, {setting(row)}, judged by {pretty(row['judge'])}",
+                row["status"],
+            )
+            for row in records(study.gains.by_judge)
+            if row["status"] != "ok"
+        ]
+        + [
+            ("assessment", f"{pretty(row['measure'])} on {pretty(row['dataset'])}", row["status"])
+            for row in records(study.assessment.table)
+            if row["status"] != "ok"
+        ]
+    )
+    undone += [
+        (
+            "no-reference",
+            f"{model_name(row['model'])} from {row['initialisation']} on {pretty(row['dataset'])}",
+            row["status"],
+        )
+        for row in records(study.no_reference.table)
+        if row["status"] != "ok"
+    ]
+    if undone:
+        frame = pd.DataFrame(undone, columns=["of", "what", "status"])
+        shown = {"of": text("of"), "what": text("what"), "why it has no value": text("status")}
+        blocks.append(table(frame, "Values that could not be computed", shown))
+    left_out = study.asymmetry.settings
+    left_out = left_out.loc[left_out["excluded"] != ""]
+    if len(left_out):
+        shown = {
+            "generator": name("generator"),
+            "data set": name("dataset"),
+            "adversarial setting": setting,
+            "measure and reason": text("excluded"),
+        }
+        blocks.append(table(left_out, "Measures left out of the comparison", shown))
+    blocks.append(table(study.counts, "All counts", columns, folded=True))
+    return blocks
+
+
+def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
+    """Return what the run and the analysis should be known by."""
+    cells = study.tables.cells
+    known: dict[str, object] = dict(facts)
+    if cells["seconds"].notna().any():
+        known["Compute, all cells"] = (
+            f"{cells['seconds'].sum() / 3600:,.2f} h ({int(cells['seconds'].notna().sum())} cells)"
+        )
+    if cells["peak_memory_mb"].notna().any():
+        known["Peak memory of a cell"] = f"{cells['peak_memory_mb'].max():,.0f} MB"
+    known["Intervals"] = f"{method(study, 'references, or seeds and images')}, seed {study.seed}"
+    known["Analysis"] = (
+        f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, scipy"
+        f" {scipy.__version__}, matplotlib {mpl.__version__}"
+    )
+    return Table("", "", ["fact", "value"], [[str(key), str(value)] for key, value in known.items()])

@@ -1,0 +1,76 @@
+"""One self-contained HTML report of a study: opening it needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+
+from ...common.files import write_text
+from ..figures.gallery import GalleryRow
+from ..headline import headline
+from ..limitations import limitations
+from ..study import Study
+from .asymmetry import asymmetry_blocks, at_a_glance
+from .blocks import Section, Text
+from .data import count_blocks, data_blocks, fact_table
+from .metrics import assessment_blocks
+from .no_reference import no_reference_blocks
+from .objectives import gain_blocks
+from .scorers import scorer_blocks
+from .training import gallery_blocks, training_blocks
+
+
+def write_report(
+    study: Study,
+    path: Path,
+    *,
+    title: str,
+    description: str = "",
+    gallery_rows: Sequence[GalleryRow] = (),
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Write the report of a study as one HTML file.
+
+    Args:
+        study: Result of ``analyse``.
+        path: The file to write; replaced if there.
+        title: Heading of the report.
+        description: What was studied and why, plain text.
+        gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
+        facts: Name → value of what the run should be known by: versions, machine, commit, hashes, hours.
+
+    Raises:
+        AnalysisError: A gallery row that cannot be drawn.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [
+        Section("glance", "At a glance", at_a_glance(study)),
+        Section("asymmetry", "The asymmetry", asymmetry_blocks(study)),
+        Section("objectives", "Measures as objectives", gain_blocks(study)),
+        Section("metrics", "Measures as metrics", assessment_blocks(study)),
+        Section("no-reference", "No-reference models", no_reference_blocks(study)),
+        Section("scorers", "Multimodal LLMs as measures", scorer_blocks(study)),
+        Section("training", "Training", training_blocks(study)),
+        Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
+        Section("data", "Data and judges", data_blocks(study)),
+        Section("counts", "What went in, what came out", count_blocks(study)),
+        Section("limitations", "Limitations", [Text(text) for text in limitations(study)]),
+        Section("facts", "Run facts", [fact_table(study, facts or {})]),
+    ]
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        description=description,
+        headline=headline(study),
+        sections=[section for section in sections if section.blocks],
+        n_boot=study.n_boot,
+        seed=study.seed,
+    )
+    write_text(Path(path), page)

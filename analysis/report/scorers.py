@@ -1,0 +1,46 @@
+"""The report's section on multimodal LLMs as measures."""
+
+from __future__ import annotations
+
+from .. import figures
+from ..scorers import AS_MEAN
+from ..study import Study
+from ..tables import where
+from .blocks import Block, Cell, method, name, picture, table, text, with_interval
+
+
+def scorer_blocks(study: Study) -> list[Block]:
+    """Return forest and table of the multimodal LLMs' ratings."""
+    if study.scorers.empty:
+        return []
+    shown = where(study.scorers, reading=AS_MEAN)
+    shown = shown.assign(measure=shown["scorer"], dataset=shown["benchmark"] + ", " + shown["dimension"])
+    forest = figures.assessment_forest(shown)
+    caption = (
+        "Agreement of each scorer's ratings with people's, signed so that + is agreement; replies that failed count as"
+        f" the scorer's mean. PLCC is raw (no logistic fit). Lines: {method(study, 'references')}."
+    )
+    failed = study.scorers["n_valid"].lt(study.scorers["n"]).any()
+    columns: dict[str, Cell] = {
+        "benchmark": text("benchmark"),
+        "dimension": text("dimension"),
+        "scorer": name("scorer"),
+        **({"failed replies": text("reading")} if failed else {}),
+        "SRCC": with_interval("srcc"),
+        "KRCC (τ-b)": with_interval("krcc"),
+        "PLCC (raw)": with_interval("plcc"),
+        "items": text("n"),
+        "valid": text("n_valid"),
+        "references": text("n_references"),
+        **({"failures": text("failures"), "status": text("status")} if failed else {}),
+    }
+    readings = study.scorers if failed else where(study.scorers, reading=AS_MEAN)
+    ordered = readings.sort_values(["benchmark", "dimension", "srcc"], ascending=[True, True, False], kind="stable")
+    note = (
+        "Valid only leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent where"
+        " it is hard; failures as mean gives them the scorer's own mean, no opinion."
+    )
+    return [
+        picture(forest, "Forest plot of multimodal LLMs' ratings: values as below.", caption),
+        table(ordered, "Agreement with people", columns, note=note if failed else "", folded=True),
+    ]

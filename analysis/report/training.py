@@ -1,0 +1,64 @@
+"""The report's sections on training and what it restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import figures
+from ..figures.gallery import GalleryRow
+from ..figures.gallery import caption as gallery_caption
+from ..figures.style import pretty
+from ..figures.training_curves import TERMS
+from ..figures.training_curves import caption as training_curves_caption
+from ..study import Study
+from ..tables import grouped, where
+from .blocks import Block, name, number, picture, setting, table, text, with_range
+
+
+def training_blocks(study: Study) -> list[Block]:
+    """Return the training curves of every generator that was fine-tuned, and how stable the trainings were."""
+    training = study.tables.training
+    rows = where(training, stage="finetune")
+    rows = rows.loc[rows["term"].isin(list(TERMS))]
+    blocks: list[Block] = [
+        picture(
+            figures.training_curves(of_generator),
+            f"Training curves, {pretty(generator)}.",
+            f"{pretty(generator)}. {training_curves_caption(of_generator)}",
+        )
+        for generator, of_generator in grouped(rows, "generator")
+    ]
+    if len(study.stability):
+        several = study.stability["generator"].nunique() > 1
+        columns = {
+            **({"generator": name("generator")} if several else {}),
+            "adversarial setting": setting,
+            "runs": text("trainings"),
+            "diverged": text("diverged"),
+            "skipped": text("skipped_steps"),
+            "D saturated": with_range("discriminator_saturation"),
+            "D blind": with_range("discriminator_blindness"),
+            "D oscillates": with_range("discriminator_oscillation"),
+            "pixel loss": with_range("pixel_final_over_best"),
+            "gradient": with_range("generator_gradient_spike"),
+            "adversarial": number("adversarial_gradient_share", 3),
+        }
+        note = (
+            "Mean over runs (least–largest). Skipped: steps, because a loss or gradient was not finite. Saturated,"
+            " blind: share of the windows of steps in which the discriminator D is right at least 99 % of the time or"
+            " separates the two by 0.9, and in which it is right 50 ± 2 % of the time. Oscillates: largest"
+            " autocorrelation of D(real) − D(restored), some 0.3 for noise; “–”: too few windows. Pixel loss: final"
+            " over best, 1 is no collapse. Gradient: largest norm over the median, of the generator's weights."
+            " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits"
+            " of a probability, not those of Wasserstein or relativistic objectives."
+        )
+        blocks.append(table(study.stability, "Stability of adversarial training", columns, note=note))
+    return blocks
+
+
+def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Block]:
+    """Return the gallery, if there is anything to show."""
+    if not rows:
+        return []
+    titles = ", ".join(rows[0]["crops"])
+    return [picture(figures.gallery(rows), f"Crops of {len(rows)} images: {titles}.", gallery_caption(rows))]
