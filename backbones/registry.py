@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 from ..common.identity import sha256_file
 
 
@@ -116,9 +115,7 @@ def architecture(name: str) -> Architecture:
     """
     found = _ARCHITECTURES.get(name.removesuffix("-r"))
     if found is None:
-        near = difflib.get_close_matches(name, list_backbones(), 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_backbones())}"
-        raise BackboneError(f"unknown backbone '{name}'; {hint}")
+        raise BackboneError(f"unknown backbone '{name}'; {did_you_mean(name, list_backbones())}")
     return found
 
 

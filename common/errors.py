@@ -1,4 +1,9 @@
-"""The root of every exception that lopsided raises on purpose."""
+"""The root of every exception that lopsided raises on purpose, and the way out of a misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class LopsidedError(Exception):
@@ -14,3 +19,16 @@ class ImageError(LopsidedError):
 
 class SourceError(LopsidedError):
     """A folder, manifest or embedded set of images that cannot be used as it is."""
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the way out for an unknown name.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+        otherwise: what to say if no known name is near; by default all of them.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"did you mean '{near[0]}'?" if near else otherwise or f"known: {', '.join(known)}"

@@ -7,14 +7,13 @@ for images in [0, 1].
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 
 Augmentation = Literal["color", "translation", "cutout"]
 
@@ -49,9 +48,7 @@ def augment(images: Tensor, policy: Sequence[Augmentation], generator: torch.Gen
     """
     for name in policy:
         if name not in _AUGMENTATIONS:
-            near = difflib.get_close_matches(str(name), _AUGMENTATIONS, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_AUGMENTATIONS)}"
-            raise LopsidedError(f"unknown augmentation '{name}'; {hint}")
+            raise LopsidedError(f"unknown augmentation '{name}'; {did_you_mean(name, _AUGMENTATIONS)}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise LopsidedError(
             f"augmentation takes float RGB images (N, 3, H, W), got {images.dtype} of {tuple(images.shape)}"

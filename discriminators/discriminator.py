@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
+from ..common.errors import did_you_mean
 from ..common.identity import identity, sha256_file
 from . import convolutional, patchgan, srgan, unet
 from .errors import DiscriminatorError
@@ -90,11 +90,7 @@ class DiscriminatorSpec(BaseModel):
         known = ("conv", *list_backbones())
         if form not in ("none", "vanilla", "patch") or (backbone and (backbone not in known or form == "none")):
             keys = [*list_discriminators(), *(f"{form}-conv" for form in ("vanilla", "patch"))]
-            near = difflib.get_close_matches(value, keys, 1)
-            raise ValueError(
-                f"unknown discriminator '{value}'; "
-                + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(keys)}")
-            )
+            raise ValueError(f"unknown discriminator '{value}'; {did_you_mean(value, keys)}")
         return {"form": form, "backbone": backbone or "conv"}
 
     @field_validator("backbone", mode="before")

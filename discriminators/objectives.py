@@ -6,7 +6,6 @@ that this is the plain mean of all logits, and vanilla and patch discriminators 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 
 
 class GeneratorLoss(Protocol):
@@ -126,11 +125,7 @@ def objective(name: str, *, label_smoothing: float = 0.0) -> Objective:
         LopsidedError: no such objective (the message names the nearest one), or a smoothing it cannot take.
     """
     if name not in _NAMES:
-        near = difflib.get_close_matches(name, _NAMES, 1)
-        raise LopsidedError(
-            f"unknown adversarial objective '{name}'; "
-            + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_NAMES)}")
-        )
+        raise LopsidedError(f"unknown adversarial objective '{name}'; {did_you_mean(name, _NAMES)}")
     if not 0 <= label_smoothing < 0.5:
         raise LopsidedError(f"label smoothing {label_smoothing} of '{name}' is outside [0, 0.5); 0.1 is customary")
     if name in _LABELLED:

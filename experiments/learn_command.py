@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 
 if TYPE_CHECKING:  # torch, which the command line's help is spared
     from ..iqa.learn import LearntWeights
@@ -136,8 +135,7 @@ def _spec(fields: dict[str, Any]) -> LearningSpec:
         if problem["type"] == "extra_forbidden":
             recipe = MosRecipe if fields["recipe"]["name"] == "mos" else PairwiseRecipe
             known = [name for name in recipe.model_fields if name != "name"]
-            near = difflib.get_close_matches(key, known, 1)
-            text = "unknown; " + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}")
+            text = f"unknown; {did_you_mean(key, known)}"
         elif problem["type"] != "value_error":
             text = f"{text}, got {problem['input']!r}"
         raise LopsidedError(f"{key}: {text}") from None

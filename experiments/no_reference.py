@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 
 from ..backbones import BackboneError
 from ..backbones.registry import architecture
-from ..common.errors import LopsidedError, SourceError
+from ..common.errors import LopsidedError, SourceError, did_you_mean
 from ..iqa.datasets import PairDataset, dataset_info, list_datasets, open_dataset
 from ..iqa.manifest import FRDataset, NRDataset
 from ..iqa.nr import LinearProbe, Pretrained, SelfSupervised, Splits, list_nr_backbones
@@ -100,9 +99,7 @@ def _start(value: Any) -> Any:
         return value
     name = value.get("name") if isinstance(value, dict) else value
     if name not in STARTS:
-        near = difflib.get_close_matches(str(name), STARTS, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(STARTS)}"
-        raise ValueError(f"unknown initialisation {name!r}; {hint}")
+        raise ValueError(f"unknown initialisation {name!r}; {did_you_mean(name, STARTS)}")
     if isinstance(value, dict) and "seed" in value:
         raise ValueError("initialisations take the seeds of the grid; leave seed out")
     return value if isinstance(value, dict) else {"name": name}

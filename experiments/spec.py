@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,7 +22,7 @@ from pydantic import (
 )
 
 from ..backbones import list_backbones
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 from ..common.sources import ImageSource
 from ..discriminators import DiscriminatorSpec, list_discriminators
 from ..iqa import JudgeSpec, list_judges, parse_judge
@@ -652,6 +651,5 @@ class Experiment(_Model):
 
 
 def _unknown(kind: str, name: str, known: list[str], section: str) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"{section} has {', '.join(known) or 'none'}"
+    hint = did_you_mean(name, known, f"{section} has {', '.join(known) or 'none'}")
     return f"unknown {kind} '{name}'; {hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 from ..common.identity import sha256_file
 
 if TYPE_CHECKING:
@@ -147,8 +146,7 @@ def _chosen(names: list[str]) -> list[Entry]:
     known = {e.file.name: e for e in entries if e.file} | {entry.key: entry for entry in [*entries, *twins]}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else "see 'lopsided weights list'"
+            hint = did_you_mean(name, known, "see 'lopsided weights list'")
             raise BackboneError(f"no weights called '{name}'; {hint}")
     return list(dict.fromkeys(known[name] for name in names))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 from ..common.identity import identity
 from ..common.images import check_images
 from ..losses import MeasureSpec, Reference, list_measures, parse_measure
@@ -80,9 +79,7 @@ class JudgeSpec(BaseModel):
             if self.options:
                 raise ValueError(f"judge '{self.judge}' takes no options, got {', '.join(self.options)}")
         elif self.judge not in list_judges() and not self.judge.startswith("pyiqa-") and not self.options:
-            near = difflib.get_close_matches(self.judge, list_judges(), 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_judges())}"
-            raise ValueError(f"unknown judge '{self.judge}'; {hint}")
+            raise ValueError(f"unknown judge '{self.judge}'; {did_you_mean(self.judge, list_judges())}")
         else:
             try:
                 _ = self.measure

@@ -11,7 +11,6 @@ and sum to 1. Equal examples, spec and thread count give equal weights, bit for 
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from torch import Tensor
 from torch.nn import functional
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, did_you_mean
 from ..common.identity import identity
 from .dists import DistsSpec
 from .measure import MeasureSpec
@@ -227,8 +226,7 @@ def _by_name(value: Any) -> Any:
         return value
     name = value.get("name") if isinstance(value, dict) else value
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(RECIPES)}"
+        hint = did_you_mean(name, RECIPES)
         raise ValueError(f"unknown recipe {name!r}; {hint}" if name else f"a recipe needs a name; {hint}")
     return value if isinstance(value, dict) else {"name": name}
 

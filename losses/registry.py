@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..backbones import BackboneError, list_backbones
+from ..common.errors import did_you_mean
 from .contextual import ContextualSpec
 from .dists import DistsSpec
 from .features import FeatureSpec
@@ -102,6 +102,5 @@ def _from_key(key: str) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: list[str], shown: list[str] | None = None, what: str = "measure") -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(shown or known)}"
+    hint = did_you_mean(name, known, f"known: {', '.join(shown or known)}")
     return f"unknown {what} '{name}'; {hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from ..common.errors import did_you_mean
 from ..common.identity import sha256_file
 from ..common.state_dicts import read_state_dict
 from .errors import SuperResolutionError
@@ -140,9 +140,7 @@ class GeneratorSpec(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> GeneratorSpec:
         if self.name not in list_generators():
-            near = difflib.get_close_matches(self.name, list_generators(), 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(list_generators())}"
-            raise ValueError(f"unknown generator '{self.name}'; {hint}")
+            raise ValueError(f"unknown generator '{self.name}'; {did_you_mean(self.name, list_generators())}")
         return self
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, did_you_mean
 from ..manifest import Labels
 from . import full_reference as fr
 from . import no_reference as nr
@@ -299,7 +298,5 @@ def dataset_info(name: str) -> DatasetInfo:
         SourceError: unknown name; the message suggests the nearest.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name.lower(), DATASETS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DATASETS)}."
-        raise SourceError(f"No data set called {name!r}; {hint}")
+        raise SourceError(f"No data set called {name!r}; {did_you_mean(name.lower(), DATASETS)}")
     return DATASETS[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 
 from ...backbones import BackboneError, BackboneSpec, list_backbones
 from ...backbones.registry import architecture
+from ...common.errors import did_you_mean
 from ...common.identity import identity
 from ...common.sources import hash_file
 from ...discriminators import DiscriminatorSpec
@@ -167,9 +167,7 @@ def _by_name(kind: str, *models: type[_Named]) -> Any:
             return value
         name = value.get("name") if isinstance(value, dict) else value
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
-            raise ValueError(f"unknown {kind} {name!r}; {hint}")
+            raise ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, names)}")
         return value if isinstance(value, dict) else {"name": name}
 
     class _ByName(BeforeValidator):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...common.errors import did_you_mean
 from ..errors import MllmError
 from .cogip import read_cogip
 from .culturemix import read_culturemix, read_culturemix_real
@@ -140,7 +140,5 @@ def benchmark_info(name: str) -> BenchmarkInfo:
         MllmError: unknown name; the message suggests the nearest.
     """
     if name not in BENCHMARKS:
-        near = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(BENCHMARKS)}."
-        raise MllmError(f"No benchmark called {name!r}; {hint}")
+        raise MllmError(f"No benchmark called {name!r}; {did_you_mean(name.lower(), BENCHMARKS)}")
     return BENCHMARKS[name]

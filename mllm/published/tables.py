@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ...common.errors import did_you_mean
 from ..errors import MllmError
 
 UNIPERCEPT = "UniPercept and UniPercept-Bench, arXiv 2512.21675"
@@ -118,7 +118,5 @@ def published_table(name: str) -> PublishedTable:
         MllmError: no such table; the message names the nearest one.
     """
     if name not in _TABLES:
-        near = difflib.get_close_matches(name, _TABLES, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_TABLES)}"
-        raise MllmError(f"no published table '{name}'; {hint}")
+        raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")
     return _TABLES[name]
