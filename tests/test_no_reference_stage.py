@@ -348,9 +348,8 @@ def test_the_report_has_the_section(ran):
     derived = page.parent / "derived"
     differences = pd.read_parquet(derived / "nr_differences.parquet")
     assert (differences["status"] == "ok").all()
-    assert (
-        len(differences) == 4 * 2 + 3
-    )  # per whole and layer: discriminator and self with random; zero-label with three
+    # Of the whole and of each layer: discriminator and self with random; zero-label with three.
+    assert len(differences) == 4 * 2 + 3
     assert len(pd.read_parquet(derived / "nr_assessment.parquet")) == 3 * 4 + 2
 
 
