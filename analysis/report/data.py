@@ -108,10 +108,10 @@ def contamination_blocks(found: pd.DataFrame) -> list[Block]:
     columns: dict[str, Cell] = {"subject": name("subject"), "role": text("role")}
     columns |= {pretty(dataset): shown(dataset) for dataset in found["dataset"].unique()}
     note = (
-        "“trained on it”: its weights were learnt from the labels of that data set, so its SRCC there is no test; “shares"
-        " references”, “shares files”: pictures of equal pixels or bytes are in both, crops of one photograph are not"
-        " recognised; “none known”: what it was trained on is known, and not this; “unknown”: it is not. Pretraining of"
-        " backbones does not count."
+        "“trained on it”: its weights were learnt from the labels of that data set, so its SRCC there is no test;"
+        " “shares references”, “shares files”: pictures of equal pixels or bytes are in both, crops of one photograph"
+        " are not recognised; “none known”: what it was trained on is known, and not this; “unknown”: it is not."
+        " Pretraining of backbones does not count."
     )
     blocks: list[Block] = [table(found.drop_duplicates("subject"), "Contamination", columns, note=note)]
     graver = found.query("finding != 'none known' and detail != ''")
