@@ -1,5 +1,5 @@
 """``python -m lopsided``, which is how torchrun starts the command line."""
 
-from lopsided.experiments.cli import main
+from .cli.main import main
 
 main()

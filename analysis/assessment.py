@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .agreement import concordance, label_errors, outlier_ratio
-from .bootstrap import (
+from .statistics.agreement import concordance, label_errors, outlier_ratio
+from .statistics.bootstrap import (
     LEVEL,
     draw_resamples,
     krcc_replicates,
@@ -20,10 +20,10 @@ from .bootstrap import (
     share_above_zero,
     srcc_replicates,
 )
-from .correlation import Floats, krcc, orientation, plcc, srcc
-from .logistic import fit_logistic
-from .ranks import friedman
-from .tables import grouped, incomplete, require_finite_where_ok, require_one, require_unique
+from .statistics.correlation import Floats, krcc, orientation, plcc, srcc
+from .statistics.frames import grouped, incomplete, require_finite_where_ok, require_one, require_unique
+from .statistics.logistic import fit_logistic
+from .statistics.ranks import friedman
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
 ITEM = ["reference", "image", "distortion", "level"]

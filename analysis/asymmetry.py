@@ -16,11 +16,12 @@ import pandas as pd
 from scipy import stats
 
 from .assessment import Assessment
-from .bootstrap import LEVEL, percentile_interval, share_above_zero
-from .correlation import Floats, weighted_pearson
 from .errors import AnalysisError
 from .gain import CellKey, Gains
-from .tables import UNTRAINED, grouped, records, where
+from .result_tables import UNTRAINED
+from .statistics.bootstrap import LEVEL, percentile_interval, share_above_zero
+from .statistics.correlation import Floats, weighted_pearson
+from .statistics.frames import grouped, records, where
 
 MIN_MEASURES = 3
 # 8! = 40,320 orders take milliseconds; 9! would take seconds a setting for a third digit.

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .bootstrap import LEVEL, draw_counts, percentile_interval
-from .correlation import Floats
 from .errors import AnalysisError
-from .tables import (
-    UNTRAINED,
+from .result_tables import UNTRAINED
+from .statistics.bootstrap import LEVEL, draw_counts, percentile_interval
+from .statistics.correlation import Floats
+from .statistics.frames import (
     Row,
     describe,
     grouped,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from .figures.style import count, gain_sample, interval, minus, pretty, setting_name
+from .statistics.frames import Row, grouped, records, where
 from .study import Study
-from .tables import Row, grouped, records, where
 
 ALPHA = 0.05
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .figures.style import count, pretty
+from .statistics.frames import grouped
 from .study import Study
-from .tables import grouped
 
 FEW_SEEDS = 5
 HELD = {2: 0.55, 3: 0.74, 4: 0.82}  # by seeds: benchmarks/resampling.py, 100 images, seeds that spread by 1

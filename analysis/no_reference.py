@@ -22,9 +22,9 @@ import pandas as pd
 from scipy import stats
 
 from .assessment import STATISTICS, holm, status_of
-from .bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
-from .correlation import Floats, orientation
-from .tables import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
+from .statistics.correlation import Floats, orientation
+from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
 
 SOURCE = ["generator", "fidelity", "discriminator", "gan_weight"]  # of the discriminator, as in the table of gains
 MODEL = ["dataset", "backbone", "model", "stage"]

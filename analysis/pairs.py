@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from .agreement import jnd_precision, two_afc
-from .bootstrap import LEVEL, percentile_interval
-from .correlation import Floats
-from .tables import grouped, incomplete, require_finite_where_ok, require_one, require_unique
+from .statistics.agreement import jnd_precision, two_afc
+from .statistics.bootstrap import LEVEL, percentile_interval
+from .statistics.correlation import Floats
+from .statistics.frames import grouped, incomplete, require_finite_where_ok, require_one, require_unique
 
 ALL = "mean of the parts"
 GROUP = ["measure", "task", "split"]

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from .assessment import STATISTICS, status_of
-from .bootstrap import LEVEL, draw_resamples, percentile_interval
-from .correlation import Floats, orientation
-from .tables import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.bootstrap import LEVEL, draw_resamples, percentile_interval
+from .statistics.correlation import Floats, orientation
+from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
 
 VALID, AS_MEAN = "valid only", "failures as mean"
 GROUP = ["benchmark", "dimension", "scorer"]

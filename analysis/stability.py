@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .tables import grouped, where
+from .statistics.frames import grouped, where
 
 PREFIX = "stability/"  # of the terms in the table `training` that summarise a training, at its last step
 WHERE = ("generator", "discriminator", "gan_weight")

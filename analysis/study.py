@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -10,65 +10,15 @@ import pandas as pd
 from ..common.files import atomic_path
 from .assessment import Assessment, assess
 from .asymmetry import Asymmetry, asymmetry
-from .bootstrap import LEVEL
-from .errors import AnalysisError
 from .gain import Gains, gains
 from .no_reference import NoReference, assess_nr
+from .result_tables import StudyTables
 from .scorers import assess_scorers
 from .stability import stability
-from .tables import SCHEMAS, grouped, require_columns
+from .statistics.bootstrap import LEVEL
+from .statistics.frames import grouped
 
 COUNT_COLUMNS = ["table", "group", "status", "count"]
-
-
-def _empty(name: str) -> pd.DataFrame:
-    return pd.DataFrame(columns=list(SCHEMAS[name]))
-
-
-@dataclass(frozen=True)
-class StudyTables:
-    """The result tables, one row per observation; a table may be empty but not lack a column.
-
-    Attributes:
-        sr_scores: Judges' scores of restored images.
-        fr_scores: Measures' scores of distorted images, with labels.
-        training: Loss terms over steps.
-        cells: Status of every cell.
-        nr_scores: No-reference models' scores of test images, with labels.
-        mllm_scores: Multimodal LLMs' ratings and answers, with targets.
-        contamination: What measures, judges and training images share with each labelled data set.
-    """
-
-    sr_scores: pd.DataFrame
-    fr_scores: pd.DataFrame
-    training: pd.DataFrame
-    cells: pd.DataFrame
-    nr_scores: pd.DataFrame = field(default_factory=lambda: _empty("nr_scores"))
-    mllm_scores: pd.DataFrame = field(default_factory=lambda: _empty("mllm_scores"))
-    contamination: pd.DataFrame = field(default_factory=lambda: _empty("contamination"))
-
-    def __post_init__(self) -> None:
-        """Raise AnalysisError if a table lacks a column."""
-        for name in SCHEMAS:
-            require_columns(getattr(self, name), name)
-
-    @classmethod
-    def load(cls, folder: Path) -> StudyTables:
-        """Read ``<name>.parquet`` of a folder for every table of ``SCHEMAS``.
-
-        Raises:
-            AnalysisError: A file is missing or is not Parquet; a table lacks a column.
-        """
-        tables = {}
-        for name in SCHEMAS:
-            path = Path(folder) / f"{name}.parquet"
-            if not path.is_file():
-                raise AnalysisError(f"no table {path}: collect the results of the experiment first.")
-            try:
-                tables[name] = pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise AnalysisError(f"table {path} cannot be read: {error}. Collect the results again.") from error
-        return cls(**tables)
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,15 @@ import time
 import numpy as np
 from scipy import stats
 
-from lopsided.analysis.bootstrap import Resamples, draw_counts, draw_resamples, percentile_interval, srcc_replicates
-from lopsided.analysis.correlation import Floats, srcc
 from lopsided.analysis.no_reference import Design, estimate, t_estimate
+from lopsided.analysis.statistics.bootstrap import (
+    Resamples,
+    draw_counts,
+    draw_resamples,
+    percentile_interval,
+    srcc_replicates,
+)
+from lopsided.analysis.statistics.correlation import Floats, srcc
 
 LEVEL = 0.95
 ROUNDS = 10

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import analyse, collect_tables, plan, report, run, status
-    from .load import load_experiment
-    from .spec import Experiment, ExperimentError
+    from .schema.errors import ExperimentError
+    from .schema.experiment import Experiment
+    from .schema.load import load_experiment
 
 __all__ = [
     "Experiment",

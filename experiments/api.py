@@ -11,16 +11,19 @@ from .. import __version__
 from ..common.files import write_text
 from ..common.identity import canonical_json
 from ..sr.tasks import Bicubic
-from . import executors
-from .load import load_experiment
 from .planning import Plan, make_plan
-from .progress import Reporter
-from .provenance import provenance
-from .spec import Experiment, ExperimentError, SuperResolution
+from .running import execute as executors
+from .running.progress import Reporter
+from .running.provenance import provenance
+from .schema.errors import ExperimentError
+from .schema.experiment import Experiment
+from .schema.load import load_experiment
+from .schema.restoration import SuperResolution
 from .store import Status, Store
 
 if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
-    from ..analysis.study import Study, StudyTables
+    from ..analysis.result_tables import StudyTables
+    from ..analysis.study import Study
 
 Source = str | Path | Experiment
 
@@ -43,7 +46,7 @@ def run(
     planned: Plan | None = None,
     workers: int = 1,
 ) -> executors.Summary:
-    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.executors.execute`."""
+    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.running.execute.execute`."""
     planned = planned or plan(experiment, overrides)
     return executors.execute(planned, Store(store), planned.experiment.execution, reporter or Reporter(), workers)
 
@@ -70,7 +73,7 @@ def collect_tables(
     formats: tuple[str, ...] = ("parquet",),
 ) -> StudyTables:
     """Collect the result tables, and write them to ``folder`` (default: the experiment's folder in the store)."""
-    from . import tables
+    from .results import tables
 
     planned, place = plan(experiment, overrides), Store(store)
     collected = tables.collect(planned, place)
@@ -85,7 +88,7 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
         AnalysisError: too little is done for an analysis.
     """
     from ..analysis.study import analyse as analyse_tables
-    from . import tables
+    from .results import tables
 
     planned = plan(experiment, overrides)
     settings = planned.experiment.analysis
@@ -123,8 +126,8 @@ def report(
 
     from ..analysis.report import write_report
     from ..analysis.study import analyse as analyse_tables
-    from . import tables
-    from .gallery import gallery_rows
+    from .results import tables
+    from .results.gallery import gallery_rows
 
     collected = tables.collect(planned, place)
     tables.save(collected, folder / "tables")

@@ -12,11 +12,19 @@ from ..common.identity import identity as content_identity
 from ..common.sources import ImageItem, overlap
 from ..iqa.learn import needs_textures, texture_items
 from ..losses import MeasureSpec
-from .assess_nr import plan_nr
-from .cells import AssessFR, Cell, Finetune, JudgeImages, LearnWeights, Pretrain, Restore
-from .grid import GridPoint, expand
-from .rate_stage import rate_cells
-from .spec import Experiment, ExperimentError, LadderSet, LearntDists
+from .schema.datasets import LadderSet
+from .schema.errors import ExperimentError
+from .schema.experiment import Experiment
+from .schema.grid import GridPoint, expand
+from .schema.measures import LearntDists
+from .stages.assess_fr import AssessFR
+from .stages.assess_nr import plan_nr
+from .stages.cell import Cell
+from .stages.judge import JudgeImages
+from .stages.learn_weights import LearnWeights
+from .stages.rate import rate_cells
+from .stages.restore import Restore
+from .stages.train import Finetune, Pretrain
 from .store import Status, Store
 
 UNTRAINED = {"generator": "none", "discriminator": "none", "gan_weight": 0.0, "seed": 0}  # fidelity: the baseline

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..common.files import write_json, write_text
-from .spec import ExperimentError
+from .schema.errors import ExperimentError
 
 State = Literal["done", "failed", "diverged", "running", "interrupted", "pending"]
 ENDS = ("done", "failed", "diverged")  # states that are written down; the others follow from what lies there

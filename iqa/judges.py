@@ -13,7 +13,7 @@ from ..common.errors import LopsidedError, did_you_mean
 from ..common.identity import identity
 from ..common.images import check_images
 from ..losses import MeasureSpec, Reference, list_measures, parse_measure
-from ..losses.handcrafted import pyiqa_network, pyiqa_version
+from ..losses.through_pyiqa import pyiqa_network, pyiqa_version
 
 
 class JudgeError(LopsidedError):

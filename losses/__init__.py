@@ -11,7 +11,6 @@ from .dists import DISTS, DistsSpec, dists
 from .gmsd import Gmsd, GmsdSpec
 from .gradient_matching import gradient_matching_weight
 from .group import MeasureGroup
-from .handcrafted import Handcrafted, HandcraftedSpec, Pyiqa, PyiqaSpec
 from .lpips import LPIPS, LpipsSpec
 from .measure import Measure, MeasureError, MeasureSpec, Reference
 from .nlpd import Nlpd, NlpdSpec
@@ -20,6 +19,7 @@ from .pixel import Pixel, PixelSpec
 from .registry import create_measure, list_measures, parse_measure
 from .ssim import Ssim, SsimSpec
 from .style import Style, StyleSpec
+from .through_pyiqa import Handcrafted, HandcraftedSpec, Pyiqa, PyiqaSpec
 
 __all__ = [
     "DISTS",

@@ -13,7 +13,6 @@ from .contextual import ContextualSpec
 from .dists import DistsSpec
 from .features import FeatureSpec
 from .gmsd import GmsdSpec
-from .handcrafted import ENTRIES, HandcraftedSpec, PyiqaSpec
 from .lpips import KEYS as LPIPS_KEYS
 from .lpips import PUBLISHED as LPIPS_NETWORKS
 from .lpips import LpipsSpec
@@ -23,6 +22,7 @@ from .perceptual import PerceptualSpec
 from .pixel import PixelSpec
 from .ssim import SsimSpec
 from .style import StyleSpec
+from .through_pyiqa import ENTRIES, HandcraftedSpec, PyiqaSpec
 
 SPECS: dict[str, type[MeasureSpec]] = {
     **dict.fromkeys(("l1", "l2", "charbonnier"), PixelSpec),

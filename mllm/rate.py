@@ -17,9 +17,9 @@ from ..common.identity import identity, sha256_file
 from ..common.images import read_rgb
 from .errors import MllmError
 from .item import Item
-from .outcomes import Choice, Rating
 from .results import Name, ResultFile, Row
-from .scorer import Scorer
+from .scoring.outcomes import Choice, Rating
+from .scoring.scorer import Scorer
 
 SHARED = {"seconds": 0.0}  # of a reply that was given to another item
 MOST_PIXELS = 1 << 28  # of images held together: 0.8 GB

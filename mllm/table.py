@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .item import Item
-from .metrics import join_items
+from .metrics.common import join_items
 from .results import COLUMNS, Row
 
 LEFT_OUT = ("key", "distribution")  # in the file of results only
@@ -21,7 +21,7 @@ def scores_table(items: Sequence[Item], rows: Sequence[Row]) -> pd.DataFrame:
         rows: the result of each; see :func:`~lopsided.mllm.rate.rate`.
 
     Returns:
-        What :func:`~lopsided.mllm.metrics.join_items` makes of them: the columns of ``mllm_scores`` and more.
+        What :func:`~lopsided.mllm.metrics.common.join_items` makes of them: the columns of ``mllm_scores`` and more.
 
     Raises:
         MllmError: an item without result, or twice.

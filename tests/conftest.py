@@ -1,9 +1,7 @@
-"""Gives tests the modules beside them, which importlib mode keeps from being imported by name."""
+"""Fixtures that many tests share; the modules behind them are in tests/support."""
 
-import importlib.util
+import importlib
 import os
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,22 +10,12 @@ import pytest
 os.environ.pop("COLUMNS", None)
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def synthetic_tables() -> ModuleType:
-    return load("synthetic_tables")
+    return importlib.import_module("support.synthetic_tables")
 
 
 @pytest.fixture(scope="session")
 def tiny_vlm() -> ModuleType:
     pytest.importorskip("transformers", reason="multimodal LLMs need the extra [mllm]")
-    return load("tiny_vlm")
+    return importlib.import_module("support.tiny_vlm")

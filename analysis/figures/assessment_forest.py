@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..tables import grouped, records, where
+from ..statistics.frames import grouped, records, where
 from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, most_rows, panels, pretty, require_one_of, styled
 
 MARKS = {"srcc": ("o", BLUE, "SRCC"), "krcc": ("s", ORANGE, "KRCC (τ-b)"), "plcc": ("D", GREEN, "PLCC (raw)")}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..errors import AnalysisError
-from ..tables import UNTRAINED
+from ..result_tables import UNTRAINED
 from .style import WIDTH, styled
 
 PER_LINE = 7

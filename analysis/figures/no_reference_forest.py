@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..no_reference import DISCRIMINATOR, SOURCE, ZERO_LABEL
-from ..tables import Row, grouped, records
+from ..statistics.frames import Row, grouped, records
 from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, pretty, require_one_of, styled
 
 COLOURS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..tables import records
+from ..statistics.frames import records
 from .style import (
     BLUE,
     GREY,

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from ..correlation import Floats
 from ..errors import AnalysisError
-from ..tables import grouped, where
+from ..statistics.correlation import Floats
+from ..statistics.frames import grouped, where
 
 # Okabe & Ito (2008): distinguishable under every common colour-vision deficiency.
 INK, GREY, PALE = "#1a1a1a", "#767676", "#d9d9d9"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..tables import grouped, where
+from ..statistics.frames import grouped, where
 from .style import GREY, line_style, of_setting, pretty, require_one_of, setting_title, settings_of, styled
 
 TERMS = {

@@ -7,8 +7,8 @@ from ..asymmetry import WHERE
 from ..figures.scatter import caption as scatter_caption
 from ..figures.slope_chart import caption as slope_chart_caption
 from ..figures.style import pretty
+from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
-from ..tables import Row, grouped, records, where
 from .blocks import Block, Cell, method, name, number, p_value, picture, setting, table, text, with_interval, yes
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..figures.style import WIDTH, interval, minus, pretty, setting_name
+from ..statistics.frames import Row, records
 from ..study import Study
-from ..tables import Row, records
 
 DPI = 200  # twice the 100 px an inch at which figures are shown
 

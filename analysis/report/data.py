@@ -12,8 +12,8 @@ import scipy
 
 from ..figures.no_reference_forest import model_name
 from ..figures.style import pretty
+from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
-from ..tables import Row, grouped, records, where
 from .blocks import Block, Cell, Table, Text, method, name, named_list, setting, significant, table, text, yes
 
 

@@ -9,8 +9,8 @@ from ..figures.no_reference_forest import arm_name, model_name, source_names
 from ..figures.no_reference_forest import caption as no_reference_forest_caption
 from ..figures.style import count
 from ..no_reference import CHANCE, DISCRIMINATOR, SOURCE
+from ..statistics.frames import grouped, where
 from ..study import Study
-from ..tables import grouped, where
 from .blocks import Block, Cell, Text, name, p_value, picture, table, text, with_interval
 
 

@@ -8,8 +8,9 @@ from .. import figures
 from ..figures.gain_forest import caption as gain_forest_caption
 from ..figures.judge_heatmap import caption as judge_heatmap_caption
 from ..figures.style import pretty
+from ..result_tables import UNTRAINED
+from ..statistics.frames import grouped, where
 from ..study import Study
-from ..tables import UNTRAINED, grouped, where
 from .blocks import (
     Block,
     Cell,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .. import figures
 from ..scorers import AS_MEAN
+from ..statistics.frames import where
 from ..study import Study
-from ..tables import where
 from .blocks import Block, Cell, method, name, picture, table, text, with_interval
 
 

@@ -10,8 +10,8 @@ from ..figures.gallery import caption as gallery_caption
 from ..figures.style import pretty
 from ..figures.training_curves import TERMS
 from ..figures.training_curves import caption as training_curves_caption
+from ..statistics.frames import grouped, where
 from ..study import Study
-from ..tables import grouped, where
 from .blocks import Block, name, number, picture, setting, table, text, with_range
 
 

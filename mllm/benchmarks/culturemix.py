@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..countries import continent_of, country_of
 from ..errors import MllmError
 from ..item import Item
+from .countries import continent_of, country_of
 from .questions import DIRECT, ask, reply
 from .reading import Count, Entry, Found, inside, optional, read_table, text
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ...common.images import EXTENSIONS
-from ..countries import country_of
 from ..errors import MllmError
 from ..item import Item
+from .countries import country_of
 from .culturemix import distance, known_countries
 from .questions import DIRECT, ask, reply
 from .reading import (

@@ -1,0 +1,1 @@
+"""From the outputs of cells to tables, the contamination matrix and the gallery."""

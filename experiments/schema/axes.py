@@ -1,0 +1,67 @@
+""""""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from ...common.fields import _ByKey, _listed, _Model, _OneOrMore
+from ...discriminators import DiscriminatorSpec, list_discriminators
+from ...sr import GeneratorSpec
+from ...sr.generators import list_generators
+from .measures import Fidelity, _backbone
+
+Generator = Annotated[GeneratorSpec, _ByKey(list_generators(), name={"enum": list_generators()})]
+
+DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(list_discriminators(), backbone=_backbone("conv"))]
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+_Value = TypeVar("_Value")
+
+Axis = Annotated[list[_Value], Field(min_length=1), _OneOrMore(_listed)]
+
+
+class GridRule(_Model):
+    """Values of some axes: an ``include`` adds their product to the grid, an ``exclude`` takes matching cells out."""
+
+    generator: Axis[Generator] | None = None
+    fidelity: Axis[Fidelity] | None = None
+    discriminator: Axis[DiscriminatorAxis] | None = None
+    gan_weight: Axis[Weight] | None = None
+    seed: Axis[Seed] | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> GridRule:
+        if all(getattr(self, axis) is None for axis in AXES):
+            raise ValueError(f"a rule needs at least one of {', '.join(AXES)}")
+        return self
+
+
+AXES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
+
+
+class Grid(_Model):
+    """The axes; their product is trained. The pixel-only baseline of every generator and seed is added by itself."""
+
+    generator: Axis[Generator] = Field(
+        default=["swinir-tiny"],  # type: ignore[assignment]
+        validate_default=True,
+        description="Generators, such as swinir-tiny, edsr-baseline or rrdb; docs/generators.md.",
+    )
+    fidelity: Axis[Fidelity] = Field(description="Fidelity measures; 'none' is the pixel loss alone.")
+    discriminator: Axis[DiscriminatorAxis] = Field(
+        default=["none"],  # type: ignore[assignment]
+        validate_default=True,
+        description="none, vanilla, patch, <form>-<backbone>, patchgan, srgan or unet.",
+    )
+    gan_weight: Axis[Weight] = Field(default=[0.01], description="Weight of the adversarial term.")
+    seed: Axis[Seed] = Field(default=[0], description="Seeds of weights and crops.")
+    include: list[GridRule] = Field(default=[], description="Cells to add; axes left out take the grid's values.")
+    exclude: list[GridRule] = Field(default=[], description="Cells to leave out; axes left out match anything.")

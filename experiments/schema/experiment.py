@@ -1,0 +1,223 @@
+"""The typed experiment: what a YAML file may say, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from ...common.fields import _ByKey, _Model
+from ...common.sources import ImageSource
+from ...iqa import JudgeSpec, list_judges, parse_judge
+from ...losses.learn_weights import LearningSpec
+from ...sr import GeneratorSpec
+from .axes import Grid, Seed
+from .datasets import FRSet, RatedSet
+from .errors import ExperimentError, PlacedError, _unknown
+from .execution import Execution
+from .measures import AssessedMeasure, LearntDists, LearntMeasure
+from .mllm import Mllm
+from .no_reference import NoReferenceModels
+from .origin import Location, Origin, located
+from .restoration import Data, SuperResolution
+
+# --- a measure that the experiment makes ----------------------------------------------------------------------------
+
+
+# --- fields given by key or by mapping ------------------------------------------------------------------------------
+
+
+JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
+
+
+class NoReference(NoReferenceModels):
+    """No-reference models and the sets that they are trained and tested on."""
+
+    datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
+
+
+class Assessment(_Model):
+    """Measures as full-reference metrics, and no-reference models."""
+
+    datasets: dict[str, FRSet] = Field(default={}, description="FR sets by name.")
+    measures: list[AssessedMeasure] = Field(
+        default=[], description="Measures to assess besides the grid's fidelity measures."
+    )
+    no_reference: NoReference | None = Field(default=None, description="No-reference models; default: none.")
+
+    @model_validator(mode="after")
+    def _rated_sets_exist(self) -> Assessment:
+        if (nr := self.no_reference) is None:
+            return self
+        for index, name in enumerate(nr.fr_sets):
+            if name not in self.datasets:
+                text = _unknown("FR set", name, list(self.datasets), "assessment.datasets")
+                raise PlacedError(text, "no_reference", "fr_sets", index)
+            if name in nr.datasets:
+                raise PlacedError(f"'{name}' is an FR set too; choose another name", "no_reference", "datasets", name)
+        if not nr.fr_sets and not nr.datasets:
+            raise PlacedError("needs rated images: name FR sets in fr_sets, or give datasets", "no_reference")
+        return self
+
+
+class Learn(LearningSpec):
+    """Weights alpha and beta of a DISTS that are learnt from one of the FR sets."""
+
+    measure: LearntMeasure = Field(description="The DISTS, with uniform weights.")
+    dataset: str = Field(description="Name of the FR set, as in assessment.datasets.")
+    textures: ImageSource | None = Field(
+        default=None, description="Textures for recipe mos; default: scikit-image's brick, grass and gravel."
+    )
+
+    @property
+    def learning(self) -> LearningSpec:
+        """Recipe, split and seeds."""
+        return LearningSpec(**{name: getattr(self, name) for name in LearningSpec.model_fields})
+
+
+class Analysis(_Model):
+    """How intervals are computed."""
+
+    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples.")
+    seed: Seed = Field(default=0, description="Seed of the bootstrap.")
+
+
+class Experiment(_Model):
+    """One experiment: data, training, grid, judges and assessment."""
+
+    name: str = Field(
+        description="Names the folder of its results.",
+        json_schema_extra={"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"},
+    )
+    title: str = Field(default="", description="Headline of the report; default: the name.")
+    description: str = Field(default="", description="What the experiment is for; printed in the report.")
+    data: Data
+    super_resolution: SuperResolution
+    learn: dict[str, Learn] = Field(
+        default={}, description="Weights of DISTS to learn, by name; `learnt:<name>` is the measure that has them."
+    )
+    grid: Grid
+    judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
+    assessment: Assessment = Assessment()
+    mllm: Mllm | None = Field(default=None, description="Multimodal LLMs as judges and measures; docs/rating.md.")
+    analysis: Analysis = Analysis()
+    execution: Execution = Execution()
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", value):
+            raise ValueError(
+                f"'{value}' must be 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit: "
+                "it names a folder"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Experiment:
+        object.__setattr__(self, "judges", self._resolved(self.judges, "judges"))
+        self._resolve_validation()
+        self._define_learnt()
+        for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
+            for index, generator in enumerate(rule.generator or ()):
+                self._check_generator(generator, "grid", *place, "generator", index)
+            for index, fidelity in enumerate(rule.fidelity or ()):
+                if fidelity:
+                    self._check_patch(fidelity.key, fidelity.min_size, *place, "fidelity", index)
+            for index, discriminator in enumerate(rule.discriminator or ()):
+                if discriminator.form != "none":
+                    self._check_patch(discriminator.key, discriminator.min_size, *place, "discriminator", index)
+        return self
+
+    def _resolved(self, judges: list[JudgeSpec], *place: str | int) -> list[JudgeSpec]:
+        found: list[JudgeSpec] = []
+        for index, judge in enumerate(judges):
+            resolved = parse_judge(judge, scale=self.super_resolution.border)
+            if resolved.key in [other.key for other in found]:
+                raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", *place, index)
+            found.append(resolved)
+        return found
+
+    def _resolve_validation(self) -> None:
+        sr = self.super_resolution
+        if sr.validation:
+            judges = self._resolved(sr.validation.judges, "super_resolution", "validation", "judges")
+            validation = sr.validation.model_copy(update={"judges": judges})
+            object.__setattr__(self, "super_resolution", sr.model_copy(update={"validation": validation}))
+            return
+        for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
+            if spec.keep == "best":
+                raise PlacedError(
+                    "keep: best needs a judge to say which; add super_resolution.validation with images and judges",
+                    *("super_resolution", name, "keep"),
+                )
+
+    def _define_learnt(self) -> None:
+        """Fill in what the measures called ``learnt:<name>`` are."""
+        for name, learn in self.learn.items():
+            if learn.dataset not in self.assessment.datasets:
+                text = _unknown("FR set", learn.dataset, list(self.assessment.datasets), "assessment.datasets")
+                raise PlacedError(text, "learn", name, "dataset")
+
+        def defined(measures: list[Any] | None, *place: str | int) -> list[Any] | None:
+            if measures is None:
+                return None
+            found = []
+            for index, measure in enumerate(measures):
+                if isinstance(measure, LearntDists):
+                    if measure.name not in self.learn:
+                        text = _unknown("learnt weights", measure.name, list(self.learn), "learn")
+                        raise PlacedError(text, *place, index)
+                    measure = measure.model_copy(update={"of": self.learn[measure.name].measure})
+                found.append(measure)
+            return found
+
+        grid = {"fidelity": defined(self.grid.fidelity, "grid", "fidelity")}
+        for kind in ("include", "exclude"):
+            grid[kind] = [
+                rule.model_copy(update={"fidelity": defined(rule.fidelity, "grid", kind, index, "fidelity")})
+                for index, rule in enumerate(getattr(self.grid, kind))
+            ]
+        measures = defined(self.assessment.measures, "assessment", "measures")
+        object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
+        object.__setattr__(self, "assessment", self.assessment.model_copy(update={"measures": measures}))
+
+    def _check_generator(self, generator: GeneratorSpec, *place: str | int) -> None:
+        sr = self.super_resolution
+        if sr.scale not in generator.scales:
+            has = ", ".join(f"×{scale}" for scale in generator.scales)
+            raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
+        unit = sr.scale * generator.side_multiple
+        for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
+            if spec.patch % unit:
+                near = max(unit, round(spec.patch / unit) * unit)
+                raise PlacedError(
+                    f"at ×{sr.scale} '{generator.name}' needs a patch that is a multiple of {unit} px, e.g. {near}; "
+                    f"got {spec.patch}",
+                    *("super_resolution", name, "patch"),
+                )
+
+    def _check_patch(self, key: str, need: int, *place: str | int) -> None:
+        patch = self.super_resolution.finetune.patch
+        if need > patch:
+            raise PlacedError(
+                f"'{key}' needs crops of at least {need} px, super_resolution.finetune.patch is {patch}", "grid", *place
+            )
+
+    def read_from(self, origin: Origin) -> Experiment:
+        """Return the same experiment, which remembers where it was read."""
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
+
+    def error(self, place: Location, message: str) -> ExperimentError:
+        """Return an error about the part at ``place``, which names file and line where they are known."""
+        return ExperimentError(self._origin.message(place, message) if self._origin else located(place, message))

@@ -1,0 +1,225 @@
+"""What an experiment may say of multimodal LLMs: which ones, how they are asked, and what they rate."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from ...common.errors import LopsidedError
+from ...iqa.manifest import hash_file
+from ...mllm.benchmarks import Benchmark, list_benchmarks, open_benchmark
+from ...mllm.scoring.presets import Preset, create_preset, list_presets
+from .datasets import RatedManifest, RatedPublished
+
+if TYPE_CHECKING:  # both import heavy libraries
+    from ...mllm.backends.server import ServerBackend
+    from ...mllm.backends.transformers import TransformersBackend
+
+MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _ScorerSettings(_Settings):
+    """What scorers of both kinds have in common."""
+
+    model: str = Field(min_length=1)
+    preset: str = Field(
+        description="What is asked and how replies are read.", json_schema_extra={"enum": [*list_presets()]}
+    )
+    options: dict[str, Any] = Field(default={}, description="Options of the preset, see docs/scorers.md.")
+    dimension: str | None = Field(
+        default=None, description="What restored images and data sets are rated for; default: the preset's first."
+    )
+
+    @model_validator(mode="after")
+    def _asks(self) -> _ScorerSettings:
+        try:
+            if self.asked.dimensions or self.dimension:
+                self.asked.question(self.dimension)
+        except LopsidedError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @cached_property
+    def asked(self) -> Preset:
+        """The preset with its options."""
+        return create_preset(self.preset, **self.options)
+
+    @property
+    def rated(self) -> str:
+        """The dimension that restored images and data sets are rated for; empty if the preset does not rate."""
+        return self.dimension or next(iter(self.asked.dimensions), "")
+
+    @property
+    def model_name(self) -> str:
+        """The model's name in tables."""
+        return self.model.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def key(self) -> str:
+        """Name in tables: ``<model>/<preset>``, and the dimension where it is not the preset's first."""
+        return f"{self.model_name}/{self.asked.key}" + (f":{self.dimension}" if self.dimension else "")
+
+    @property
+    def families(self) -> frozenset[str]:
+        """What a judge of this model is made of."""
+        return frozenset({f"mllm:{self.model_name}"})
+
+
+class LocalScorer(_ScorerSettings):
+    """A model that runs here, by transformers."""
+
+    model: str = Field(min_length=1, description="Folder of the model, or its name on the hub.")
+    revision: str | None = Field(default=None, description="Revision on the hub.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Of weights and activations; auto is the checkpoint's."
+    )
+    max_pixels: int | None = Field(default=None, ge=1, description="Larger images are reduced to so many pixels.")
+    batch: int = Field(default=16, ge=1, description="Prompts computed together.")
+
+    @property
+    def model_name(self) -> str:
+        """The model's name in tables."""
+        return Path(self.model).resolve().name if Path(self.model).is_dir() else super().model_name
+
+    def backend(self, device: str) -> TransformersBackend:
+        """Load the model.
+
+        Raises:
+            MllmError: it cannot be loaded.
+        """
+        from ...mllm.backends.transformers import TransformersBackend
+
+        options = self.model_dump(include={"revision", "dtype", "max_pixels"})
+        return TransformersBackend(self.model, device=device, batch_size=self.batch, **options)
+
+    @property
+    def chunk(self) -> int:
+        """Items put together: two batches, so that prompts of like length are computed together."""
+        return 2 * self.batch
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the results; a folder by the hashes of its files."""
+        files: Any = self.model
+        if (folder := Path(self.model)).is_dir():
+            files = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES}
+        model = {"files": files, **self.model_dump(include={"revision", "dtype", "max_pixels"})}
+        return {"model": model, "preset": self.asked.identity}
+
+
+class ServedScorer(_ScorerSettings):
+    """A model behind an OpenAI-compatible server."""
+
+    server: str = Field(description="Address up to and with /v1, such as http://127.0.0.1:8000/v1.")
+    model: str = Field(min_length=1, description="Name under which the server knows the model.")
+    api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
+    concurrency: int = Field(default=32, ge=1, description="Most requests at one time.")
+    timeout: float = Field(default=120.0, gt=0, description="Seconds that one request may take.")
+    logprobs: Literal["auto", "chat", "decision", "none"] = Field(
+        default="auto", description="How probabilities of levels are had, see docs/servers.md."
+    )
+    top_logprobs: int = Field(default=20, ge=1, description="Most probable tokens to ask for, by chat.")
+    prefix: Literal["refuse", "continue"] = Field(
+        default="refuse", description="Whether the server goes on with an answer begun, see docs/servers.md."
+    )
+    fields: dict[str, Any] = Field(default={}, description="Further fields of every request.")
+
+    def backend(self, device: str) -> ServerBackend:  # noqa: ARG002 - the server's affair
+        """Return the client of the server.
+
+        Raises:
+            MllmError: an address that is none.
+        """
+        from ...mllm.backends.server import ServerBackend
+
+        options = {"api_key_env", "concurrency", "timeout", "logprobs", "top_logprobs", "prefix", "fields"}
+        return ServerBackend(self.server, self.model, **self.model_dump(include=options))
+
+    @property
+    def chunk(self) -> int:
+        """Items put together: enough for the slowest of a round to matter little."""
+        return 4 * self.concurrency
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the results, as far as it is known without asking the server."""
+        asked = self.model_dump(mode="json", include={"logprobs", "top_logprobs", "prefix", "fields"})
+        return {"server": {"model": self.model_name, **asked}, "preset": self.asked.identity}
+
+
+def _kind(value: Any) -> str:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+    return "served" if "server" in keys else "local"
+
+
+ScorerSettings = Annotated[
+    Annotated[LocalScorer, Tag("local")] | Annotated[ServedScorer, Tag("served")], Discriminator(_kind)
+]
+
+
+class BenchmarkSettings(_Settings):
+    """A benchmark in its official layout."""
+
+    benchmark: str = Field(
+        description="Which one, see docs/mllm_benchmarks.md.", json_schema_extra={"enum": [*list_benchmarks()]}
+    )
+    path: Path = Field(description="Its folder; of jsonl the file.")
+    options: dict[str, Any] = Field(default={}, description="Options of its reader.")
+    strict: bool = Field(default=True, description="Refuse it unless it has its official number of items.")
+
+    @field_validator("benchmark")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in list_benchmarks():
+            raise ValueError(f"unknown benchmark '{value}'; known: {', '.join(list_benchmarks())}")
+        return value
+
+    def open(self) -> Benchmark:
+        """Read and check the benchmark.
+
+        Raises:
+            MllmError: what is wrong with it.
+        """
+        return open_benchmark(self.benchmark, self.path, strict=self.strict, **self.options)
+
+
+def _listed(value: Any) -> str:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+    return "published" if "published" in keys else "manifest"
+
+
+RatedSet = Annotated[
+    Annotated[RatedManifest, Tag("manifest")] | Annotated[RatedPublished, Tag("published")], Discriminator(_listed)
+]
+
+
+class Mllm(_Settings):
+    """Multimodal LLMs as judges of restored images, as measures on rated images, and on benchmarks of their own."""
+
+    scorers: list[ScorerSettings] = Field(min_length=1, description="Models and how they are asked.")
+    restored: bool = Field(default=True, description="Whether they judge the restored images.")
+    fr_sets: list[str] = Field(
+        default=[], description="Names of FR sets in assessment.datasets whose distorted images are rated alone."
+    )
+    datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
+    benchmarks: dict[str, BenchmarkSettings] = Field(default={}, description="Benchmarks by name.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Mllm:
+        keys = [scorer.key for scorer in self.scorers]
+        if twins := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"two scorers are called '{twins[0]}'; tables tell scorers by that name")
+        for scorer in self.scorers:
+            if not scorer.rated and (self.restored or self.fr_sets or self.datasets):
+                raise ValueError(
+                    f"preset '{scorer.preset}' does not rate images; say `restored: false` and leave data sets out"
+                )
+        names = [*self.fr_sets, *self.datasets, *self.benchmarks]
+        if twins := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"'{twins[0]}' is named twice; tables tell data sets and benchmarks by their names")
+        return self

@@ -1,0 +1,102 @@
+""""""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+
+from ...common.fields import _Model
+from ...common.sources import ImageSource
+from ...sr import FinetuneSpec, TrainingSpec
+from ...sr.real_world import RealWorld
+from ...sr.tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
+from .errors import PlacedError, _unknown
+from .experiment import JudgeAxis
+
+TASKS: dict[str, type[Degradation]] = {task.name(): task for task in (Bicubic, RealWorld, Denoising, Jpeg, Deblurring)}
+
+
+def _task(value: Any) -> Any:
+    if isinstance(value, Degradation):
+        return value
+    mapping = {"degradation": value} if isinstance(value, str) else value
+    if not isinstance(mapping, dict) or "degradation" not in mapping:
+        raise ValueError(f"a task is a name ({', '.join(TASKS)}) or a mapping with `degradation: <name>`")
+    name = str(mapping["degradation"])
+    if name not in TASKS:
+        raise ValueError(_unknown("degradation", name, list(TASKS), "lopsided"))
+    return mapping
+
+
+class _Named(BeforeValidator):
+    """One of the tasks' names, which editors complete, or a mapping."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(TASKS)}, {**handler(schema), "required": ["degradation"]}]}
+
+
+Task = Annotated[
+    Annotated[Bicubic | RealWorld | Denoising | Jpeg | Deblurring, Field(discriminator="degradation")], _Named(_task)
+]
+
+
+class TestSet(_Model):
+    """Images that the trained generators restore and the judges score."""
+
+    images: ImageSource = Field(description="Where the high-resolution images come from.")
+    crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
+
+
+class ValidationSet(_Model):
+    """Images that trainings are validated on; they may share no file with training and test images."""
+
+    images: ImageSource = Field(description="Where the high-resolution images come from.")
+    crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
+    every: int = Field(default=500, ge=1, description="Steps between validations; the last step is validated too.")
+    judges: list[JudgeAxis] = Field(min_length=1, description="Judges; the first one ranks the weights.")
+    top: int = Field(default=1, ge=1, description="How many of the best weights are kept beside the last ones.")
+
+
+class Data(_Model):
+    """Images of the super-resolution side. Train and test may not share a file."""
+
+    train: ImageSource = Field(description="High-resolution training images.")
+    test: dict[str, TestSet] = Field(min_length=1, description="Test sets by name.")
+
+
+class SuperResolution(_Model):
+    """Task and training of the super-resolvers."""
+
+    task: Task = Field(
+        default=Bicubic(),
+        description="What is done to photographs and shall be undone: bicubic, real, denoising, jpeg or deblurring.",
+    )
+    scale: Literal[1, 2, 3, 4] = Field(
+        default=4, description="Magnification; 1 for denoising, jpeg and deblurring, which keep the size."
+    )
+    pretrain: TrainingSpec = Field(description="Pixel-loss training that every fine-tuning starts from.")
+    finetune: FinetuneSpec = Field(description="Training with fidelity and adversarial terms.")
+    validation: ValidationSet | None = Field(default=None, description="How both trainings are validated on the way.")
+
+    @model_validator(mode="after")
+    def _scale_fits(self) -> SuperResolution:
+        if self.scale in self.task.scales:
+            return self
+        name = self.task.name()
+        if self.task.scales == (1,):
+            raise PlacedError(f"task '{name}' keeps the size; write scale: 1, got {self.scale}", "scale")
+        same_size = ", ".join(key for key, task in TASKS.items() if task.scales == (1,))
+        raise PlacedError(
+            f"task '{name}' is of scale 2, 3 or 4, got {self.scale}; tasks of scale 1 are {same_size}", "scale"
+        )
+
+    @property
+    def border(self) -> int:
+        """Pixels that judges cut off each border by default: the scale, as papers do; none where the size stays."""
+        return 0 if self.scale == 1 else self.scale

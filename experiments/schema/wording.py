@@ -1,0 +1,203 @@
+"""What pydantic finds wrong with an experiment, in the words and by the path of someone who writes YAML."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ValidationError
+
+from .experiment import Experiment
+from .origin import Location
+from .restoration import TASKS
+
+# By pydantic's type of error; in braces, values that come with it.
+_WORDING = {
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text (in quotes if it looks like something else)",
+    "path_type": "must be a path",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "too_long": "must have at most {max_length} entries",
+}
+_KEYED = {"GeneratorSpec", "DiscriminatorSpec", "JudgeSpec", "BackboneSpec"}  # models that a name stands for
+
+
+def without_echoes(data: Any, problems: list[Any]) -> Iterator[Any]:
+    """Yield the problems, each fault once.
+
+    Left out are: the missing key that a misspelt one stands for; of a value that fits no branch of a union, the
+    branch that is a single word.
+    """
+    meant = {(place, near) for problem in problems for place, near in _misspelt(data, problem)}
+    for problem in problems:
+        place = problem["loc"]
+        if problem["type"] == "missing" and (_within(data, place[:-1], problem["input"]), place[-1]) in meant:
+            continue
+        others = (other["loc"] for other in problems if other is not problem)
+        if (
+            place
+            and str(place[-1]).startswith("literal[")
+            and any(other[: len(place) - 1] == place[:-1] for other in others)
+        ):
+            continue
+        yield problem
+
+
+def _misspelt(data: Any, problem: Any) -> Iterator[tuple[Location, str]]:
+    if problem["type"] == "extra_forbidden":
+        location = _within(data, problem["loc"], problem["input"])
+        yield from ((location[:-1], near) for near in _near(str(location[-1]), _known(data, location[:-1])))
+
+
+def described(data: Any, problem: Any) -> tuple[Location, str]:
+    """Return where a problem is and what it is."""
+    kind, given, place = problem["type"], problem["input"], problem["loc"]
+    if kind == "missing":
+        location, name = _within(data, place[:-1], given), place[-1]
+        return location, f"'{name}' is missing" if isinstance(name, str) else f"value number {name + 1} is missing"
+    if kind == "invalid_key" or place[-1:] == ("[key]",):
+        holder = _within(data, place[: -1 if kind == "invalid_key" else -2], None)
+        return holder, f"the key {_shown(given)} must be text; put it in quotes"
+    location = _within(data, place, given)
+    if kind == "extra_forbidden":
+        name, known = str(location[-1]), _known(data, location[:-1])
+        return location, f"unknown key '{name}'" + (_hint(name, known) or f"; known: {', '.join(known)}")
+    if kind == "value_error":
+        return _found_by_check(location, given, problem["ctx"]["error"])
+    if kind == "too_short":
+        return location, "must not be empty"
+    if kind in ("image_source", "fr_set"):
+        kinds = ["source", "folder", "ladder", "manifest"]
+        hints = [_hint(key, kinds) for key in map(str, given or ()) if key not in kinds]
+        return location, f"{problem['msg']}, got {_shown(given)}{next(filter(None, hints), '')}"
+    return location, _worded(problem)
+
+
+def _found_by_check(location: Location, given: Any, fault: Exception) -> tuple[Location, str]:
+    """Describe what a validator raised; a pydantic error that it put in words of its own is put in ours."""
+    cause: BaseException | None = fault
+    while cause and not isinstance(cause, ValidationError):
+        cause = cause.__context__
+    if cause:
+        problem = cause.errors()[0]
+        if problem["type"] in _WORDING:
+            # The options of a judge are those of its measure.
+            return (*location, *_within(given, ("options", *problem["loc"]), problem["input"])), _worded(problem)
+    return (*location, *getattr(fault, "place", ())), str(fault)
+
+
+def _worded(problem: Any) -> str:
+    context = problem.get("ctx", {})
+    wording = _WORDING.get(problem["type"])
+    text = wording.format(**context) if wording else str(problem["msg"])
+    if context.get("class_name") in _KEYED:
+        text = "must be a name or a mapping"
+    return f"{text}, got {_shown(problem['input'])}"
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(name, known, 1)
+
+
+def _hint(name: str, known: list[str]) -> str:
+    return "".join(f"; did you mean '{near}'?" for near in _near(name, known))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return f"a mapping with {', '.join(map(str, value))}" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return repr(value) if isinstance(value, str | int | float) else str(value)
+
+
+def _within(data: Any, place: Location, value: Any) -> Location:
+    """Drop the parts of a pydantic location that are no keys of the data, such as names of union branches.
+
+    A part may be both; the longest reading that leads to ``value`` is right.
+    """
+    readings = list(_readings(data, place))
+    exact = [location for location, seen in readings if seen is value]
+    return max(exact or [location for location, _ in readings], key=len)
+
+
+def _readings(data: Any, place: Location) -> Iterator[tuple[Location, Any]]:
+    if not place:
+        yield (), data
+        return
+    part: Any = place[0]
+    rest = place[1:]
+    if (isinstance(data, dict) and part in data) or (isinstance(data, list) and part in range(len(data))):
+        for location, value in _readings(data[part], rest):
+            yield (part, *location), value
+    yield from _readings(data, rest)
+
+
+def _known(data: Any, location: Location) -> list[str]:
+    """Return the keys that the models allow at ``location``; of tasks, those of the task that is named there."""
+    kinds = [inner for kind in allowed_types(location) for inner in (kind, *_elements(kind))]
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    for part in location:
+        data = data[part]
+    task = TASKS.get(str(data.get("degradation")))
+    models = [task] if task in models else models
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def allowed_types(location: Location) -> list[Any]:
+    """Return the types that the models allow at ``location``; none where a model reads the value in its own way."""
+    kinds: list[Any] = [Experiment]
+    for part in location:
+        kinds = [inner for kind in kinds for inner in _step(kind, part)]
+    return kinds
+
+
+def _step(kind: Any, part: str | int) -> list[Any]:
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is dict:
+        return _branches(arguments[1])
+    if typing.get_origin(kind) is tuple and isinstance(part, int) and Ellipsis not in arguments:
+        return _branches(arguments[part]) if part < len(arguments) else []
+    if typing.get_origin(kind) in (list, tuple):
+        # One value may stand for a list of one; then the part is a key of that value.
+        return _elements(kind) if isinstance(part, int) else [k for e in _elements(kind) for k in _step(e, part)]
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+        return _branches(kind.model_fields[str(part)].annotation)
+    return []
+
+
+def _elements(kind: Any) -> list[Any]:
+    return _branches(typing.get_args(kind)[0]) if typing.get_origin(kind) in (list, tuple) else []
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """Take an annotation apart into the types it unites."""
+    if typing.get_origin(annotation) is Annotated:
+        return _branches(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [kind for argument in typing.get_args(annotation) for kind in _branches(argument)]
+    return [annotation]

@@ -1,0 +1,1 @@
+"""The stages, one file each: cells, planning, checks before a run, computing, rows of tables."""

@@ -1,0 +1,445 @@
+"""The stage assess_nr: which no-reference models an experiment has, what they need, and how a cell is computed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from PIL import Image
+from pydantic import ValidationError
+
+from ...common.errors import LopsidedError
+from ...common.sources import ImageItem, hash_file
+from ...discriminators import DiscriminatorSpec
+from ...discriminators.inputs import InputNormalisation
+from ...iqa.ladder import build_ladder
+from ...iqa.manifest import FRDataset, NRDataset, files
+from ...iqa.nr import (
+    FeatureCache,
+    FineTuned,
+    NRSpec,
+    Pretrained,
+    SelfSupervised,
+    Split,
+    Splits,
+    ZeroLabelSpec,
+    evaluate_split,
+)
+from ...iqa.nr.initialisation import build_trunk
+from ...iqa.nr.spec import CONV
+from ...iqa.nr.splits import group
+from ...sr.trainer import StoppedError
+from ..schema.datasets import LadderSet, ManifestSet, PublishedSet, RatedManifest, RatedPublished
+from ..schema.errors import ExperimentError
+from ..schema.experiment import Experiment
+from ..schema.no_reference import NoReferenceModels
+from ..schema.origin import Location
+from .cell import Cell, CellSpec
+from .context import Context
+from .train import DISCRIMINATOR, Finetune
+
+PLACE = ("assessment", "no_reference")
+SOURCE = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """A discriminator that the experiment trains.
+
+    Attributes:
+        cell: the cell that trains it.
+        spec: its definition.
+    """
+
+    cell: Cell
+    spec: DiscriminatorSpec
+
+    @property
+    def seed(self) -> int:
+        """The seed that it began with."""
+        return self.cell.labels["seed"]
+
+    @property
+    def backbone(self) -> str | None:
+        """The family of its trunk, None where it is one whole network."""
+        return ZeroLabelSpec(discriminator=self.spec).backbone if self.spec.form in ("vanilla", "patch") else None
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Which part of a backbone models have: the same for all initialisations that are compared."""
+
+    backbone: str
+    depth: int | None = None
+    normalisation: InputNormalisation | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model from one start.
+
+    Attributes:
+        spec: the model, its random weights standing for those of a discriminator.
+        key: its name in tables, shared by all that differ in initialisation alone.
+        initialisation: what it starts from.
+        seed: of random weights, or None.
+        source: the discriminator that it starts from.
+        layers: each layer is probed alone.
+    """
+
+    spec: NRSpec | ZeroLabelSpec
+    key: str
+    initialisation: str
+    seed: int | None = None
+    source: Adversary | None = None
+    layers: bool = False
+
+    @property
+    def weights(self) -> Any:
+        """What models have in common whose features of images are the same."""
+        return self.spec.backbone, self.initialisation, self.seed, self.source.cell.id if self.source else None
+
+
+# --- planning -------------------------------------------------------------------------------------------------------
+
+
+def plan_nr(
+    experiment: Experiment, trained: Iterable[Cell], identities: dict[str, str], train: list[ImageItem]
+) -> Iterator[Cell]:
+    """Yield the cells of the section ``assessment.no_reference``.
+
+    Args:
+        experiment: the experiment.
+        trained: its fine-tuned cells.
+        identities: those of its FR sets, by name.
+        train: the images that generators and discriminators are trained on.
+
+    Raises:
+        ExperimentError: a set that cannot be read or shares an image with ``train``, a model that cannot be, or
+            discriminators that are wanted but not in the grid.
+    """
+    settings = experiment.assessment.no_reference
+    if settings is None:
+        return
+    sets: dict[str, tuple[Any, str]] = {}
+    for name in settings.fr_sets:
+        sets[name] = experiment.assessment.datasets[name], identities[name]
+    for name, rated in settings.datasets.items():
+        try:
+            found = rated.ladder.identity if isinstance(rated, LadderSet) else rated.open().identity
+        except LopsidedError as error:
+            raise experiment.error((*PLACE, "datasets", name), str(error)) from None
+        sets[name] = rated, found
+    models = list(_models(experiment, settings, trained))
+    for name, (rated, identity) in sets.items():
+        if any(model.source for model in models):
+            _refuse_seen(experiment, settings, name, rated, train)
+        common = {"dataset": rated, "dataset_identity": identity, "splits": settings.splits}
+        for _, alike in itertools.groupby(models, key=lambda model: model.weights):
+            for split, model in itertools.product(settings.splits.names, list(alike)):
+                yield _cell(model, split, name, common)
+
+
+def _cell(model: Model, split: str, dataset: str, common: dict[str, Any]) -> Cell:
+    source, trunk = model.source, isinstance(model.spec, NRSpec)
+    discriminator = source.spec if source and trunk else None
+    spec = AssessNR(model=model.spec, discriminator=discriminator, layers=model.layers, split=split, **common)
+    labels = {
+        "measure": f"{model.key}{' layers' if model.layers else ''} from {model.initialisation}",
+        "dataset": dataset,
+        "model": model.key,
+        "initialisation": model.initialisation,
+        "seed": model.seed,
+        **({name: source.cell.labels[name] for name in SOURCE} if source else {}),
+    }
+    return Cell(spec, {"finetune": source.cell} if source else {}, labels)
+
+
+def _models(experiment: Experiment, settings: NoReferenceModels, trained: Iterable[Cell]) -> Iterator[Model]:
+    """Yield every model: of each trunk, from each start, by each protocol; then the discriminators themselves."""
+    adversaries = [
+        Adversary(cell, cell.spec.discriminator)
+        for cell in trained
+        if isinstance(cell.spec, Finetune) and cell.spec.discriminator.form != "none"
+    ]
+    # A trunk that never learns is the random or pretrained one.
+    trunks = [found for found in adversaries if found.backbone and found.spec.trainable]
+    backbones = settings.backbones or list(dict.fromkeys(str(found.backbone) for found in trunks))
+    wanted = [found for found in trunks if found.backbone in backbones]
+    if settings.start("discriminator") and not wanted:
+        raise _missing(experiment, settings, "discriminator", settings.backbones)
+    if settings.start("zero-label") and not adversaries:
+        raise _missing(experiment, settings, "zero-label", None)
+    if not backbones and not settings.start("zero-label"):
+        raise experiment.error(PLACE, "no backbone to start from; name some in backbones")
+    for backbone in backbones:
+        of_trunk: dict[Trunk, list[Adversary]] = {}
+        for found in wanted:
+            if found.backbone == backbone:
+                trunk = Trunk(backbone, found.spec.head_stage + 1, found.spec.input_normalisation)
+                of_trunk.setdefault(trunk, []).append(found)
+        for trunk, found in (of_trunk or {Trunk(backbone): []}).items():
+            seeds = sorted({source.seed for source in found} or set(experiment.grid.seed))
+            yield from _of_trunk(experiment, settings, trunk, found, seeds)
+    if settings.start("zero-label"):
+        listed = settings.backbones
+        yield from _zero_label(settings, [found for found in adversaries if not listed or found.backbone in listed])
+
+
+def _of_trunk(
+    experiment: Experiment, settings: NoReferenceModels, trunk: Trunk, sources: list[Adversary], seeds: list[int]
+) -> Iterator[Model]:
+    for start in settings.initialisations:
+        weights: list[tuple[Any, int | None, Adversary | None]] = []
+        if start.name == "random":
+            weights = [({"name": "random", "seed": seed}, seed, None) for seed in seeds]
+        elif start.name == "discriminator":
+            weights = [({"name": "random"}, source.seed, source) for source in sources]
+        elif isinstance(start, SelfSupervised):
+            weights = [(start.model_copy(update={"seed": seed}), seed, None) for seed in seeds]
+        elif isinstance(start, Pretrained) and trunk.backbone != CONV:
+            weights = [(start, None, None)]
+        for initialisation, seed, source in weights:
+            for index, protocol in enumerate(settings.protocols):
+                spec = _spec(experiment, settings, trunk, initialisation, protocol, ("protocols", index))
+                yield Model(spec, _key(settings, trunk, protocol), start.name, seed, source)
+            if settings.layers:
+                spec = _spec(experiment, settings, trunk, initialisation, settings.probe, ("layers",))
+                yield Model(spec, _key(settings, trunk, settings.probe), start.name, seed, source, layers=True)
+
+
+def _zero_label(settings: NoReferenceModels, sources: list[Adversary]) -> Iterator[Model]:
+    """Yield every discriminator as a metric, and once for each seed as it was before training."""
+    untrained = set()
+    for source in sources:
+        trained = ZeroLabelSpec(discriminator=source.spec, test_crop=settings.test_crop, test_grid=settings.test_grid)
+        yield Model(trained, trained.key, "zero-label", source.seed, source)
+        if (source.spec, source.seed) not in untrained:
+            untrained.add((source.spec, source.seed))
+            yield Model(trained.model_copy(update={"seed": source.seed}), trained.key, "random", source.seed)
+
+
+def _spec(
+    experiment: Experiment, settings: NoReferenceModels, trunk: Trunk, start: Any, protocol: Any, place: Location
+) -> NRSpec:
+    try:
+        spec = NRSpec(
+            backbone=trunk.backbone,
+            initialisation=start,
+            protocol=protocol,
+            depth=trunk.depth,
+            input_normalisation=trunk.normalisation,
+            **_common(settings),
+        )
+        _ = spec.trunk_identity  # looks for files of weights
+    except ValidationError as error:
+        text = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise experiment.error((*PLACE, *place), text) from None
+    except LopsidedError as error:
+        raise experiment.error((*PLACE, "initialisations"), str(error)) from None
+    return spec
+
+
+def _common(settings: NoReferenceModels) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in ("statistics", "test_crop", "test_grid", "seed")}
+
+
+def _key(settings: NoReferenceModels, trunk: Trunk, protocol: Any) -> str:
+    """Return a model's name: that of the same model with the whole backbone, and what part of it this one has."""
+    whole = NRSpec(backbone=trunk.backbone, protocol=protocol, **_common(settings))
+    part = f"/first-{trunk.depth}-stages" if trunk.depth not in (None, whole.depth) else ""
+    inputs = trunk.normalisation not in (None, whole.input_normalisation)
+    return f"{whole.key}{part}" + (f"/{trunk.normalisation}-inputs" if inputs else "")
+
+
+def _missing(
+    experiment: Experiment, settings: NoReferenceModels, name: str, backbones: list[str] | None
+) -> ExperimentError:
+    index = [start.name for start in settings.initialisations].index(name)
+    kind = f"trunk of {' or '.join(backbones)}" if backbones else "discriminator"
+    return experiment.error(
+        (*PLACE, "initialisations", index),
+        f"the grid trains no {kind}; add one to grid.discriminator, or leave '{name}' out",
+    )
+
+
+def _refuse_seen(
+    experiment: Experiment, settings: NoReferenceModels, name: str, rated: Any, train: list[ImageItem]
+) -> None:
+    """Refuse a set with an image, or a reference, that discriminators are trained on."""
+    if isinstance(rated, LadderSet):
+        found = {item.path: item.sha256 for item in rated.ladder.source.items()}
+    else:
+        found = {path: hash_file(path) for row in rated.open().rows for path in files(row)}
+    seen = {item.sha256 for item in train}
+    if twins := [path for path, sha256 in found.items() if sha256 in seen]:
+        place = ("fr_sets", settings.fr_sets.index(name)) if name in settings.fr_sets else ("datasets", name)
+        raise experiment.error(
+            (*PLACE, *place),
+            f"{len(twins)} image(s) of '{name}' are in the training set too, e.g. '{twins[0]}': discriminators have "
+            "seen them; remove them from one",
+        )
+
+
+# --- before a run ---------------------------------------------------------------------------------------------------
+
+
+def preflight_nr(cells: Iterable[Cell], context: Context) -> None:
+    """Open data sets, divide them, look at the sizes of their images, and build what models start from.
+
+    Raises:
+        LopsidedError: the first thing that is missing or does not fit.
+    """
+    specs = [cell.spec for cell in cells if isinstance(cell.spec, AssessNR)]
+    needs: dict[str, tuple[AssessNR, int]] = {}
+    built = set()
+    for spec in specs:
+        need = _min_size(spec.model)
+        if need > needs.get(spec.dataset_identity, (spec, 0))[1]:
+            needs[spec.dataset_identity] = spec, need
+        if isinstance(spec.model, NRSpec) and isinstance(spec.model.initialisation, Pretrained):
+            key = spec.model.trunk_identity, spec.model.n_stages
+            if key not in built:
+                build_trunk(spec.model)
+                built.add(key)
+    for spec, need in needs.values():
+        dataset = rated_dataset(spec, context)
+        _split(spec, dataset, context)
+        for row in dataset.rows:
+            with Image.open(row.image_path) as image:
+                width, height = image.size
+            if min(width, height) < need:
+                raise ExperimentError(
+                    f"assessment.no_reference: '{row.image_path}' is {width}×{height} px, at least {need} a side are "
+                    "needed; leave it out, or lower crop or test_crop"
+                )
+
+
+def _min_size(model: NRSpec | ZeroLabelSpec) -> int:
+    own = model.discriminator.min_size if isinstance(model, ZeroLabelSpec) else model.min_size
+    crop = model.protocol.crop if isinstance(model, NRSpec) and isinstance(model.protocol, FineTuned) else 0
+    return max(own, crop, model.test_crop or 0)
+
+
+# --- computing ------------------------------------------------------------------------------------------------------
+
+
+def assess_nr(cell: Cell, spec: AssessNR, context: Context) -> pd.DataFrame:
+    """Train and test the model of a cell, or a probe of each of its layers.
+
+    Returns:
+        What ``evaluate_split`` does, with the columns stage (index of the layer, NA for the whole) and
+        train_references (how many references, or images without one, were learnt from).
+
+    Raises:
+        StoppedError: it was asked to stop.
+        LopsidedError: an image or weights that cannot be used.
+    """
+    dataset = rated_dataset(spec, context)
+    split = _split(spec, dataset, context)
+    model = _with_weights(cell, spec, context)
+    probes = [model]
+    if spec.layers and isinstance(model, NRSpec):
+        probes = [_probe(model, stage) for stage in range(model.n_stages)]
+
+    def progress(done: int, total: int, note: str) -> None:
+        context.progress(done, total, f"split {split.name}: {note}")
+        if context.stop():
+            raise StoppedError(f"stopped in split {split.name}")
+
+    features = _features(model, spec, context)
+    parts = [
+        evaluate_split(
+            probe, dataset, split, device=context.execution.device, features=features, progress=progress
+        ).assign(stage=stage if spec.layers else pd.NA)
+        for stage, probe in enumerate(probes)
+    ]
+    groups = group(dataset)
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(
+        stage=table["stage"].astype("Int64"), train_references=len({groups[index] for index in split.train})
+    )
+
+
+def rated_dataset(spec: AssessNR, context: Context) -> FRDataset | NRDataset:
+    """Return the rated images, making a ladder in the store's cache if it is not there yet."""
+
+    def read() -> FRDataset | NRDataset:
+        if isinstance(spec.dataset, LadderSet):
+            return FRDataset(build_ladder(spec.dataset.ladder, context.store.cache))
+        return spec.dataset.open()
+
+    return context.once(f"rated {spec.dataset_identity}", read)
+
+
+def _split(spec: AssessNR, dataset: FRDataset | NRDataset, context: Context) -> Split:
+    key = f"splits {spec.splits.identity} of {spec.dataset_identity}"
+    drawn = context.once(key, lambda: {split.name: split for split in spec.splits.draw(dataset)})
+    return drawn[spec.split]
+
+
+def _with_weights(cell: Cell, spec: AssessNR, context: Context) -> NRSpec | ZeroLabelSpec:
+    """Return the model with the weights of the discriminator that comes in, if one does."""
+    if "finetune" not in cell.inputs:
+        return spec.model
+    file: Path = context.input(cell, "finetune") / DISCRIMINATOR
+    if not file.is_file():
+        raise ExperimentError(f"'{file}' is missing; delete its folder and run again")
+    if isinstance(spec.model, ZeroLabelSpec):
+        return spec.model.model_copy(update={"weights": str(file)})
+    start = {"name": "discriminator", "discriminator": spec.discriminator, "weights": str(file)}
+    return NRSpec.model_validate({**dict(spec.model), "initialisation": start})
+
+
+def _probe(model: NRSpec, stage: int) -> NRSpec:
+    return NRSpec.model_validate({**dict(model), "stages": stage})
+
+
+def _features(model: NRSpec | ZeroLabelSpec, spec: AssessNR, context: Context) -> FeatureCache:
+    """Return the features of the last weights on the last set: cells that share them follow each other."""
+    trunk = model.trunk_identity if isinstance(model, NRSpec) else model.identity
+    start = model.initialisation if isinstance(model, NRSpec) else None
+    key = (spec.dataset_identity, trunk, spec.split if isinstance(start, SelfSupervised) else "")
+    make: Callable[[], dict[Any, FeatureCache]] = dict
+    held = context.once("features of no-reference models", make)
+    if key not in held:
+        held.clear()
+        held[key] = FeatureCache()
+    return held[key]
+
+
+class AssessNR(CellSpec):
+    """Train a no-reference model on the training part of one split, and score its test part.
+
+    Attributes:
+        model: the model. Where a discriminator comes in as input, its weights take the place of the random ones.
+        discriminator: definition of the input, for a model that starts from its trunk.
+        layers: probe each layer alone, in place of the whole.
+        splits: how the set is divided.
+        split: name of the one division.
+    """
+
+    stage: ClassVar[str] = "assess_nr"
+    model: NRSpec | ZeroLabelSpec
+    discriminator: DiscriminatorSpec | None = None
+    layers: bool = False
+    dataset: LadderSet | ManifestSet | PublishedSet | RatedManifest | RatedPublished
+    dataset_identity: str
+    splits: Splits
+    split: str
+
+    def content(self) -> dict[str, Any]:
+        """Model, images and the one split, whatever their number; a discriminator's weights come in as an input."""
+        return {
+            "model": self.model.identity,
+            "discriminator": self.discriminator.identity if self.discriminator else None,
+            "layers": self.layers,
+            "dataset": self.dataset_identity,
+            # The first of more random splits are those of fewer.
+            "splits": self.splits.model_copy(update={"count": 1}).identity,
+            "split": self.split,
+        }

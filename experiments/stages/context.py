@@ -1,0 +1,82 @@
+"""What stages share besides their cells: the store, the execution settings, and networks that are built once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+
+from ...common.kept import Kept
+from ...iqa import Judge, JudgeSpec
+from ...losses import Measure, MeasureSpec
+from ...sr.checkpoint import read_tensors
+from ..schema.errors import ExperimentError
+from ..schema.execution import Execution
+from ..schema.measures import LearntDists
+from ..store import Store
+from .cell import Cell
+from .learn_weights import LearnWeights
+
+ALPHA_BETA = "alpha_beta.safetensors"
+JUDGED_BYTES = 1 << 30  # of features of references that judges keep; beyond it they are computed anew for every cell
+
+T = TypeVar("T")
+
+
+@dataclass
+class Context:
+    """What a stage may use besides its cell.
+
+    Attributes:
+        store: where inputs lie.
+        execution: device, threads, checkpoint interval.
+        progress: told (units done, units in all, note).
+        stop: asked whether to stop at the next good moment.
+        references: what judges computed of references, which all restored cells of a test set share.
+    """
+
+    store: Store
+    execution: Execution
+    progress: Callable[[int, int, str], None] = field(default=lambda _done, _total, _note: None)
+    stop: Callable[[], bool] = field(default=lambda: False)
+    references: Kept = field(default_factory=lambda: Kept(JUDGED_BYTES))
+    _made: dict[str, Any] = field(default_factory=dict)
+
+    def input(self, cell: Cell, role: str) -> Path:
+        """Return the folder of an input's outputs."""
+        source = cell.inputs[role]
+        return self.store.folder(source.stage, source.id)
+
+    def weights(self, cell: Cell, role: str, name: str) -> dict[str, torch.Tensor]:
+        """Read a file of tensors of an input.
+
+        Raises:
+            ExperimentError: the file is missing or damaged.
+        """
+        path = self.input(cell, role) / name
+        try:
+            return read_tensors(path)[0]
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ExperimentError(
+                f"'{path}' is missing or damaged ({error}); delete its folder and run again"
+            ) from None
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what ``make`` made the first time it was asked for under ``key``: networks and decoded images."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def measure(self, spec: MeasureSpec) -> Measure[Any]:
+        """Build a measure, one whose weights are learnt from the store."""
+        if isinstance(spec, LearntDists):
+            spec = spec.with_weights(self.store.folder(LearnWeights.stage, str(spec.cell)) / ALPHA_BETA)
+        return self.once(f"measure {spec.identity}", spec.build)
+
+    def judge(self, spec: JudgeSpec) -> Judge:
+        """Build a judge on the device."""
+        return self.once(f"judge {spec.identity}", lambda: Judge(spec, self.execution.device))

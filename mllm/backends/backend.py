@@ -1,0 +1,110 @@
+"""What a multimodal LLM must be able to do to score images; how prompts become scores is not its affair."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...common.identity import identity
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One question to a model.
+
+    Attributes:
+        images: RGB images, in the order in which they are shown, before the text.
+        text: what the user says.
+        prefix: how the model's answer begins; the model goes on from there.
+        system: the system message; empty for none, which leaves the chat template's own.
+    """
+
+    images: tuple[Image.Image, ...]
+    text: str
+    prefix: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model wrote.
+
+    Attributes:
+        text: the words after the prefix, special tokens left out.
+        finished: whether the model ended by itself; False where the limit on tokens cut it off.
+        failure: why there is no reply (a request that failed for good); empty if there is one.
+        prompt_tokens: tokens of the prompt, images included; None where unknown.
+        new_tokens: tokens written; None where unknown.
+    """
+
+    text: str
+    finished: bool = True
+    failure: str = ""
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LevelLogits:
+    """What a model thinks of candidate next tokens.
+
+    Attributes:
+        log_probabilities: natural logarithms of the candidates' probabilities under the softmax over the whole
+            vocabulary, computed in float32 or better, ``(candidates,)``; NaN where a server does not tell.
+        failure: why there are none; empty if there are.
+        prompt_tokens: tokens of the prompt, images included; None where unknown.
+        over_vocabulary: False where a server normalised over the candidates only: their mass is then unknown.
+    """
+
+    log_probabilities: NDArray[np.float64]
+    failure: str = ""
+    prompt_tokens: int | None = None
+    over_vocabulary: bool = True
+
+
+class Backend(ABC):
+    """A multimodal LLM, in this process or behind a server.
+
+    Every method returns one result per prompt, in order: a prompt that fails has a result that says why.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name for tables, e.g. ``Qwen2.5-VL-7B-Instruct``."""
+
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the results, as JSON: weights by revision or hash, dtype, image limits."""
+
+    @property
+    def identity(self) -> str:
+        """Short content hash of the definition."""
+        return identity({"kind": "mllm-backend", **self.definition()})
+
+    @abstractmethod
+    def check_candidates(self, candidates: Sequence[str]) -> None:
+        """Raise MllmError unless every candidate is one token, and no two are the same one.
+
+        A server that does not show its tokenizer cannot be asked; its backend says what it relies on instead.
+        """
+
+    @abstractmethod
+    def level_logits(self, prompts: Sequence[Prompt], candidates: Sequence[str]) -> list[LevelLogits]:
+        """Return, for each prompt, how probable each candidate is as the next token.
+
+        Raises:
+            MllmError: candidates that are not single tokens, or a backend that cannot tell.
+        """
+
+    @abstractmethod
+    def generate(
+        self, prompts: Sequence[Prompt], *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> list[Reply]:
+        """Return what the model writes; ``temperature`` 0 is greedy and deterministic."""

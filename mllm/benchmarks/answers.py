@@ -1,0 +1,181 @@
+"""Free-text answers: the name of a dish and the country it comes from, read from a reply and compared with the truth.
+
+CultureMix (arXiv 2511.22787) takes a name as right if its weighted Jaccard similarity on character n-grams, of 0.7 for
+bigrams and 0.3 for unigrams, is at least 0.4 (people agreed with that in 95 % of cases), and a country if it is the
+same under any of its names. Whether n-grams are counted or only listed, and how names are normalised, is not published:
+here they are counted, in the letters and digits alone, without case and accents.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+
+from ..scoring.outcomes import Status
+from .countries import countries_in, country_of
+
+BIGRAMS, UNIGRAMS, THRESHOLD = 0.7, 0.3, 0.4
+
+_FOOD = r"(?:(?:name of the )?(?:dish|food)(?: name)?|name)"
+_COUNTRY = r"(?:country(?: of origin)?|origin|nation)"
+_COLON = r"[\"'*_]*\s*[:：]\s*"
+_FIELD = (
+    r"(?im)(?<![A-Za-z]){label}" + _COLON + r"(.*?)(?=[\s,;|.\"'*(]*(?<![A-Za-z])(?:{other})" + _COLON + r"|[\n}}]|\Z)"
+)
+_FOOD_FIELD = re.compile(_FIELD.format(label=_FOOD, other=_COUNTRY))
+_COUNTRY_FIELD = re.compile(_FIELD.format(label=_COUNTRY, other=_FOOD))
+_NO_ANSWER = re.compile(
+    r"\b(?:i|we)(?:'|’)?m (?:sorry|unable|not (?:able|sure|certain))|\bi am (?:sorry|unable|not (?:able|sure|certain))"
+    r"|\b(?:can ?not|can(?:'|’)?t|unable to|could ?n(?:'|’)t|could not|not possible to|difficult to)\b[^.\n]{0,20}"
+    r"\b(?:identify|determine|tell|say|recogni[sz]e|help|assist|answer|provide|name)"
+    r"|\b(?:don(?:'|’)t|do not) know\b|\bas an ai\b|^\W*(?:unknown|unclear|uncertain|not sure|none|n/?a)\b",
+    re.IGNORECASE,
+)
+_DISH = r"the (?:main |primary |traditional |left )*(?:dish|food)(?: (?:shown|here|in the image|on the left))*"
+_SUBJECT = rf"(?:this|it|that|{_DISH})"
+_VERB = r"(?:is|looks like|appears to be|seems to be|is most likely|is likely|is probably)"
+_SENTENCE = re.compile(
+    rf"\b{_SUBJECT} {_VERB}(?: (?:called|known as|named))? (?!from\b)(?:an? |the )?(.+?)"
+    r"(?=,|;|\(|\.(?:\s|$)| from\b| which\b| and (?:it )?(?:is|comes|originates)\b| that\b| originat|\n|$)",
+    re.IGNORECASE,
+)
+_APART = re.compile(r"\s*(?:[,;(|/\n]|\s[-–—]\s|\b(?:is )?from\b|\boriginat)", re.IGNORECASE)
+_CLAUSE = re.compile(r"\b(?:is|are|was|comes|looks|shows|it|this|that)\b", re.IGNORECASE)
+_FEW_WORDS = 6  # a reply of so many words may be a bare name
+_WORDS_ABOUT = r"\b(?:traditional |popular |typical )?(?:dish|food)\b|\bsomething\b"
+
+
+@dataclass(frozen=True)
+class OpenAnswer:
+    """What a reply says.
+
+    Attributes:
+        food: name of the dish as written; None unless ``food_status`` is ok.
+        country: the country by its one name (``countries.py``); None unless ``country_status`` is ok.
+        food_status: see ``Status``.
+        country_status: likewise; ambiguous where several are named.
+    """
+
+    food: str | None
+    country: str | None
+    food_status: Status
+    country_status: Status
+
+    @property
+    def status(self) -> Status:
+        """Ok if either was read; else why neither was."""
+        return "ok" if "ok" in (self.food_status, self.country_status) else self.country_status
+
+
+def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
+    """Read name and country out of a reply; nothing is guessed.
+
+    The last ``Food: …`` and ``Country: …`` win, wherever they stand, also as JSON. A reply without them gives the one
+    country that it names, and the name from "This is …", or what stands before the country in a short reply ("Kimchi,
+    South Korea"), or the whole reply where it is of at most six words. What stands between ``<think>`` and ``</think>``
+    is not read.
+
+    Args:
+        text: the reply.
+        finished: False where a limit on tokens cut it off: then what it ends with is not complete.
+    """
+    body = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
+    body = re.split(r"</think>", body, flags=re.IGNORECASE)[-1]
+    if re.search("<think>", body, re.IGNORECASE):
+        return OpenAnswer(None, None, "truncated", "truncated")
+    if not body.strip():
+        return (
+            OpenAnswer(None, None, "empty", "empty") if finished else OpenAnswer(None, None, "truncated", "truncated")
+        )
+    food, country = _complete(_food(body), body, finished), _complete(_country(body), body, finished)
+    return OpenAnswer(food.value, country.value, food.status, country.status)
+
+
+def fold(name: str) -> str:
+    """Return the letters and digits of a name, of any script, without case and accents."""
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
+def name_similarity(name: str, other: str, *, counted: bool = True) -> float:
+    """Return the weighted Jaccard similarity of two names on their character n-grams, in [0, 1]; 1 is the same.
+
+    0.7 · J₂ + 0.3 · J₁ with Jₙ = Σ min(a, b) / Σ max(a, b) over how often each n-gram occurs in the one and the other.
+    Names too short for a bigram are compared by their letters.
+
+    Args:
+        name: a name.
+        other: another.
+        counted: False counts each n-gram once, which makes Jₙ the Jaccard index of two sets.
+    """
+    a, b = fold(name), fold(other)
+    if len(a) < 2 and len(b) < 2:
+        return _jaccard(a, b, 1, counted)
+    return BIGRAMS * _jaccard(a, b, 2, counted) + UNIGRAMS * _jaccard(a, b, 1, counted)
+
+
+def same_food(answer: str, truth: str) -> bool:
+    """Say whether a name is taken as right: similarity of at least 0.4."""
+    # A sum of shares that is 0.4 but for rounding is 0.4.
+    return name_similarity(answer, truth) >= THRESHOLD - 1e-12
+
+
+def _jaccard(a: str, b: str, n: int, counted: bool) -> float:
+    grams = ([text[i : i + n] for i in range(len(text) - n + 1)] for text in (a, b))
+    ours, theirs = (Counter(of if counted else set(of)) for of in grams)
+    either = (ours | theirs).total()
+    return (ours & theirs).total() / either if either else 0.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A value, or why there is none, and where in the reply its reading ended."""
+
+    value: str | None
+    status: Status
+    end: int
+
+
+def _complete(found: _Found, body: str, finished: bool) -> _Found:
+    """Take what a cut reply ends with as cut."""
+    return found if finished or body[found.end :].strip() else _Found(None, "truncated", found.end)
+
+
+def _food(body: str) -> _Found:
+    fields = list(_FOOD_FIELD.finditer(body))
+    if fields:
+        return _name(fields[-1][1], fields[-1].end())
+    if sentence := _SENTENCE.search(body):
+        return _name(sentence[1], sentence.end())
+    if _NO_ANSWER.search(body):
+        return _Found(None, "refused", len(body))
+    if not _COUNTRY_FIELD.search(body) and "\n" not in body.strip():
+        head = _APART.split(body.strip(), maxsplit=1)[0]
+        if len(head.split()) <= _FEW_WORDS and country_of(head) is None and not _CLAUSE.search(head):
+            return _name(head, len(body))
+    return _Found(None, "unparsable", len(body))
+
+
+def _name(written: str, end: int) -> _Found:
+    name = re.sub(r"^\((.*)\)$", r"\1", written.strip(" \t\"'“”*_`.,;:[]"))
+    if _NO_ANSWER.search(name):
+        return _Found(None, "refused", end)
+    # "<name of the dish>" is the form of the answer, and "a traditional dish" and "a Korean dish" are no names.
+    rest = re.sub(_WORDS_ABOUT, "", name, flags=re.IGNORECASE)
+    if name.startswith("<") or not fold(rest) or country_of(rest):
+        return _Found(None, "unparsable", end)
+    return _Found(name, "ok", end)
+
+
+def _country(body: str) -> _Found:
+    fields = list(_COUNTRY_FIELD.finditer(body))
+    text, end = (fields[-1][1], fields[-1].end()) if fields else (body, len(body))
+    whole = country_of(text)
+    countries = [whole] if whole else countries_in(text)
+    if len(countries) == 1:
+        return _Found(countries[0], "ok", end)
+    if countries:
+        return _Found(None, "ambiguous", end)
+    return _Found(None, "refused" if _NO_ANSWER.search(text) else "unparsable", end)

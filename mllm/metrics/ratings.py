@@ -1,0 +1,146 @@
+"""Metrics of ratings: correlation with people, errors on their scale, and labels, in three readings of failed replies.
+
+Readings: ``valid only`` leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent
+where it is hard; ``failures as mean`` gives them the mean of the scorer's own values, i.e. no opinion; ``failures as
+worst`` its worst value where people rate above their median and its best where they rate below, i.e. the wrong opinion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ...analysis.assessment import STATISTICS
+from ...analysis.scorers import AS_MEAN, VALID, agreement
+from ...analysis.statistics.correlation import Floats, orientation
+from ...analysis.statistics.frames import grouped, require_finite_where_ok, require_one, where
+from ...analysis.statistics.logistic import fit_logistic
+from ..benchmarks.cogip import LABELS, label_of
+from ..errors import MllmError
+from .common import SCORER, Bootstrap, ratio, require
+
+AS_WORST = "failures as worst"
+READINGS = (VALID, AS_MEAN, AS_WORST)
+ERRORS = ("mae", "mse", "label_accuracy")
+BY = ("benchmark", "dimension")
+
+
+def rating_metrics(
+    table: pd.DataFrame,
+    *,
+    by: Sequence[str] = BY,
+    same_scale: bool = False,
+    bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
+) -> pd.DataFrame:
+    """Compare ratings with people's.
+
+    Args:
+        table: see ``metrics.join_items``; rows of other tasks than ``rate`` are left aside.
+        by: what is broken down by, besides the scorer; one scale of targets in each group.
+        same_scale: values are on the targets' scale, so that errors and labels mean something.
+        bootstrap: how intervals are made.
+
+    Returns:
+        One row for each scorer, group and reading: ``n`` items with a target, ``n_valid`` ratings, ``n_without_target``
+        items, ``n_references`` (clusters of the intervals); SRCC, KRCC (tau-b) and raw PLCC, + agrees with people, each
+        with ``_low`` and ``_high``; ``plcc_logistic`` after VQEG's four-parameter mapping, with ``logistic_status``;
+        with ``same_scale`` MAE, MSE (lower is better) and, for dimensions of CogIP-Bench, ``label_accuracy`` (higher is
+        better), with intervals; ``status`` "ok" or why there are no correlations. What is not defined is NaN.
+
+    Raises:
+        MllmError: columns missing.
+        AnalysisError: a valid rating that is not finite, or a scorer with two directions in a group.
+    """
+    require(table, *SCORER, *by, "task", "target", "target_higher_is_better", "higher_is_better", "reference", "status")
+    rated = where(table, task="rate")
+    require_finite_where_ok(rated, "value", "mllm_scores")
+    for of in ("higher_is_better", "target_higher_is_better"):
+        require_one(rated, [*SCORER, *by], of, "mllm_scores")
+    rows = []
+    for names, group in grouped(rated, *SCORER, *by):
+        known = group.loc[group["target"].notna()]
+        valid = np.asarray(known["status"] == "ok", dtype=bool)
+        head = {
+            **dict(zip([*SCORER, *by], names, strict=True)),
+            "n": len(known),
+            "n_valid": int(valid.sum()),
+            "n_without_target": len(group) - len(known),
+            "n_references": len(set(known["reference"])),
+        }
+        computed: dict[str, float | str] = {}
+        for reading in READINGS:
+            # Without failures the readings are one.
+            if not computed or not valid.all():
+                computed = _metrics(_read(known, valid, reading), same_scale, bootstrap)
+            rows.append({**head, "reading": reading, **computed})
+    return pd.DataFrame(rows)
+
+
+def domain_averages(metrics: pd.DataFrame, *, by: Sequence[str] = ("dimension",)) -> pd.DataFrame:
+    """Average correlations over data sets: the plain mean over those that a scorer has a value for.
+
+    Args:
+        metrics: of ``rating_metrics``.
+        by: what stays apart, besides scorer and reading; benchmarks are averaged over.
+
+    Returns:
+        One row for each scorer, reading and group: ``n_sets``, ``n_undefined`` of them without a correlation, which
+        are left out of the mean, and the means.
+    """
+    rows = []
+    for names, group in grouped(metrics, *SCORER, "reading", *by):
+        defined = group[group["srcc"].notna()]
+        means = {name: float(defined[name].mean()) for name in ("srcc", "krcc", "plcc", "plcc_logistic")}
+        counts = {"n_sets": len(group), "n_undefined": len(group) - len(defined)}
+        rows.append({**dict(zip([*SCORER, "reading", *by], names, strict=True)), **counts, **means})
+    return pd.DataFrame(rows)
+
+
+def _read(known: pd.DataFrame, valid: np.ndarray, reading: str) -> pd.DataFrame:
+    """Return the rows of a reading, with a value in each."""
+    if reading == VALID or not valid.any():
+        return known.loc[valid]
+    values = np.array(pd.to_numeric(known["value"], errors="coerce"), dtype=np.float64)
+    if reading == AS_MEAN:
+        values[~valid] = values[valid].mean()
+    else:
+        targets = np.asarray(known["target"], dtype=np.float64)
+        low, high = values[valid].min(), values[valid].max()
+        agree = orientation(known["higher_is_better"].iloc[0], known["target_higher_is_better"].iloc[0]) > 0
+        above = targets > np.median(targets)
+        values[~valid] = np.where(above == agree, low, high)[~valid]
+    return known.assign(value=values)
+
+
+def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict[str, float | str]:
+    names = (*STATISTICS, *(ERRORS if same_scale else ()))
+    found: dict[str, float | str] = {name + end: np.nan for name in names for end in ("", "_low", "_high")}
+    found |= {"plcc_logistic": np.nan, "logistic_status": ""}
+    value, target = (np.asarray(rows[name], dtype=np.float64) for name in ("value", "target"))
+    if same_scale and len(rows):
+        clusters = rows["reference"].to_numpy()
+        for name, wrong in _errors(rows, value, target).items():
+            found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap).row(name)
+    found |= agreement(rows, bootstrap.n_boot, bootstrap.seed, bootstrap.level)
+    if found["status"] == "ok":
+        directions = {
+            "score_higher_is_better": bool(rows["higher_is_better"].iloc[0]),
+            "label_higher_is_better": bool(rows["target_higher_is_better"].iloc[0]),
+        }
+        fit = fit_logistic(value, target, 4, **directions)
+        found |= {"plcc_logistic": fit.plcc, "logistic_status": fit.status}
+    return found
+
+
+def _errors(rows: pd.DataFrame, value: Floats, target: Floats) -> dict[str, Floats]:
+    errors = {"mae": np.abs(value - target), "mse": (value - target) ** 2}
+    dimensions = set(rows["dimension"])
+    if not dimensions <= set(LABELS):
+        return errors
+    if len(dimensions) > 1:
+        raise MllmError(f"labels of {len(dimensions)} dimensions in one group: break down by dimension.")
+    (dimension,) = dimensions
+    right = [label_of(dimension, v) == label_of(dimension, t) for v, t in zip(value, target, strict=True)]
+    return errors | {"label_accuracy": np.array(right, dtype=float)}

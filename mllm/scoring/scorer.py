@@ -1,0 +1,265 @@
+"""A scorer is a backend and a preset: images in, values with a distribution, a status and the raw reply out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from ...common.identity import identity
+from ..backends.backend import Backend, LevelLogits, Prompt, Reply
+from ..errors import MllmError
+from .compat import LETTER_PARSERS, NUMBER_PARSERS
+from .outcomes import Choice, Comparison, Rating, Status
+from .presets import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+from .scale import Reading, ScoreScale
+
+__all__ = ["Choice", "Comparison", "Rating", "Scorer", "Status"]
+
+Images = Image.Image | Sequence[Image.Image]
+Result = TypeVar("Result")
+Other = TypeVar("Other")
+
+
+def option_letters(count: int) -> tuple[str, ...]:
+    """Return the names of the first ``count`` options: ``A``, ``B`` and so on."""
+    return tuple(chr(ord("A") + index) for index in range(count))
+
+
+class Scorer:
+    """Rates, answers and compares with one model and one preset.
+
+    There is one result per input, in order. What goes wrong with one input is the status of its result; what is wrong
+    with the scorer itself (levels that are not single tokens, a question the preset does not ask) raises.
+
+    Args:
+        backend: the model.
+        preset: what is asked and how replies are read.
+    """
+
+    def __init__(self, backend: Backend, preset: Preset):
+        self.backend = backend
+        self.preset = preset
+        self._checked: set[tuple[str, ...]] = set()
+
+    @property
+    def key(self) -> str:
+        """Readable name, e.g. ``Qwen2.5-VL-7B-Instruct/q-align``."""
+        return f"{self.backend.name}/{self.preset.key}"
+
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the results, as JSON."""
+        return {"backend": self.backend.identity, "preset": self.preset.definition()}
+
+    @property
+    def identity(self) -> str:
+        """Short content hash of the definition."""
+        return identity({"kind": "mllm-scorer", **self.definition()})
+
+    def rate(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        dimension: str | None = None,
+        questions: Sequence[str] | None = None,
+    ) -> list[Rating]:
+        """Rate images.
+
+        Args:
+            images: any mode and size.
+            dimension: one that the preset asks, by its name or a benchmark's (``quality`` or ``IQA``); None for its
+                first.
+            questions: one text per image, as benchmarks bring them, in place of the preset's own if the preset
+                ``takes_wording``; "" keeps the preset's. The numbers they ask for must be on the preset's scale.
+
+        Returns:
+            One rating per image; ``preset.scale(dimension)`` has their range and direction.
+
+        Raises:
+            MllmError: a dimension the preset does not ask, a wrong number of questions, or a backend that cannot do
+                what the preset needs.
+        """
+        asked = self.preset.question(dimension)
+        texts = [""] * len(images) if questions is None else list(questions)
+        wording = self.preset.takes_wording
+        prompts = [
+            self._prompt(image, asked, text if wording else "") for image, text in _paired(images, texts, "questions")
+        ]
+        if isinstance(asked.reading, ScoreScale):
+            readings = (_read(asked.reading, logits) for logits in self._next_token(prompts, asked.reading.candidates))
+            return [
+                Rating(reading.value, reading.distribution, reading.mass, "ok", "")
+                if isinstance(reading, Reading)
+                else Rating(None, None, None, "failed", reading)
+                for reading in readings
+            ]
+        scale = self.preset.scale(dimension)
+        assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
+        ratings = []
+        for reply in self._generate(prompts):
+            if reply.failure:
+                ratings.append(Rating(None, None, None, "failed", reply.failure))
+                continue
+            parsed = NUMBER_PARSERS[scale.parser](reply.text, scale.low, scale.high, finished=reply.finished)
+            ratings.append(Rating(parsed.value, None, None, parsed.status, reply.text))
+        return ratings
+
+    def answer(self, image: Images, question: str, options: Sequence[str]) -> Choice:
+        """Answer one multiple-choice question; see ``answers``."""
+        return self.answers([image], [question], [options])[0]
+
+    def answers(
+        self, images: Sequence[Images], questions: Sequence[str], options: Sequence[Sequence[str]]
+    ) -> list[Choice]:
+        """Answer multiple-choice questions.
+
+        Args:
+            images: one image, or several in order, per question.
+            questions: the texts. Options that a text does not list already, one a line, are listed after it.
+            options: the options' texts per question; their names are the letters from A on.
+
+        Returns:
+            One choice per question.
+
+        Raises:
+            MllmError: a preset that asks no such questions, wrong numbers of inputs, or fewer than two options.
+        """
+        asked = self.preset.multiple_choice
+        if asked is None:
+            raise MllmError(f"preset {self.preset.key} answers no multiple-choice questions; 'letters' does")
+        prompts = []
+        asking = _paired(images, questions, "questions")
+        for (_, listed), (shown, text) in zip(_paired(images, options, "lists of options"), asking, strict=True):
+            if not 2 <= len(listed) <= 26:
+                raise MllmError(f"question {text[:60]!r} has {len(listed)} options, it needs 2 to 26")
+            prompts.append(self._prompt(shown, asked, asked.text.replace("{question}", _with_options(text, listed))))
+        if isinstance(asked.reading, LetterTokens):
+            counts = [len(listed) for listed in options]
+            logits = self._next_token(prompts, option_letters(max(counts, default=2)))
+            return [_choose(these, count) for these, count in zip(logits, counts, strict=True)]
+        assert isinstance(asked.reading, WrittenLetter)  # noqa: S101 - the only other way to read a choice
+        parse = LETTER_PARSERS[asked.reading.parser]
+        choices = []
+        for reply, listed in zip(self._generate(prompts), options, strict=True):
+            if reply.failure:
+                choices.append(Choice(None, None, None, "failed", reply.failure))
+                continue
+            parsed = parse(reply.text, listed, finished=reply.finished)
+            choices.append(Choice(parsed.letter, None, None, parsed.status, reply.text))
+        return choices
+
+    def compare(self, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> list[Comparison]:
+        """Compare pairs of images.
+
+        Args:
+            pairs: two images each, shown in this order. Models prefer one place: ask both orders to see by how much.
+
+        Returns:
+            One comparison per pair.
+
+        Raises:
+            MllmError: a preset that does not compare.
+        """
+        asked = self.preset.comparison
+        if asked is None or not isinstance(asked.reading, ScoreScale):
+            raise MllmError(f"preset {self.preset.key} does not compare images; 'compare2score' does")
+        low, high = asked.reading.range
+        prompts = [self._prompt(pair, asked) for pair in pairs]
+        readings = (_read(asked.reading, logits) for logits in self._next_token(prompts, asked.reading.candidates))
+        return [
+            Comparison((high - reading.value) / (high - low), reading.distribution, reading.mass, "ok", "")
+            if isinstance(reading, Reading)
+            else Comparison(None, None, None, "failed", reading)
+            for reading in readings
+        ]
+
+    def reply(self, images: Sequence[Images], questions: Sequence[str]) -> list[Reply]:
+        """Put open questions, and return what the model writes, unread; at most ``preset.max_tokens`` tokens.
+
+        Args:
+            images: one image, or several in order, per question.
+            questions: the texts, put as they are.
+
+        Raises:
+            MllmError: a wrong number of questions.
+        """
+        return self._generate(
+            [Prompt(self._shown(shown), text) for shown, text in _paired(images, questions, "questions")]
+        )
+
+    def _shown(self, images: Images) -> tuple[Image.Image, ...]:
+        """Return images as the preset shows them."""
+        shown = []
+        for image in [images] if isinstance(images, Image.Image) else images:
+            rgb = image.convert("RGB")
+            for step in self.preset.preprocessing:
+                rgb = PREPROCESSING[step](rgb)
+            shown.append(rgb)
+        return tuple(shown)
+
+    def _prompt(self, images: Images, asked: Question, text: str = "") -> Prompt:
+        return Prompt(self._shown(images), text or asked.text, prefix=asked.prefix, system=asked.system)
+
+    def _generate(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        """Return what the model writes for each prompt."""
+        limit, temperature = self.preset.max_tokens, self.preset.temperature
+        replies = self.backend.generate(prompts, max_tokens=limit, temperature=temperature) if prompts else []
+        return self._complete(replies, len(prompts))
+
+    def _next_token(self, prompts: Sequence[Prompt], candidates: tuple[str, ...]) -> list[LevelLogits]:
+        """Return how probable the candidates are as the next token of each prompt."""
+        if candidates not in self._checked:
+            self.backend.check_candidates(candidates)
+            self._checked.add(candidates)
+        return self._complete(self.backend.level_logits(prompts, candidates) if prompts else [], len(prompts))
+
+    def _complete(self, results: list[Result], count: int) -> list[Result]:
+        """Return a backend's results if there is one for each of the prompts."""
+        if len(results) != count:
+            raise MllmError(f"backend {self.backend.name} returned {len(results)} results for {count} prompts")
+        return results
+
+
+def _read(scale: ScoreScale, logits: LevelLogits) -> Reading | str:
+    """Return what a scale makes of a model's next token, or why it can make nothing of it."""
+    if logits.failure:
+        return logits.failure
+    try:
+        reading = scale.read(logits.log_probabilities)
+    except MllmError as error:
+        return str(error)
+    return reading if logits.over_vocabulary else replace(reading, mass=None)
+
+
+def _choose(logits: LevelLogits, count: int) -> Choice:
+    """Return the most probable of the first ``count`` letters."""
+    letters = option_letters(count)
+    scale = ScoreScale(levels=letters, values=tuple(map(float, range(count))), lead="")
+    reading = _read(scale, replace(logits, log_probabilities=logits.log_probabilities[:count]))
+    if isinstance(reading, str):
+        return Choice(None, None, None, "failed", reading)
+    highest = max(reading.distribution.values())
+    best = [letter for letter, probability in reading.distribution.items() if probability == highest]
+    return (
+        Choice(best[0], reading.distribution, reading.mass, "ok", "")
+        if len(best) == 1
+        else Choice(None, reading.distribution, reading.mass, "ambiguous", "")
+    )
+
+
+def _with_options(question: str, options: Sequence[str]) -> str:
+    """Return a question with its options, one a line, unless it lists them itself."""
+    letters = option_letters(len(options))
+    if all(re.search(rf"(?m)^\W*{letter}\W", question) for letter in letters):
+        return question
+    return "\n".join([question, *(f"{letter}. {text}" for letter, text in zip(letters, options, strict=True))])
+
+
+def _paired(images: Sequence[Images], others: Sequence[Other], what: str) -> list[tuple[Images, Other]]:
+    """Return images with what belongs to each."""
+    if len(images) != len(others):
+        raise MllmError(f"{len(images)} inputs need as many {what}, got {len(others)}")
+    return list(zip(images, others, strict=True))

@@ -1,0 +1,265 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lopsided.analysis.errors import AnalysisError
+from lopsided.analysis.headline import headline
+from lopsided.analysis.limitations import limitations
+from lopsided.analysis.report import write_report
+from lopsided.analysis.result_tables import SCHEMAS, StudyTables
+from lopsided.analysis.study import analyse
+
+
+@pytest.fixture(scope="module")
+def study(synthetic_tables):
+    return analyse(synthetic_tables.study_tables(), n_boot=200)
+
+
+@pytest.fixture(scope="module")
+def page(study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    crop = np.zeros((8, 8, 3), dtype=np.uint8)
+    write_report(
+        study,
+        path,
+        title="Better <metrics>?",
+        description="A & B",
+        gallery_rows=[{"label": "a.png", "crops": {"reference": crop, "bicubic": crop, "mine": crop}}],
+        facts={"Machine": "a <small> one"},
+    )
+    return path.read_text(encoding="utf-8")
+
+
+class Balance(HTMLParser):
+    """Collects tags and complains about any that is not closed in order."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def parsed(page):
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    return parser.attributes
+
+
+def test_the_page_is_whole_and_loads_nothing(page):
+    tags = parsed(page)
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    assert len(images) == 7
+    assert all(image["src"].startswith("data:image/png;base64,") and len(image["alt"]) > 10 for image in images)
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe")]
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+    anchors = {attributes["href"][1:] for tag, attributes in tags if tag == "a"}
+    assert anchors <= {attributes.get("id") for _, attributes in tags}
+
+
+def test_what_the_user_writes_is_escaped(page):
+    assert "Better &lt;metrics&gt;?" in page
+    assert "a &lt;small&gt; one" in page
+
+
+def test_nothing_undefined_is_shown(page):
+    text = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", page, flags=re.DOTALL)
+    for unwanted in (">nan<", " nan", "None", ">NaT<", "{{"):
+        assert unwanted not in text, unwanted
+    assert "severity grade" in text
+    assert "MOS" not in text
+    assert "disk full" in text
+    assert "pixel loss is NaN at step 312" in text
+    assert "arXiv:2509.20878" in text
+
+
+def test_the_same_study_gives_the_same_page(study, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(study, tmp_path / name, title="t")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert "Gallery" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_the_headline_says_what_was_put_in(study):
+    first, second, evidence, power = headline(study)
+    assert first.startswith("A better metric can be the worse objective.")
+    assert "DISTS VGG-16 against DISTS VGG-16-R" in first
+    assert "agree less once a discriminator is added, in 2 of 2 adversarial settings" in second
+    assert "DISTS VGG-16 ranks best" in evidence
+    assert "labelled by severity grade" in evidence
+    assert "with 5 measures, only |ρ| = 1 has p < 0.05" in power
+    assert "2 seeds × 6 images" in power
+
+
+def test_the_headline_admits_that_the_data_cannot_tell(synthetic_tables):
+    """Equal measures with no effect at all: no inversion may be called sure, and the report says so."""
+    scores = synthetic_tables.sr_scores({})
+    equal = dict.fromkeys(synthetic_tables.MEASURES, 1.0)
+    tables = StudyTables(
+        scores, synthetic_tables.fr_scores(equal), synthetic_tables.training(scores), synthetic_tables.cells(scores)
+    )
+    study = analyse(tables, n_boot=200)
+    assert study.asymmetry.pairs["significant"].mean() < 0.1
+    pairs = study.asymmetry.pairs.assign(significant=False)
+    from lopsided.analysis.headline import inversions
+
+    assert "the data cannot tell" in inversions(pairs)
+
+
+def test_limitations_follow_from_the_tables(study, synthetic_tables):
+    found = " ".join(limitations(study))
+    assert "severity grades" in found
+    assert "seeded random weights" in found
+    assert "DISTS VGG-16-R" in found
+    assert "2 seeds: intervals of gains hold the true gain less often than they say" in found
+    assert "2 cells failed or diverged" in found
+    tables = synthetic_tables.study_tables(seeds=5)
+    rated = tables.fr_scores.assign(label_kind="mos")
+    clean = analyse(
+        StudyTables(tables.sr_scores, rated, tables.training, tables.cells.query("status == 'done'")), n_boot=20
+    )
+    found = " ".join(limitations(clean))
+    assert "severity" not in found
+    assert "diverged" not in found
+    assert "5 seeds" not in found
+
+
+def test_one_sided_and_empty_studies_have_a_report(study, tmp_path):
+    tables = study.tables
+    nothing = {name: getattr(tables, name).head(0) for name in SCHEMAS}
+    for kept, said in (
+        ({}, "cannot be compared"),
+        ({"sr_scores": tables.sr_scores}, "no measure was assessed"),
+        ({"fr_scores": tables.fr_scores}, "no cell but the pixel-only one"),
+    ):
+        partial = analyse(StudyTables(**nothing | kept), n_boot=20)
+        write_report(partial, tmp_path / "report.html", title="t")
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        parsed(page)
+        assert said in page
+
+
+def test_bad_scores_are_shown_and_counted(synthetic_tables, tmp_path):
+    tables = synthetic_tables.study_tables()
+    scores = tables.sr_scores
+    where = (scores["fidelity"] == "ms_ssim") & (scores["discriminator"] == "patch") & (scores["judge"] == "niqe")
+    scores.loc[where, ["value", "status"]] = [np.nan, "non-finite"]
+    study = analyse(tables, n_boot=50)
+    counts = study.counts[(study.counts["table"] == "sr_scores") & (study.counts["group"] == "niqe")]
+    assert counts.set_index("status")["count"].to_dict() == {"non-finite": 12, "ok": 210}
+    assert {table: rows["count"].sum() for table, rows in study.counts.groupby("table")} == {
+        "cells": len(tables.cells),
+        "fr_scores": len(tables.fr_scores),
+        "sr_scores": len(scores),
+    }
+    write_report(study, tmp_path / "report.html", title="t")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "12 not ok of 84 scores" in page
+    assert "judged by NIQE" in page
+
+
+def test_no_reference_models_have_a_section_and_are_counted(synthetic_tables, tmp_path):
+    scores = synthetic_tables.nr_scores(stages=(0, 1))
+    bad = scores.index[scores["stage"].isna() & (scores["initialisation"] == "pretrained")][:3]
+    scores.loc[bad, ["score", "status"]] = [np.nan, "diverged"]
+    study = analyse(replace(synthetic_tables.study_tables(), nr_scores=scores), n_boot=50)
+    counts = study.counts[study.counts["table"] == "nr_scores"]
+    assert counts["count"].sum() == len(scores)
+    assert counts.loc[counts["status"] == "diverged", "count"].tolist() == [3]
+    assert {"nr_splits", "nr_assessment", "nr_differences"} <= set(study.derived())
+    write_report(study, tmp_path / "report.html", title="t")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    parsed(page)
+    text = re.sub(r"base64,[^\"]*|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert "No-reference models</h2>" in text
+    assert "Of 1 comparison of a discriminator&#39;s weights with random ones as a start" in text
+    assert "pretrained: 1 of 6 runs, first split 0: 3 not ok of 25 scores" in text
+    assert "VGG-16, linear from pretrained on rated" in text  # among the values that could not be computed
+    for title in ("What the initialisation is worth", "Layer by layer", "Differences, layer by layer"):
+        assert title in text
+    for unwanted in (">nan<", " nan", "None", "NA&gt;", "{{"):
+        assert unwanted not in text, unwanted
+
+
+def test_one_seed_of_a_discriminator_is_a_limitation(synthetic_tables):
+    for seeds, said in ((1, True), (2, False)):
+        scores = synthetic_tables.nr_scores(seeds=seeds)
+        study = analyse(replace(synthetic_tables.study_tables(), nr_scores=scores), n_boot=20)
+        assert ("of that training alone" in " ".join(limitations(study))) is said
+
+
+def test_ranks_of_measures_are_shown_with_their_critical_difference(study, page):
+    ranks = study.assessment.ranks
+    assert len(ranks) == 5
+    rows = re.search(r"Mean ranks \(5 rows\).*?</table>", page, flags=re.DOTALL)
+    assert rows
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows.group().split("<tr>")[2:]]
+    assert [float(row[5]) for row in cells] == sorted(round(value, 2) for value in ranks["mean_rank"])
+    assert {row[8] for row in cells} == {f"{ranks['critical_difference'].iloc[0]:.2f}"}
+
+
+def test_tables_survive_the_disk(study, tmp_path):
+    for name in SCHEMAS:
+        getattr(study.tables, name).to_parquet(tmp_path / f"{name}.parquet")
+    again = analyse(StudyTables.load(tmp_path), n_boot=200)
+    for name, table in study.derived().items():
+        pd.testing.assert_frame_equal(again.derived()[name], table, check_dtype=False)
+
+
+def test_derived_tables_are_saved_whole(study, tmp_path):
+    study.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{name}.{kind}" for name in study.derived() for kind in ("csv", "parquet")
+    )
+    for name, table in study.derived().items():
+        assert (
+            len(pd.read_csv(tmp_path / f"{name}.csv"))
+            == len(pd.read_parquet(tmp_path / f"{name}.parquet"))
+            == len(table)
+        )
+
+
+def test_missing_files_and_columns_are_named(study, tmp_path):
+    with pytest.raises(AnalysisError, match=r"sr_scores\.parquet: collect the results"):
+        StudyTables.load(tmp_path)
+    for name in SCHEMAS:
+        getattr(study.tables, name).drop(columns=["judge_families"], errors="ignore").to_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+    with pytest.raises(AnalysisError, match="table sr_scores lacks the column\\(s\\) judge_families"):
+        StudyTables.load(tmp_path)
+    (tmp_path / "sr_scores.parquet").write_text("not a table")
+    with pytest.raises(AnalysisError, match="cannot be read"):
+        StudyTables.load(tmp_path)
+
+
+def test_who_has_learnt_from_what_stands_in_the_report(synthetic_tables, tmp_path):
+    rows = [
+        ("dists-vgg16", "measure", "ladder", "trained on it", None, None, ""),
+        ("ms_ssim", "measure", "ladder", "none known", None, None, ""),
+        ("lpips-alexnet", "measure", "ladder", "unknown", None, None, "nobody says what it learnt from"),
+        ("training images", "training", "ladder", "shares references", 3, 8, ""),
+    ]
+    contamination = pd.DataFrame(rows, columns=list(SCHEMAS["contamination"]))
+    study = analyse(replace(synthetic_tables.study_tables(), contamination=contamination), n_boot=100)
+    write_report(study, tmp_path / "r.html", title="t")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for text in ("Contamination", "trained on it", "shares references (3 of 8)", "nobody says what it learnt from"):
+        assert text in page
+    (said,) = [text for text in limitations(study) if "no test" in text]
+    assert said == "DISTS VGG-16 learnt from ladder or from the same photographs: the SRCC there is no test."

@@ -1,0 +1,392 @@
+"""The command line end to end, in processes of its own: runs, resumption, faults of the world, exit statuses."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from support.paths import ROOT
+
+from lopsided import __version__
+from lopsided.cli import main as cli
+from lopsided.experiments import Experiment, load_experiment, plan, run
+from lopsided.experiments.running.progress import SilentReporter
+from lopsided.experiments.store import Store
+
+pytestmark = pytest.mark.slow
+
+SMOKE = ROOT / "experiments" / "smoke.yaml"
+SCRIPT = Path(sys.executable).with_name("lopsided")
+# A part of the smoke test: what it trains is in the store of the whole.
+PART = ["grid.fidelity=ssim", "judges=[psnr_y]", "assessment={}"]
+
+
+def command(*arguments):
+    start = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "lopsided.cli.main"]
+    return [*start, *map(str, arguments)]
+
+
+def environment(**changes):
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "300",
+        **{key: str(value) for key, value in changes.items()},
+    }
+
+
+def sets(overrides):
+    return [argument for override in overrides for argument in ("--set", override)]
+
+
+def lopsided(verb, *arguments, status=0, overrides=(), limit=None, **changes):
+    """Run a command to its end; its exit status must be the one given, and no traceback may be seen."""
+    limited = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    result = subprocess.run(
+        command(verb, *arguments, *sets(overrides)),
+        capture_output=True,
+        text=True,
+        env=environment(**changes),
+        preexec_fn=limited,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == status, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr, result.stderr
+    return result
+
+
+def started(*arguments, overrides=()):
+    return subprocess.Popen(
+        command(*arguments, *sets(overrides)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+
+
+def wait_for(condition, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        assert process.poll() is None, f"ended too early: {process.communicate()}"
+        time.sleep(0.005)
+    process.kill()
+    raise AssertionError("waited in vain")
+
+
+def cells(overrides=(), experiment=SMOKE):
+    return plan(load_experiment(experiment, list(overrides))).cells
+
+
+def cell_of(overrides, **labels):
+    """The one fine-tuning cell with these labels."""
+    (cell,) = [
+        cell
+        for cell in cells(overrides)
+        if cell.stage == "finetune" and all(cell.labels[key] == value for key, value in labels.items())
+    ]
+    return cell
+
+
+def modified(store):
+    return {path: path.stat().st_mtime_ns for path in (store / "cells").rglob("*") if path.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """The store of the whole smoke test, and what the run printed. To be copied, not changed."""
+    store = tmp_path_factory.mktemp("base") / "runs"
+    return store, lopsided("run", SMOKE, "--store", store)
+
+
+@pytest.fixture
+def store(base, tmp_path):
+    """A copy of that store."""
+    return Path(shutil.copytree(base[0], tmp_path / "runs"))
+
+
+# --- the ordinary way -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_computes_everything_and_writes_a_report_with_the_numbers(base):
+    store, result = base
+    count = len(cells())
+    assert f"{count} computed, 0 cached of {count} cells" in result.stdout
+    report = store / "experiments" / "smoke" / "report.html"
+    assert f"report: {report}" in result.stdout
+    html = re.sub(r"data:[^\"]*", "", report.read_text(encoding="utf-8"))  # without the figures
+    assessment = pd.read_parquet(store / "experiments" / "smoke" / "derived" / "assessment.parquet")
+    assert len(assessment) == 3
+    scores = pd.read_parquet(store / "experiments" / "smoke" / "tables" / "sr_scores.parquet")
+    assert len(scores) == 8 * 3 * 6  # settings with bicubic × judges × images
+    assert scores["status"].eq("ok").all()
+    bicubic = scores[scores["fidelity"].eq("bicubic") & scores["judge"].eq("psnr_y")]["value"].mean()
+    for number in [*assessment["srcc"].map("{:.2f}".format), f"{bicubic:.2f}"]:
+        assert number in html, number
+    assert "severity grade" in html
+    assert "MOS" not in html
+
+
+def test_a_second_run_computes_nothing_and_touches_nothing(base):
+    store, _ = base
+    before = modified(store)
+    result = lopsided("run", SMOKE, "--store", store)
+    assert f"0 computed, {len(cells())} cached of {len(cells())} cells" in result.stdout
+    assert modified(store) == before
+
+
+def test_what_the_other_verbs_show(base, tmp_path):
+    store, _ = base
+    total = len(cells())
+    running = {
+        "plan": started("plan", SMOKE, "--store", store, overrides=["grid.seed=[0,1]"]),
+        "status": started("status", SMOKE, "--store", store),
+        "tables": started("tables", SMOKE, "--store", store, "--csv", "--to", tmp_path / "t"),
+        "schema": started("schema", "--to", tmp_path / "schema.json"),
+        "version": started("--version"),
+        "help": started("--help"),
+    }
+    shown = {}
+    for name, process in running.items():
+        shown[name], errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    more = len(cells(["grid.seed=[0,1]"]))
+    assert f"{more - total} new, {total} cached of {more} cells" in shown["plan"]
+    assert "not computed yet" in shown["plan"]
+    rows = {line.split()[0]: line.split()[1:] for line in shown["status"].splitlines() if line}
+    assert rows["finetune"][:6] == ["7", "·", "·", "·", "·", "·"]
+    assert rows["judge"][0] == "24"
+    for name in ("sr_scores", "fr_scores", "training", "cells"):
+        read = pd.read_csv(tmp_path / "t" / f"{name}.csv")
+        assert len(read) == len(pd.read_parquet(tmp_path / "t" / f"{name}.parquet")) > 0
+        assert f"{tmp_path / 't' / name}: {len(read)} rows" in shown["tables"]
+    assert len(pd.read_csv(tmp_path / "t" / "cells.csv")) == total
+    assert json.loads((tmp_path / "schema.json").read_text()) == Experiment.model_json_schema()
+    assert shown["version"] == f"{__version__}\n"
+    assert all(verb in shown["help"] for verb in ("plan", "run", "status", "report", "tables", "schema"))
+
+
+# --- interruption ---------------------------------------------------------------------------------------------------
+
+
+def test_interrupted_and_killed_training_resumes_to_the_same_bits(store, tmp_path):
+    steps = ["super_resolution.finetune.steps=50", "grid.discriminator=patch", "execution.checkpoint_every=5"]
+    overrides = [*PART, *steps]
+    arguments = ("run", SMOKE, "--store", store, "--no-report")
+    uninterrupted = Path(shutil.copytree(store, tmp_path / "uninterrupted"))
+    twin_process = started("run", SMOKE, "--store", uninterrupted, "--no-report", overrides=overrides)
+    cell = cell_of(overrides, fidelity="ssim", discriminator="patch")
+    folder = store / "cells" / "finetune" / cell.id
+    work = folder / "work"
+
+    # Ctrl-C: checkpoints, says what to do, exits with 130.
+    process = started(*arguments, overrides=overrides)
+    wait_for(lambda: list(work.glob("step-*.json")), process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert "the same command resumes" in errors
+    assert "Traceback" not in errors
+    assert Store(store).status("finetune", cell.id).state == "interrupted"
+    stopped_at = max(int(path.stem.removeprefix("step-")) for path in work.glob("step-*.json"))
+    assert 5 <= stopped_at < 50
+
+    # kill -9, in the same cell, after it has gone on from there.
+    process = started(*arguments, overrides=overrides)
+    wait_for(
+        lambda: [path for path in work.glob("step-*.json") if int(path.stem.removeprefix("step-")) > stopped_at],
+        process,
+    )
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (folder / "status.json").exists()
+    killed_at = max(int(path.stem.removeprefix("step-")) for path in work.glob("step-*.json"))
+    assert stopped_at < killed_at < 50
+    logged = [json.loads(line) for line in (work / "history.jsonl").read_text().splitlines()]
+
+    result = lopsided(*arguments, overrides=overrides)
+    assert " 0 cached" not in result.stdout
+    history = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in history] == list(range(5, 51, 5))
+    # Timings are never twice the same: equal ones were not computed again.
+    kept = [row for row in logged if row["step"] <= killed_at]
+    assert kept
+    assert history[: len(kept)] == kept
+    assert f"stopped after step {stopped_at}" in (folder / "log.txt").read_text()
+    assert not work.exists()
+
+    output, errors = twin_process.communicate(timeout=120)
+    assert twin_process.returncode == 0, output + errors
+    twin = uninterrupted / "cells" / "finetune" / cell.id
+    for name in ("generator.safetensors", "discriminator.safetensors"):
+        assert (folder / name).read_bytes() == (twin / name).read_bytes(), name
+    whole = [json.loads(line) for line in (twin / "training.jsonl").read_text().splitlines()]
+    assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in whole]
+
+
+def test_a_second_interrupt_stops_at_once(store):
+    overrides = [*PART, "super_resolution.finetune.steps=100000", "super_resolution.finetune.log_every=100000"]
+    cell = cell_of(overrides, fidelity="none")
+    process = started("run", SMOKE, "--store", store, overrides=overrides)
+    wait_for((store / "cells" / "finetune" / cell.id / "work").exists, process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command resumes" in errors
+    assert "Traceback" not in errors
+
+
+# --- faults of the world --------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_fails_the_cell_with_one_clear_message_and_another_run_completes_the_rest_only(store):
+    """A limit on the size of files makes the very writes fail that a full disk makes fail; a second seed is added."""
+    overrides = [*PART, "grid.seed=[0,1]", "grid.discriminator=none"]
+    before = {path: at for path, at in modified(store).items() if path.is_file()}
+    result = lopsided("run", SMOKE, "--store", store, overrides=overrides, limit=100_000, status=1)
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("failed pretrain swinir-tiny seed 1: a file would exceed the limit on file sizes")
+    assert line.endswith("run again")
+    assert "1 failed" in result.stdout
+    old = {cell.id for cell in cells()}
+    new = [cell for cell in cells(overrides) if cell.id not in old]
+    record = json.loads((store / "cells" / "pretrain" / new[0].id / "status.json").read_text())
+    assert record["state"] == "failed"
+    assert "limit on file sizes" in record["reason"]
+    assert before.items() <= modified(store).items()
+
+    total = len(cells(overrides))
+    again = lopsided("run", SMOKE, "--store", store, "--no-report", overrides=overrides)
+    assert f"{len(new)} computed, {total - len(new)} cached of {total} cells" in again.stdout
+    assert before.items() <= modified(store).items()
+
+
+def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store, capsys):
+    overrides = [*PART, "super_resolution.finetune.discriminator_learning_rate=1e30", "grid.fidelity=[ssim,gmsd]"]
+    overrides += ["super_resolution.finetune.gamma=0.4"]  # to train anew
+    failing = cell_of(overrides, fidelity="ssim", discriminator="none")
+    obstacle = store / "cells" / "finetune" / failing.id / "work"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a folder has to be")
+    result = lopsided("run", SMOKE, "--store", store, overrides=overrides, status=1)
+    # Trained, restored and judged: pixel-only and GMSD; with the discriminator, SSIM and GMSD diverge.
+    assert "6 computed, 3 cached, 2 diverged, 1 failed, 6 skipped of 18 cells" in result.stdout
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("failed finetune swinir-tiny ssim none seed 0: ")
+    assert str(obstacle) in line
+
+    obstacle.unlink()
+    result = lopsided("run", SMOKE, "--store", store, overrides=overrides)
+    assert "3 computed, 9 cached, 2 diverged, 4 skipped of 18 cells" in result.stdout
+    folder = store / "cells" / "finetune" / cell_of(overrides, fidelity="ssim", discriminator="patch").id
+    record = json.loads((folder / "status.json").read_text())
+    assert record["state"] == "diverged"
+    assert "at step" in record["reason"]
+    assert (folder / "training.jsonl").exists()
+    assert not (folder / "generator.safetensors").exists()
+    cli.status(SMOKE, store, overrides)
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line}
+    assert rows["finetune"][:2] == ["3", "2"]
+    assert record["reason"] in shown
+    assert "diverged" in (store / "experiments" / "smoke" / "report.html").read_text(encoding="utf-8")
+    counts = pd.read_parquet(store / "experiments" / "smoke" / "derived" / "counts.parquet")
+    assert counts[(counts["group"] == "finetune") & (counts["status"] == "diverged")]["count"].tolist() == [2]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """An experiment over two folders of photographs."""
+    rng = np.random.default_rng(0)
+    for name in ("train/a", "train/b", "test/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    experiment = yaml.safe_load(SMOKE.read_text())
+    experiment["data"] = {"train": {"folder": "train"}, "test": {"photos": {"images": {"folder": "test"}}}}
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def test_a_corrupt_training_image_is_named_before_anything_is_computed(folders, tmp_path):
+    bad = tmp_path / "train" / "b.png"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    result = lopsided("run", folders, "--store", tmp_path / "runs", overrides=PART, status=1)
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith(f"error: {bad}: corrupt or truncated image, 2000 bytes")
+    assert not (tmp_path / "runs" / "cells").exists()
+
+
+def test_a_damaged_input_is_named_with_the_way_out(store):
+    overrides = [*PART, "super_resolution.finetune.steps=9", "grid.discriminator=none", "grid.fidelity=none"]
+    (pretrain,) = [cell for cell in cells(overrides) if cell.stage == "pretrain"]
+    weights = store / "cells" / "pretrain" / pretrain.id / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    ((cell, reason),) = run(SMOKE, store=store, overrides=overrides, reporter=SilentReporter()).failed
+    assert cell.stage == "finetune"
+    assert reason.startswith(f"'{weights}' is missing or damaged")
+    assert reason.endswith("delete its folder and run again")
+
+
+def test_missing_weights_are_named_in_seconds_before_any_training(tmp_path):
+    began = time.monotonic()
+    result = lopsided(
+        "run",
+        SMOKE,
+        "--store",
+        tmp_path / "runs",
+        overrides=[*PART, "grid.fidelity=dists-vgg16"],
+        status=1,
+        LOPSIDED_WEIGHTS=tmp_path / "none",
+        TORCH_HOME=tmp_path / "empty",
+        # Nothing listens there: what a machine without a network finds out at once.
+        https_proxy="http://127.0.0.1:9",
+        HTTPS_PROXY="http://127.0.0.1:9",
+    )
+    assert time.monotonic() - began < 30
+    (line,) = result.stderr.strip().splitlines()
+    assert "vgg16-397923af.pth" in line
+    assert "LOPSIDED_WEIGHTS" in line
+    assert "vgg16-r" in line
+    assert not (tmp_path / "runs" / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (("run", SMOKE, "--store", "x", "--sett", "a=1"), 2, "--sett"),
+        (("run", SMOKE, "--workers", "0"), 2, "--workers"),
+        (("rum", SMOKE), 2, "rum"),
+        (("run",), 2, "EXPERIMENT.yaml"),
+    ],
+)
+def test_what_the_command_line_does_not_know(arguments, status, text):
+    assert text in lopsided(*arguments, status=status).stderr
+
+
+def test_errors_show_a_traceback_only_with_debug(tmp_path):
+    absent = tmp_path / "[red]absent[/red].yaml"  # to be printed as it is
+    debug = started("--debug", "plan", absent)
+    result = lopsided("plan", absent, status=1)
+    assert result.stderr == f"error: cannot read experiment '{absent}': No such file or directory\n"
+    assert result.stdout == ""
+    _, errors = debug.communicate(timeout=60)
+    assert debug.returncode == 1
+    assert "Traceback" in errors

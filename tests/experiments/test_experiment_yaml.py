@@ -1,0 +1,437 @@
+# ruff: noqa: E501 (the table of faults reads best with one fault a line)
+"""Experiment files: what is refused and in which words, what is accepted, and the JSON Schema for editors."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from support.paths import ROOT
+
+from lopsided.common.errors import LopsidedError
+from lopsided.experiments import Experiment, ExperimentError, load_experiment, plan
+
+EXPERIMENTS = ROOT / "experiments"
+SHIPPED = sorted(EXPERIMENTS.glob("*.yaml"))
+
+BASE = """\
+name: tiny
+data:
+  train: {source: skimage, split: train}
+  test:
+    photos: {images: {source: skimage, split: test}, crop: 64}
+super_resolution:
+  scale: 4
+  pretrain: {steps: 20, batch: 2, patch: 32}
+  finetune:
+    steps: 10
+    patch: 32
+    betas: [0.9, 0.99]
+    milestones: [4, 8]
+grid:
+  generator: swinir-tiny
+  fidelity: [none, ssim]
+  discriminator: [none, patch]
+  gan_weight: 0.005
+  seed: [0, 1]
+  include:
+    - {fidelity: gmsd, seed: 0}
+  exclude:
+    - {fidelity: ssim, discriminator: patch}
+judges:
+  - psnr_y
+  - {judge: dists, options: {backbone: vgg16-r}, crop: 4}
+assessment:
+  datasets:
+    ladder:
+      ladder:
+        source: {source: skimage, split: test}
+        size: 64
+        types: [jpeg]
+        levels: [1, 5]
+  measures: [ssim]
+analysis: {resamples: 200}
+execution: {threads: 1, device: cpu}
+"""
+
+TRAIN = "train: {source: skimage, split: train}"
+PATCH = "    patch: 32\n"
+ONE_OF = "images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`"
+ONE_KIND = "an FR set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`"
+BOOLEAN = "true and false mean nothing here (YAML also reads unquoted yes, no, on and off as such)"
+TEXT = "must be text (in quotes if it looks like something else)"
+
+# (what is replaced in BASE, by what, line of the fault, the message after it)
+FAULTS = [
+    # the YAML itself
+    ("  scale: 4", "\tscale: 4", 7, "not valid YAML: a tab; indent with spaces"),
+    ("  scale: 4", "   scale: 4", 8, "not valid YAML: the indentation does not fit the lines above"),
+    ("name: tiny", "name: a: b", 1, "not valid YAML: an unexpected ':'; mend the indentation, or put a value that holds ': ' in quotes"),
+    ("batch: 2, patch: 32}", "batch: 2, patch: 32", 8, "not valid YAML: a bracket that opens here is not closed, or a comma is missing"),
+    ("name: tiny", "name: 'tiny", 1, "not valid YAML: a quotation that opens here is not closed"),
+    ("  scale: 4", "  scale: 4\n  scale: 2", 8, "'scale' is given twice (first on line 7); keep one"),
+    ("name: tiny", "name: !!python/object/apply:os.system [ls]", 1, "not valid YAML: the tag !!python/object/apply:os.system is not allowed; write plain values"),
+    ("name: tiny", "name: tiny\n---\nname: b", 2, "not valid YAML: a second document; one file holds one experiment"),
+    ("name: tiny", "? [a]\n: b\nname: tiny", 1, "a key must be text, this is a list or a mapping"),
+    ("name: tiny", "name: &a [*a]", 1, "more than 100000 values; does an alias refer to itself?"),
+    ("name: tiny", "name: 2024-13-45", 1, "not valid YAML: month must be in 1..12; put such a value in quotes"),
+    # unknown keys, in every section
+    ("judges:", "jugdes:", 24, "jugdes: unknown key 'jugdes'; did you mean 'judges'?"),
+    ("analysis:", "colour: red\nanalysis:", 36, "colour: unknown key 'colour'; known: analysis, assessment, data, description, execution, grid, judges, learn, mllm, name, super_resolution, title"),
+    (TRAIN, "trian: {source: skimage, split: train}", 3, "data.trian: unknown key 'trian'; did you mean 'train'?"),
+    ("split: train}", "splt: train}", 3, "data.train.splt: unknown key 'splt'; did you mean 'split'?"),
+    (TRAIN, "train: {foldr: x}", 3, f"data.train: {ONE_OF}, got a mapping with foldr; did you mean 'folder'?"),
+    ("crop: 64}", "crap: 64}", 5, "data.test.photos.crap: unknown key 'crap'; did you mean 'crop'?"),
+    ("  scale: 4", "  scael: 4", 7, "super_resolution.scael: unknown key 'scael'; did you mean 'scale'?"),
+    ("{steps: 20,", "{step: 20,", 8, "super_resolution.pretrain.step: unknown key 'step'; did you mean 'steps'?"),
+    (PATCH, PATCH + "    lerning_rate: 1.0e-3\n", 12, "super_resolution.finetune.lerning_rate: unknown key 'lerning_rate'; did you mean 'learning_rate'?"),
+    ("  seed: [0, 1]", "  seeds: [0, 1]", 19, "grid.seeds: unknown key 'seeds'; did you mean 'seed'?"),
+    ("generator: swinir-tiny", "generator: {nam: swinir-tiny}", 15, "grid.generator.nam: unknown key 'nam'; did you mean 'name'?"),
+    ("{fidelity: gmsd,", "{fidelty: gmsd,", 21, "grid.include[0].fidelty: unknown key 'fidelty'; did you mean 'fidelity'?"),
+    ("ssim, discriminator: patch}", "ssim, gan: patch}", 23, "grid.exclude[0].gan: unknown key 'gan'; known: discriminator, fidelity, gan_weight, generator, seed"),
+    ("dists, options:", "dists, option:", 26, "judges[1].option: unknown key 'option'; did you mean 'options'?"),
+    ("  measures:", "  measure:", 35, "assessment.measure: unknown key 'measure'; did you mean 'measures'?"),
+    ("        size: 64", "        side: 64", 32, "assessment.datasets.ladder.ladder.side: unknown key 'side'; did you mean 'size'?"),
+    ("{resamples: 200}", "{resample: 200}", 36, "analysis.resample: unknown key 'resample'; did you mean 'resamples'?"),
+    ("device: cpu", "devise: cpu", 37, "execution.devise: unknown key 'devise'; did you mean 'device'?"),
+    # missing
+    ("name: tiny\n", "", 1, "'name' is missing"),
+    (f"  {TRAIN}\n", "", 2, "data: 'train' is missing"),
+    (", split: train}", "}", 3, "data.train: 'split' is missing"),
+    ("    steps: 10\n", "", 9, "super_resolution.finetune: 'steps' is missing"),
+    ("  fidelity: [none, ssim]\n", "", 14, "grid: 'fidelity' is missing"),
+    ("[none, ssim]", "[]", 16, "grid.fidelity: must not be empty"),
+    ("[none, ssim]", "", 16, "grid.fidelity: must be a list, got nothing"),
+    ("{fidelity: gmsd, seed: 0}", "{}", 21, "grid.include[0]: a rule needs at least one of generator, fidelity, discriminator, gan_weight, seed"),
+    ("{resamples: 200}", "", 36, "analysis: must be a mapping, got nothing"),
+    # wrong types and values out of range
+    ("name: tiny", "name: a/b", 1, "name: 'a/b' must be 1 to 64 letters, digits, '_', '-' or '.', beginning with a letter or digit: it names a folder"),
+    ("name: tiny", "name: no", 1, f"name: {TEXT}, got false"),
+    ("name: tiny", "name: 2024-01-01", 1, f"name: {TEXT}, got 2024-01-01"),
+    ("    photos:", "    1:", 4, "data.test: the key 1 must be text; put it in quotes"),
+    ("crop: 64}", "crop: 8}", 5, "data.test.photos.crop: must be at least 16, got 8"),
+    ("  scale: 4", "  scale: 5", 7, "super_resolution.scale: must be 1, 2, 3 or 4, got 5"),
+    ("{steps: 20,", "{steps: many,", 8, "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
+    ("{steps: 20,", "{steps: 0,", 8, "super_resolution.pretrain.steps: must be at least 1, got 0"),
+    ("{steps: 20,", "{steps: yes,", 8, f"super_resolution.pretrain.steps: {BOOLEAN}"),
+    (PATCH, "    patch: 40\n", 11, "super_resolution.finetune.patch: at ×4 'swinir-tiny' needs a patch that is a multiple of 32 px, e.g. 32; got 40"),
+    (PATCH, PATCH + "    learning_rate: .inf\n", 12, "super_resolution.finetune.learning_rate: must be a finite number, got inf"),
+    (PATCH, PATCH + "    augment: maybe\n", 12, "super_resolution.finetune.augment: must be true or false, got 'maybe'"),
+    ("[0.9, 0.99]", "[0.9, 1.5]", 12, "super_resolution.finetune.betas[1]: must be below 1.0, got 1.5"),
+    ("[0.9, 0.99]", "[0.9]", 12, "super_resolution.finetune.betas: value number 2 is missing"),
+    ("[4, 8]", "[8, 4]", 13, "super_resolution.finetune.milestones: milestones must be positive and ascending, got [8, 4]"),
+    ("gan_weight: 0.005", "gan_weight: .nan", 18, "grid.gan_weight: must be a finite number, got nan"),
+    ("gan_weight: 0.005", "gan_weight: [0.1, -0.5]", 18, "grid.gan_weight[1]: must be at least 0.0, got -0.5"),
+    ("seed: [0, 1]", "seed: -1", 19, "grid.seed: must be at least 0, got -1"),
+    ("seed: [0, 1]", "seed: 1.5", 19, "grid.seed: must be a whole number, got 1.5"),
+    ("device: cpu", "device: gpu", 37, "execution.device: unknown device 'gpu'; known: cpu, cuda, cuda:N (such as cuda:0), mps"),
+    ("levels: [1, 5]", "levels: [1, 9]", 34, "assessment.datasets.ladder.ladder.levels: unknown level 9; levels are 1 (slight) to 5 (severe)"),
+    ("{resamples: 200}", "{resamples: 5}", 36, "analysis.resamples: must be at least 100, got 5"),
+    # unknown names
+    ("split: train}", "split: tran}", 3, "data.train.split: unknown split 'tran'; did you mean 'train'? (known: train, test, all)"),
+    (PATCH, PATCH + "    objective: hing\n", 12, "super_resolution.finetune.objective: unknown adversarial objective 'hing'; did you mean 'hinge'?"),
+    ("swinir-tiny", "swinir-tny", 15, "grid.generator: unknown generator 'swinir-tny'; did you mean 'swinir-tiny'?"),
+    ("[none, ssim]", "[none, sim]", 16, "grid.fidelity[1]: unknown measure 'sim'; did you mean 'ssim'?"),
+    ("[none, ssim]", "[none, dists-vgg-r]", 16, "grid.fidelity[1]: unknown measure 'dists-vgg-r'; did you mean 'dists-vgg16-r'?"),
+    ("[none, ssim]", "[none, {measure: dists, pooling: avg}]", 16, "grid.fidelity[1].pooling: must be 'max' or 'l2', got 'avg'"),
+    ("[none, patch]", "[none, pach]", 17, "grid.discriminator[1]: unknown discriminator 'pach'; did you mean 'patch'?"),
+    ("[none, patch]", "[none, {form: patch, backbone: vgg61}]", 17, "grid.discriminator[1].backbone: unknown backbone 'vgg61'; did you mean 'vgg16'?"),
+    ("- psnr_y", "- psnr_z", 25, "judges[0]: unknown judge 'psnr_z'; did you mean 'psnr_y'?"),
+    ("types: [jpeg]", "types: [jpeg, impulse]", 33, "assessment.datasets.ladder.ladder.types: unknown distortion 'impulse'; did you mean 'impulse_noise'? (known: jpeg, jpeg2000, gaussian_blur, downsampling, gaussian_noise, impulse_noise, low_contrast, brightness, colour_cast, quantisation)"),
+    ("measures: [ssim]", "measures: [fsmi]", 35, "assessment.measures[0]: unknown measure 'fsmi'; did you mean 'fsim'?"),
+    # things that do not go together
+    ("split: train}", "split: train, folder: x}", 3, f"data.train: {ONE_OF}, got a mapping with source, split, folder"),
+    ("      ladder:\n        source", "      manifest: x.csv\n      ladder:\n        source", 29, f"assessment.datasets.ladder: {ONE_KIND}, got a mapping with manifest, ladder"),
+    ("    ladder:\n      ladder:", "    empty: {}\n    ladder:\n      ladder:", 29, f"assessment.datasets.empty: {ONE_KIND}, got an empty mapping"),
+    ("    ladder:\n      ladder:", "    rated: {published: kadid10k, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: No data set called 'kadid10k'; did you mean 'kadid-10k'?"),
+    ("    ladder:\n      ladder:", "    rated: {published: spaq, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: 'spaq' has no references, which full-reference measures compare with"),
+    ("    ladder:\n      ladder:", "    rated: {published: tqd, path: nowhere}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated: nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
+    ("[none, ssim]", "[none, mad]", 16, "grid.fidelity[1]: 'mad' has no finite gradient, so it cannot be a training loss; use it as a judge"),
+    ("{fidelity: gmsd,", "{fidelity: ms_ssim,", 21, "grid.include[0].fidelity[0]: 'ms_ssim' needs crops of at least 161 px, super_resolution.finetune.patch is 32"),
+    ("- psnr_y", "- psnr_y\n  - psnr_y", 26, "judges[1]: judge 'psnr_y' is listed twice; keep one"),
+    ("ssim, discriminator: patch}", "fsim}", 23, "grid.exclude[0]: matches no cell of the grid; mend or delete this rule"),
+    ("{fidelity: ssim, discriminator: patch}", "{seed: [0, 1]}", 23, "grid.exclude[0]: leaves no cell of the grid; nothing would be trained"),
+]  # fmt: skip
+
+
+def message(path, overrides=()):
+    with pytest.raises(LopsidedError) as caught:
+        plan(load_experiment(path, overrides))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("old", "new", "line", "text"), FAULTS, ids=[f[3].replace(" ", "_")[:60] for f in FAULTS])
+def test_a_fault_is_one_line_that_names_place_value_and_way_out(tmp_path, old, new, line, text):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE.replace(old, new, 1), encoding="utf-8")
+    assert BASE.count(old), "the case replaces nothing"
+    assert message(path) == f"{path}:{line}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", ":1: the file is empty; an experiment begins with name, data, …"),
+        (b"# only a comment\n", ":1: the file is empty; an experiment begins with name, data, …"),
+        (b"\n- a\n", ":2: an experiment is a mapping of keys, this is a list"),
+        (b"hello", ":1: an experiment is a mapping of keys, this is a single value"),
+        (b"\x89PNG\r\n\x1a\n", ":1: not UTF-8 text (byte 0x89); save the file as UTF-8"),
+        ("name: a\ntitle: é".encode("latin-1"), ":2: not UTF-8 text (byte 0xe9); save the file as UTF-8"),
+        (b"name: a\ntitle: \x00", ":2: not text: it holds the control character 0x00"),
+        (b"[" * 5000, ":1: nested too deeply to be an experiment"),
+    ],
+)
+def test_files_that_are_no_experiment(tmp_path, content, text):
+    path = tmp_path / "e.yaml"
+    path.write_bytes(content)
+    assert message(path) == f"{path}{text}"
+
+
+def test_missing_file_and_folder_in_place_of_a_file(tmp_path):
+    absent = tmp_path / "absent.yaml"
+    assert message(absent) == f"cannot read experiment '{absent}': No such file or directory"
+    assert message(tmp_path) == f"cannot read experiment '{tmp_path}': Is a directory"
+
+
+def test_several_faults_are_several_lines(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE.replace("scale: 4", "scale: 5").replace("psnr_y", "psnr_z"))
+    assert message(path).splitlines() == [
+        f"{path}:7: super_resolution.scale: must be 1, 2, 3 or 4, got 5",
+        f"{path}:25: judges[0]: unknown judge 'psnr_z'; did you mean 'psnr_y'?",
+    ]
+
+
+# --- overrides ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("grid.seed", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
+        ("=3", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
+        ("grid..seed=1", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
+        ("grid.seed=[0", "'[0' is not a YAML value; a list is written [a, b]"),
+        ("name=!!python/name:os.system", "'!!python/name:os.system' is not a YAML value; a list is written [a, b]"),
+        ("judges.9=ssim", "there is no 'judges.9'"),
+        ("name.first=x", "there is no 'name.first'"),
+        ("gird.seed=1", "gird: unknown key 'gird'; did you mean 'grid'?"),
+        ("grid.seeds=1", "grid.seeds: unknown key 'seeds'; did you mean 'seed'?"),
+        ("judges.0=psnr_z", "judges[0]: unknown judge 'psnr_z'; did you mean 'psnr_y'?"),
+        ("super_resolution.pretrain.steps=many", "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
+        ("grid.exclude=[{seed: 7}]", "grid.exclude[0]: matches no cell of the grid; mend or delete this rule"),
+    ],
+)
+def test_a_fault_of_an_override_names_the_override(tmp_path, override, text):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE)
+    assert message(path, [override]) == f"--set {override}: {text}"
+
+
+def test_overrides_replace_and_add(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE)
+    changed = load_experiment(
+        path,
+        ["grid.seed=[3,4,5]", "judges.0=gmsd", "super_resolution.finetune.learning_rate=1e-3", "execution.device=mps"],
+    )
+    assert changed.grid.seed == [3, 4, 5]
+    assert [judge.key for judge in changed.judges] == ["gmsd", "dists-vgg16-r"]
+    assert changed.super_resolution.finetune.learning_rate == 1e-3
+    assert changed.execution.device == "mps"
+    assert changed.name == "tiny"
+
+
+def test_an_override_of_one_use_of_an_alias_leaves_the_other(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        BASE.replace("pretrain: {", "pretrain: &t {").replace("finetune:\n    steps: 10\n", "finetune:\n    <<: *t\n")
+    )
+    changed = load_experiment(path, ["super_resolution.pretrain.betas=[0.5,0.5]", "super_resolution.finetune.steps=7"])
+    assert (changed.super_resolution.pretrain.steps, changed.super_resolution.finetune.steps) == (20, 7)
+    assert changed.super_resolution.finetune.betas == (0.9, 0.99)
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of photographs beside an experiment that names them by relative paths."""
+    rng = np.random.default_rng(0)
+    for folder, index in itertools.product(("train", "test"), range(2)):
+        (tmp_path / "e" / folder).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "e" / folder / f"{folder}{index}.png")
+    path = tmp_path / "e" / "e.yaml"
+    text = BASE.replace(TRAIN, "train: {folder: train}").replace(
+        "images: {source: skimage, split: test}", "images: {folder: test}"
+    )
+    path.write_text(text)
+    return path
+
+
+def test_relative_paths_are_relative_to_the_file(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment: Any = load_experiment(Path("e") / "e.yaml")
+    assert experiment.data.train.folder == folders.parent / "train"
+    assert experiment.data.test["photos"].images.folder == folders.parent / "test"
+    moved: Any = load_experiment(
+        folders, ["data.train.folder=../elsewhere", "data.test.photos.images.folder=/absolute"]
+    )
+    assert moved.data.train.folder == folders.parent / "../elsewhere"
+    assert moved.data.test["photos"].images.folder == Path("/absolute")
+    manifest: Any = load_experiment(folders, ["assessment.datasets={x: {manifest: m.csv}}"]).assessment.datasets["x"]
+    assert manifest.manifest == folders.parent / "m.csv"
+
+
+def test_words_in_place_of_paths_stay_words(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(
+        BASE.replace(
+            "[none, ssim]", "[{measure: dists, backbone: {name: vgg16, weights: official}, alpha_beta: uniform}, ssim]"
+        )
+    )
+    fidelity: Any = load_experiment(path).grid.fidelity[0]
+    assert (fidelity.backbone.weights, fidelity.alpha_beta) == ("official", "uniform")
+
+
+def test_missing_folder(folders):
+    absent = folders.parent / "absent"
+    text = f"{folders}:3: data.train: {absent}: does not exist; `folder` must name a folder of images."
+    assert message(folders, ["data.train.folder=absent"]) == text
+    folders.write_text(folders.read_text().replace("folder: train", "folder: absent"))
+    assert message(folders) == text
+
+
+def test_a_file_in_train_and_test_is_refused_whatever_its_name(folders):
+    train, test = folders.parent / "train" / "train1.png", folders.parent / "test" / "renamed.png"
+    test.write_bytes(train.read_bytes())
+    text = (
+        f"data.test.photos.images: 1 file(s) are in both the training set and test set 'photos', "
+        f"e.g. '{train}' and '{test}'; remove them from one"
+    )
+    assert message(folders) == f"{folders}:5: {text}"
+
+
+def test_byte_order_mark_is_accepted(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE, encoding="utf-8-sig")
+    plain = tmp_path / "plain.yaml"
+    plain.write_text(BASE, encoding="utf-8")
+    assert load_experiment(path) == load_experiment(plain)
+
+
+def test_what_pyyaml_reads_as_text_is_still_a_number(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE.replace("gan_weight: 0.005", "gan_weight: [1e-3, 5e-3]"))
+    assert load_experiment(path).grid.gan_weight == [1e-3, 5e-3]
+
+
+def test_one_value_stands_for_a_list_of_one(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE.replace("seed: [0, 1]", "seed: 4").replace("[none, ssim]", "ssim"))
+    grid = load_experiment(path).grid
+    assert grid.seed == [4]
+    assert [measure.key for measure in grid.fidelity if measure] == ["ssim"]
+
+
+# --- what is shipped ------------------------------------------------------------------------------------------------
+
+
+def test_experiments_are_shipped():
+    assert {"smoke.yaml", "quickstart.yaml"} <= {path.name for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_experiments_load_and_fit_the_schema(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "# yaml-language-server: $schema=experiment.schema.json"
+    load_experiment(path)
+    validator = jsonschema.Draft202012Validator(Experiment.model_json_schema())
+    assert [error.message for error in validator.iter_errors(yaml.safe_load(text))] == []
+
+
+def test_committed_schema_is_the_models():
+    committed = json.loads((EXPERIMENTS / "experiment.schema.json").read_text(encoding="utf-8"))
+    assert committed == Experiment.model_json_schema(), "lopsided schema --to experiments/experiment.schema.json"
+
+
+def test_schema_is_valid_and_closed():
+    schema = Experiment.model_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    def objects(node):
+        if isinstance(node, dict):
+            if "properties" in node and node.get("type") == "object":
+                yield node
+            for child in node.values():
+                yield from objects(child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from objects(child)
+
+    found = list(objects(schema))
+    assert len(found) > 10
+    assert all(node.get("additionalProperties") is False for node in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("judges:", "jugdes:"),
+        ("[none, ssim]", "[none, sim]"),
+        ("fidelity: [none, ssim]", "fidelity: sim"),
+        ("[none, patch]", "[none, pach]"),
+        ("swinir-tiny", "swinir-huge"),
+        ("- psnr_y", "- psnr_z"),
+        ("[ssim]\nanalysis", "[sim]\nanalysis"),
+        ("split: train}", "split: tran}"),
+        ("scale: 4", "scale: 5"),
+        ("dists, options:", "dists, option:"),
+        ("[none, patch]", "[none, {form: patch, backbone: vgg99}]"),
+        ("[none, ssim]", "[none, {measure: dists, backbon: vgg16}]"),
+        ("{fidelity: gmsd, seed: 0}", "{fidelity: gmsd, sed: 0}"),
+        ("device: cpu", "device: gpu"),
+        ("name: tiny", "name: a/b"),
+    ],
+)
+def test_schema_finds_in_the_editor_what_loading_would_refuse(old, new):
+    validator = jsonschema.Draft202012Validator(Experiment.model_json_schema())
+    assert validator.is_valid(yaml.safe_load(BASE))
+    assert not validator.is_valid(yaml.safe_load(BASE.replace(old, new, 1)))
+
+
+def test_mappings_in_place_of_keys_fit_the_schema(tmp_path):
+    text = BASE.replace("[none, ssim]", "[none, {measure: dists, backbone: {name: vgg16-r, seed: 3}, pooling: max}]")
+    text = text.replace("[none, patch]", "[{form: patch, backbone: resnet50-r, trainable: false}, none]")
+    text = text.replace("swinir-tiny", "{name: swinir-tiny}").replace(
+        "{fidelity: ssim, discriminator: patch}", "{fidelity: gmsd, seed: 0}"
+    )
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    load_experiment(path)
+    assert jsonschema.Draft202012Validator(Experiment.model_json_schema()).is_valid(yaml.safe_load(text))
+
+
+def test_error_class_is_of_the_family():
+    assert issubclass(ExperimentError, LopsidedError)
+
+
+def test_the_readmes_experiment_is_valid(tmp_path: Path) -> None:
+    """The reader copies it; data and weights are looked for later."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [part.split("```")[0] for part in readme.split("```yaml\n")[1:]]
+    path = tmp_path / "mine.yaml"
+    path.write_text(block, encoding="utf-8")
+    experiment = load_experiment(path)
+    assert [fidelity.key for fidelity in experiment.grid.fidelity if fidelity][:3] == [
+        "ssim",
+        "dists-vgg16",
+        "dists-vgg16-r",
+    ]

@@ -1,0 +1,78 @@
+"""Several processes on one store: each cell computed once, results independent of who computed what."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections import Counter
+
+import pandas as pd
+import pytest
+from support.paths import ROOT
+
+from lopsided.experiments import collect_tables
+
+SMOKE = ROOT / "experiments" / "smoke.yaml"
+RUN = [sys.executable, "-m", "lopsided.cli.main", "run", str(SMOKE), "--no-report"]
+
+
+def scores(store):
+    tables = collect_tables(SMOKE, store=store)
+    assert set(tables.cells["status"]) == {"done"}
+    return tables.sr_scores, tables.fr_scores
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    store = tmp_path_factory.mktemp("serial")
+    subprocess.run([*RUN, "--store", str(store)], check=True, capture_output=True)
+    return scores(store)
+
+
+def test_workers_share_the_cells_and_change_no_number(serial, tmp_path):
+    done = subprocess.run([*RUN, "--store", str(tmp_path), "-j", "2"], check=True, capture_output=True, text=True)
+    assert "43 computed, 0 cached of 43 cells" in done.stdout
+    for expected, seen in zip(serial, scores(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(expected, seen, check_exact=True)
+    assert not list(tmp_path.rglob("lease.json"))
+
+
+def test_two_runs_started_by_hand_compute_each_cell_once(serial, tmp_path):
+    runs = [subprocess.Popen([*RUN, "--store", str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for run in runs:
+        run.communicate()
+        assert run.returncode == 0
+    # A cell's log says "done" once for each time it was computed.
+    ends = Counter(
+        path.parent.name
+        for path in tmp_path.glob("cells/*/*/log.txt")
+        for line in path.read_text().splitlines()
+        if " done " in f"{line} "
+    )
+    assert len(ends) == 43
+    assert set(ends.values()) == {1}
+    for expected, seen in zip(serial, scores(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(expected, seen, check_exact=True)
+
+
+def test_a_cell_left_by_a_dead_process_is_taken_over(serial, tmp_path):
+    subprocess.run([*RUN, "--store", str(tmp_path)], check=True, capture_output=True)
+    folder = next((tmp_path / "cells" / "judge").iterdir())
+    (folder / "status.json").unlink()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (folder / "lease.json").write_text(json.dumps({"host": socket.gethostname(), "pid": gone.pid}))
+    again = subprocess.run([*RUN, "--store", str(tmp_path)], check=True, capture_output=True, text=True)
+    assert "1 computed, 42 cached of 43 cells" in again.stdout
+    for expected, seen in zip(serial, scores(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(expected, seen, check_exact=True)
+
+
+def test_cells_behind_a_diverged_one_are_skipped_and_the_run_ends(tmp_path):
+    """Also on the second run, when the divergence is history."""
+    diverging = [*RUN, "--store", str(tmp_path), "--set", "super_resolution.pretrain.learning_rate=1.0e30"]
+    for expected in ("1 diverged, ", "1 diverged, "):
+        done = subprocess.run(diverging, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+        assert "skipped" in done.stdout

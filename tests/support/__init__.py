@@ -1,0 +1,1 @@
+"""What tests share: paths, made-up tables, a tiny multimodal LLM, model servers."""
