@@ -23,7 +23,7 @@ from ..common.files import atomic_path, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..experiments.schema.mllm import LocalScorer, ServedScorer
+    from ..experiments.schema.mllm import LocalModel, ServedModel
     from ..mllm.backends.meter import Meter
     from ..mllm.benchmarks import Benchmark
     from ..mllm.item import Item
@@ -155,14 +155,14 @@ def _mapping(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _settings(common: dict[str, Any], **given: Any) -> LocalScorer | ServedScorer:
+def _settings(common: dict[str, Any], **given: Any) -> LocalModel | ServedModel:
     """Check what the options say of the scorer."""
     from pydantic import ValidationError
 
-    from ..experiments.schema.mllm import LocalScorer, ServedScorer
+    from ..experiments.schema.mllm import LocalModel, ServedModel
 
     try:
-        return (ServedScorer if "server" in given else LocalScorer)(**common, **given)
+        return (ServedModel if "server" in given else LocalModel)(**common, **given)
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
@@ -175,7 +175,7 @@ def _benchmark(
     path: Path | None,
     images: Path | None,
     dimension: str | None,
-    settings: LocalScorer | ServedScorer,
+    settings: LocalModel | ServedModel,
     options: dict[str, Any],
     strict: bool,
 ) -> Benchmark:
@@ -218,7 +218,7 @@ def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
 
 
 def _described(
-    scorer: Scorer, meter: Meter, settings: LocalScorer | ServedScorer, benchmark: Benchmark
+    scorer: Scorer, meter: Meter, settings: LocalModel | ServedModel, benchmark: Benchmark
 ) -> dict[str, Any]:
     """Return what a reader of the results must know of scorer and benchmark."""
     return {

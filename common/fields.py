@@ -1,44 +1,121 @@
-""""""
+"""How settings are written: by key or by mapping, one or more, tagged by a key of their own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    GetJsonSchemaHandler,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
+from pydantic_core import core_schema
 
 
-def _listed(value: Any) -> Any:
-    return value if value is None or isinstance(value, list) else [value]
+class Settings(BaseModel):
+    """Base of everything that a YAML file may hold: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _OneOrMore(BeforeValidator):
-    """A list, or one value for a list of one."""
+class Keyed(Settings):
+    """Settings that one word stands for: the word ``vgg16`` reads as ``{name: vgg16}``.
+
+    Attributes:
+        key_field: the field that the word fills.
+    """
+
+    key_field: ClassVar[str] = "name"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_key(cls, value: Any) -> Any:
+        return {cls.key_field: value} if isinstance(value, str) else value
+
+
+class ByKey:
+    """Annotation of a field that is given by one of some keys or by a mapping.
+
+    Args:
+        keys: the keys; editors complete them.
+        field: the field of the mapping that a key stands for. Leave it out where the field's type reads keys itself.
+        mapping: JSON schema of the mapping; default: the type's own.
+        others: JSON schemas of other forms, such as a prefix with a name.
+        options: JSON schemas of single fields of the mapping, by name.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> class Blur(Settings):
+        ...     kind: str
+        ...     sigma: float = 1.0
+        >>> class Task(Settings):
+        ...     blur: Annotated[Blur, ByKey(["gaussian"], "kind")]
+        >>> Task(blur="gaussian") == Task(blur={"kind": "gaussian"})
+        True
+    """
+
+    def __init__(
+        self,
+        keys: list[str],
+        field: str | None = None,
+        *,
+        mapping: dict[str, Any] | None = None,
+        others: tuple[dict[str, Any], ...] = (),
+        **options: Any,
+    ) -> None:
+        self.keys, self.field, self.others, self.mapping, self.options = keys, field, others, mapping, options
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        schema = handler(source)
+        field = self.field
+        if field is None:
+            return schema
+        return core_schema.no_info_before_validator_function(
+            lambda value: {field: value} if isinstance(value, str) else value, schema
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        mapping = self.mapping
+        if mapping is None:
+            mapping = handler(schema)
+            if self.options:
+                handler.resolve_ref_schema(mapping)["properties"].update(self.options)
+            if "oneOf" in mapping and self.field:  # members of a union are told apart by it
+                mapping = {**mapping, "required": [self.field]}
+        return {"anyOf": [{"enum": self.keys}, mapping, *self.others]}
+
+
+class OneOrMore(BeforeValidator):
+    """Annotation of a list for which a single value may stand.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> class Grid(Settings):
+        ...     seed: Annotated[list[int], OneOrMore()]
+        >>> Grid(seed=3).seed
+        [3]
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda value: value if value is None or isinstance(value, list) else [value])
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         several = handler(schema)
         return {"anyOf": [several["items"], several]}
 
 
-class _ByKey:
-    """In the JSON schema: one of ``keys``, which editors complete, or a mapping."""
+def by_own_key(*keys: str, default: str | None = None, error: str | None = None, message: str = "") -> Discriminator:
+    """Return the discriminator of a union whose members have one key each that only they have.
 
-    def __init__(
-        self, keys: list[str], mapping: dict[str, Any] | None = None, *others: dict[str, Any], **options: Any
-    ) -> None:
-        self.keys, self.mapping, self.others, self.options = keys, mapping, others, options
+    The tag of a member is that key, or ``default`` for the member without one. With several of the keys, or none of
+    them and no default, a mapping is refused.
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        mapping = self.mapping
-        if mapping is None:
-            mapping = handler(schema)
-            handler.resolve_ref_schema(mapping)["properties"].update(self.options)
-        return {"anyOf": [{"enum": self.keys}, mapping, *self.others]}
+    Args:
+        keys: the keys that tell the members apart.
+        default: tag of the member that has none of them.
+        error: pydantic's type of the error for a mapping that is refused.
+        message: its text.
+    """
 
+    def tag(value: Any) -> str | None:
+        given = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+        found = [key for key in keys if key in given]
+        return found[0] if len(found) == 1 else default if not found else None
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    return Discriminator(tag, custom_error_type=error, custom_error_message=message or None)

@@ -20,7 +20,7 @@ from ...iqa.datasets import list_datasets
 from ...losses import MeasureSpec
 from ...mllm.published import trained_on
 from ..planning import Plan
-from ..schema.datasets import FRSet, LadderSet, PublishedSet, RatedPublished, RatedSet
+from ..schema.datasets import FRPublished, FRSet, LadderSet, RatedPublished, RatedSet
 from ..schema.experiment import Experiment
 from ..schema.measures import LearntDists
 from ..stages.assess_fr import AssessFR
@@ -75,7 +75,7 @@ def _of_measure(measure: MeasureSpec, name: str, origin: str | None, experiment:
 
 def _origin(name: str, dataset: AnySet) -> str | None:
     """Return which published set it is: as stated, or by what the experiment calls it; None if that is no such set."""
-    if isinstance(dataset, PublishedSet | RatedPublished):
+    if isinstance(dataset, FRPublished | RatedPublished):
         return dataset.published
     if isinstance(dataset, LadderSet):
         return "ladder"  # labels that are made here; nothing published has learnt from them

@@ -1,4 +1,4 @@
-""""""
+"""The axes of the grid, and rules that add cells to it or take cells out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import (
     model_validator,
 )
 
-from ...common.fields import _ByKey, _listed, _Model, _OneOrMore
+from ...common.fields import ByKey, OneOrMore, Settings
 from ...discriminators import DiscriminatorSpec, list_discriminators
 from ...sr import GeneratorSpec
 from ...sr.generators import list_generators
-from .measures import Fidelity, _backbone
+from .measures import Fidelity, backbone_schema
 
-Generator = Annotated[GeneratorSpec, _ByKey(list_generators(), name={"enum": list_generators()})]
+Generator = Annotated[GeneratorSpec, ByKey(list_generators(), name={"enum": list_generators()})]
 
-DiscriminatorAxis = Annotated[DiscriminatorSpec, _ByKey(list_discriminators(), backbone=_backbone("conv"))]
+DiscriminatorAxis = Annotated[DiscriminatorSpec, ByKey(list_discriminators(), backbone=backbone_schema("conv"))]
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -25,10 +25,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 _Value = TypeVar("_Value")
 
-Axis = Annotated[list[_Value], Field(min_length=1), _OneOrMore(_listed)]
+Axis = Annotated[list[_Value], Field(min_length=1), OneOrMore()]
 
 
-class GridRule(_Model):
+class GridRule(Settings):
     """Values of some axes: an ``include`` adds their product to the grid, an ``exclude`` takes matching cells out."""
 
     generator: Axis[Generator] | None = None
@@ -47,7 +47,7 @@ class GridRule(_Model):
 AXES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
 
 
-class Grid(_Model):
+class Grid(Settings):
     """The axes; their product is trained. The pixel-only baseline of every generator and seed is added by itself."""
 
     generator: Axis[Generator] = Field(

@@ -1,49 +1,130 @@
-""""""
+"""Labelled data sets as experiments name them: a ladder made here, a manifest, or a published set in its own layout."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import (
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-)
+from pydantic import Field, Tag, field_validator
 
 from ...common.errors import LopsidedError, SourceError
-from ...common.fields import _Model
+from ...common.fields import Settings, by_own_key
+from ...common.sources import hash_file
+from ...iqa.contamination import Pictures, canonical, pictures_of_dataset, pictures_of_items
 from ...iqa.datasets import PairDataset, dataset_info, list_datasets, open_dataset
-from ...iqa.ladder import LadderSpec
-from ...iqa.manifest import FRDataset, NRDataset, Split
-from .datasets import RatedManifest, RatedPublished
-from .errors import ExperimentError
-from .no_reference import _Settings
+from ...iqa.ladder import LadderSpec, build_ladder
+from ...iqa.manifest import FRDataset, NRDataset, Split, files
+
+RATED_TASKS = ("fr", "nr")
 
 
-class LadderSet(_Model):
+class LabelledSet(Settings, ABC):
+    """Distorted images with labels."""
+
+    @abstractmethod
+    def open(self, cache: Path) -> FRDataset | NRDataset:
+        """Read and check the set.
+
+        Args:
+            cache: folder for images that have to be made first.
+
+        Raises:
+            SourceError: what is wrong with it.
+        """
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return the content identity of images and labels.
+
+        Raises:
+            SourceError: what is wrong with the set.
+        """
+
+    @abstractmethod
+    def originals(self) -> dict[Path, str]:
+        """Return the SHA-256 of every file that the set is made of."""
+
+    @abstractmethod
+    def pictures(self) -> Pictures:
+        """Return what the set shows, to be compared with training images."""
+
+    def origin(self, name: str) -> str | None:
+        """Return the published set that this is, judging by the name that the experiment gives it; None: unknown."""
+        return canonical(name) if canonical(name) in list_datasets() else None
+
+
+class LadderSet(LabelledSet):
     """An FR set made here by distorting photographs in graded steps; its labels are severity grades."""
 
     ladder: LadderSpec
 
+    def open(self, cache: Path) -> FRDataset:
+        """Make the ladder in ``cache``, unless it is there, and read it."""
+        return FRDataset(build_ladder(self.ladder, cache))
 
-class ManifestSet(_Model):
+    def identity(self) -> str:
+        """Return the identity of photographs, recipe and codecs."""
+        return self.ladder.identity
+
+    def originals(self) -> dict[Path, str]:
+        """Return the SHA-256 of the photographs."""
+        return {item.path: item.sha256 for item in self.ladder.source.items()}
+
+    def pictures(self) -> Pictures:
+        """Return the photographs; the references are crops of them."""
+        return pictures_of_items(self.ladder.source.items())
+
+    def origin(self, name: str) -> str:  # noqa: ARG002
+        """Return ``ladder``: its labels are made here, so nothing published has learnt from them."""
+        return "ladder"
+
+
+class _ListedSet(LabelledSet):
+    """A set whose images exist already, so reading it needs no cache."""
+
+    @abstractmethod
+    def _read(self) -> FRDataset | NRDataset:
+        """Read and check the set."""
+
+    def open(self, cache: Path) -> FRDataset | NRDataset:  # noqa: ARG002
+        """Read and check the set."""
+        return self._read()
+
+    def identity(self) -> str:
+        """Return the content identity of images and labels."""
+        return self._read().identity
+
+    def originals(self) -> dict[Path, str]:
+        """Return the SHA-256 of every image."""
+        return {path: hash_file(path) for row in self._read().rows for path in files(row)}
+
+    def pictures(self) -> Pictures:
+        """Return the images."""
+        return pictures_of_dataset(self._read())
+
+
+class _FRListed(_ListedSet):
+    @abstractmethod
+    def _read(self) -> FRDataset:
+        """Read and check the set."""
+
+    def open(self, cache: Path) -> FRDataset:  # noqa: ARG002
+        """Read and check the set."""
+        return self._read()
+
+
+class FRManifest(_FRListed):
     """An FR set listed in a CSV: image, reference, distortion, label, label_kind, label_higher_is_better."""
 
     manifest: Path
     split: Split | None = Field(default=None, description="Only this part of the manifest's own division.")
 
-    def open(self) -> FRDataset:
-        """Read and check the set.
-
-        Raises:
-            SourceError: what is wrong with it.
-        """
+    def _read(self) -> FRDataset:
         return FRDataset(self.manifest, split=self.split)
 
 
-class PublishedSet(_Model):
+class FRPublished(_FRListed):
     """A human-rated FR set in the folder that its authors publish, see docs/datasets.md."""
 
     published: str = Field(
@@ -56,100 +137,59 @@ class PublishedSet(_Model):
     @field_validator("published")
     @classmethod
     def _has_references(cls, value: str) -> str:
-        try:
-            task = dataset_info(value).task
-        except LopsidedError as error:
-            raise ValueError(str(error)) from None
-        if task != "fr":
+        if _task(value) != "fr":
             raise ValueError(f"'{value}' has no references, which full-reference measures compare with")
         return value
 
-    def open(self) -> FRDataset:
-        """Read and check the set.
-
-        Raises:
-            SourceError: what is wrong with it.
-        """
+    def _read(self) -> FRDataset:
         dataset = open_dataset(self.published, self.path, split=self.split)
         if not isinstance(dataset, FRDataset):
-            raise ExperimentError(f"'{self.path}' lists no references; add a column `reference` to its manifest")
+            raise SourceError(f"'{self.path}' lists no references; add a column `reference` to its manifest")
         return dataset
 
-
-def _kind(value: Any) -> str | None:
-    """Tell which kind of FR set is meant by the one key that is its own."""
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    kinds = [key for key in ("ladder", "manifest", "published") if key in keys]
-    return kinds[0] if len(kinds) == 1 else None
+    def origin(self, name: str) -> str:  # noqa: ARG002
+        """Return the set's own name."""
+        return self.published
 
 
-FRSet = Annotated[
-    Annotated[LadderSet, Tag("ladder")]
-    | Annotated[ManifestSet, Tag("manifest")]
-    | Annotated[PublishedSet, Tag("published")],
-    Discriminator(
-        _kind,
-        custom_error_type="fr_set",
-        custom_error_message="an FR set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`",
-    ),
-]
-
-RatedSet = Annotated[
-    Annotated[LadderSet, Tag("ladder")]
-    | Annotated[RatedManifest, Tag("manifest")]
-    | Annotated[RatedPublished, Tag("published")],
-    Discriminator(
-        _kind,
-        custom_error_type="fr_set",
-        custom_error_message="a rated set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`",
-    ),
-]
-
-
-_TASKS = ("fr", "nr")
-
-
-class RatedManifest(_Settings):
+class RatedManifest(_ListedSet):
     """Rated images listed in a CSV, with or without references; see docs/datasets.md."""
 
     manifest: Path
 
-    def open(self) -> FRDataset | NRDataset:
-        """Read and check the set.
-
-        Raises:
-            SourceError: what is wrong with it.
-        """
+    def _read(self) -> FRDataset | NRDataset:
         return _rated("manifest", self.manifest)
 
 
-class RatedPublished(_Settings):
+class RatedPublished(_ListedSet):
     """Rated images in the folder that their authors publish, with or without references; see docs/datasets.md."""
 
     published: str = Field(
         description="Name of the set.",
-        json_schema_extra={"enum": [name for name in list_datasets() if dataset_info(name).task in _TASKS]},
+        json_schema_extra={"enum": [name for name in list_datasets() if dataset_info(name).task in RATED_TASKS]},
     )
     path: Path = Field(description="Folder of the set.")
 
     @field_validator("published")
     @classmethod
     def _is_rated(cls, value: str) -> str:
-        try:
-            task = dataset_info(value).task
-        except LopsidedError as error:
-            raise ValueError(str(error)) from None
-        if task not in _TASKS:
+        if _task(value) not in RATED_TASKS:
             raise ValueError(f"'{value}' holds judged pairs; no-reference models need images with a rating each")
         return value
 
-    def open(self) -> FRDataset | NRDataset:
-        """Read and check the set.
-
-        Raises:
-            SourceError: what is wrong with it.
-        """
+    def _read(self) -> FRDataset | NRDataset:
         return _rated(self.published, self.path)
+
+    def origin(self, name: str) -> str:  # noqa: ARG002
+        """Return the set's own name."""
+        return self.published
+
+
+def _task(name: str) -> str:
+    try:
+        return dataset_info(name).task
+    except LopsidedError as error:
+        raise ValueError(str(error)) from None
 
 
 def _rated(name: str, path: Path) -> FRDataset | NRDataset:
@@ -157,3 +197,21 @@ def _rated(name: str, path: Path) -> FRDataset | NRDataset:
     if isinstance(dataset, PairDataset):
         raise SourceError(f"{path}: judged pairs, not rated images.")
     return dataset
+
+
+_KINDS = ("ladder", "manifest", "published")
+_BY_KIND = "is given by exactly one of `ladder: …`, `manifest: …` and `published: …`"
+
+FRSet = Annotated[
+    Annotated[LadderSet, Tag("ladder")]
+    | Annotated[FRManifest, Tag("manifest")]
+    | Annotated[FRPublished, Tag("published")],
+    by_own_key(*_KINDS, error="fr_set", message=f"an FR set {_BY_KIND}"),
+]
+
+RatedSet = Annotated[
+    Annotated[LadderSet, Tag("ladder")]
+    | Annotated[RatedManifest, Tag("manifest")]
+    | Annotated[RatedPublished, Tag("published")],
+    by_own_key(*_KINDS, error="fr_set", message=f"a rated set {_BY_KIND}"),
+]

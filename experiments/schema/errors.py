@@ -1,4 +1,4 @@
-""""""
+"""Errors of experiments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class ExperimentError(LopsidedError):
 
 
 class PlacedError(ExperimentError, ValueError):
-    """What a check of a whole found wrong with one part of it.
+    """A validation error tied to one place in the experiment.
 
     Attributes:
-        place: where the part is, seen from the whole.
+        place: where that place is, seen from the part that was checked.
     """
 
     def __init__(self, message: str, *place: str | int) -> None:
@@ -22,6 +22,7 @@ class PlacedError(ExperimentError, ValueError):
         self.place: Location = place
 
 
-def _unknown(kind: str, name: str, known: list[str], section: str) -> str:
+def unknown(kind: str, name: str, known: list[str], section: str) -> str:
+    """Return a message about an unknown name: the nearest known one, or what ``section`` has."""
     hint = did_you_mean(name, known, f"{section} has {', '.join(known) or 'none'}")
     return f"unknown {kind} '{name}'; {hint}"

@@ -1,4 +1,4 @@
-""""""
+"""How an experiment is computed: device, threads, checkpoints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import (
     field_validator,
 )
 
-from ...common.fields import _Model
+from ...common.fields import Settings
 from ...sr import Runtime
 
 _DEVICE = re.compile(r"^(cpu|cuda(:\d+)?|mps)\Z")
 
 
-class Execution(_Model):
+class Execution(Settings):
     """How, not what, is computed: nothing here enters a cell's identity."""
 
     threads: int = Field(default=1, ge=1, description="CPU threads of torch. One is safest on busy machines.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import (
     Field,
@@ -12,20 +12,20 @@ from pydantic import (
     model_validator,
 )
 
-from ...common.fields import _ByKey, _Model
+from ...common.fields import Settings
 from ...common.sources import ImageSource
-from ...iqa import JudgeSpec, list_judges, parse_judge
+from ...iqa import JudgeSpec, parse_judge
 from ...losses.learn_weights import LearningSpec
 from ...sr import GeneratorSpec
 from .axes import Grid, Seed
-from .datasets import FRSet, RatedSet
-from .errors import ExperimentError, PlacedError, _unknown
+from .datasets import FRSet
+from .errors import ExperimentError, PlacedError, unknown
 from .execution import Execution
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
 from .mllm import Mllm
-from .no_reference import NoReferenceModels
+from .no_reference import NoReference
 from .origin import Location, Origin, located
-from .restoration import Data, SuperResolution
+from .restoration import Data, JudgeAxis, SuperResolution
 
 # --- a measure that the experiment makes ----------------------------------------------------------------------------
 
@@ -33,16 +33,7 @@ from .restoration import Data, SuperResolution
 # --- fields given by key or by mapping ------------------------------------------------------------------------------
 
 
-JudgeAxis = Annotated[JudgeSpec, _ByKey(list_judges())]
-
-
-class NoReference(NoReferenceModels):
-    """No-reference models and the sets that they are trained and tested on."""
-
-    datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
-
-
-class Assessment(_Model):
+class Assessment(Settings):
     """Measures as full-reference metrics, and no-reference models."""
 
     datasets: dict[str, FRSet] = Field(default={}, description="FR sets by name.")
@@ -57,7 +48,7 @@ class Assessment(_Model):
             return self
         for index, name in enumerate(nr.fr_sets):
             if name not in self.datasets:
-                text = _unknown("FR set", name, list(self.datasets), "assessment.datasets")
+                text = unknown("FR set", name, list(self.datasets), "assessment.datasets")
                 raise PlacedError(text, "no_reference", "fr_sets", index)
             if name in nr.datasets:
                 raise PlacedError(f"'{name}' is an FR set too; choose another name", "no_reference", "datasets", name)
@@ -81,14 +72,14 @@ class Learn(LearningSpec):
         return LearningSpec(**{name: getattr(self, name) for name in LearningSpec.model_fields})
 
 
-class Analysis(_Model):
+class Analysis(Settings):
     """How intervals are computed."""
 
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples.")
     seed: Seed = Field(default=0, description="Seed of the bootstrap.")
 
 
-class Experiment(_Model):
+class Experiment(Settings):
     """One experiment: data, training, grid, judges and assessment."""
 
     name: str = Field(
@@ -164,7 +155,7 @@ class Experiment(_Model):
         """Fill in what the measures called ``learnt:<name>`` are."""
         for name, learn in self.learn.items():
             if learn.dataset not in self.assessment.datasets:
-                text = _unknown("FR set", learn.dataset, list(self.assessment.datasets), "assessment.datasets")
+                text = unknown("FR set", learn.dataset, list(self.assessment.datasets), "assessment.datasets")
                 raise PlacedError(text, "learn", name, "dataset")
 
         def defined(measures: list[Any] | None, *place: str | int) -> list[Any] | None:
@@ -174,7 +165,7 @@ class Experiment(_Model):
             for index, measure in enumerate(measures):
                 if isinstance(measure, LearntDists):
                     if measure.name not in self.learn:
-                        text = _unknown("learnt weights", measure.name, list(self.learn), "learn")
+                        text = unknown("learnt weights", measure.name, list(self.learn), "learn")
                         raise PlacedError(text, *place, index)
                     measure = measure.model_copy(update={"of": self.learn[measure.name].measure})
                 found.append(measure)

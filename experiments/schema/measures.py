@@ -1,4 +1,4 @@
-""""""
+"""Measures as experiments name them: by key, by mapping, or learnt by the experiment itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import (
 
 from ...backbones import list_backbones
 from ...common.errors import LopsidedError
-from ...common.fields import _ByKey
+from ...common.fields import ByKey
 from ...losses import Measure, MeasureSpec, list_measures, parse_measure
 from ...losses.dists import VARIANTS, DistsSpec
 from ...losses.learn_weights import learnable
@@ -47,7 +47,7 @@ class LearntDists(MeasureSpec):
             ExperimentError: the measure does not belong to an experiment.
         """
         if self.of is None:
-            raise ExperimentError(f"'{LEARNT}{self.name}' means something within an experiment only")
+            raise ExperimentError(f"'{LEARNT}{self.name}' is only defined inside an experiment")
         return self.of
 
     @property
@@ -109,7 +109,8 @@ def _learnable(value: Any) -> DistsSpec:
         raise ValueError(str(error)) from None
 
 
-def _backbone(*others: str) -> dict[str, Any]:
+def backbone_schema(*others: str) -> dict[str, Any]:
+    """Return the JSON schema of a backbone, or of one of ``others``."""
     mapping = {
         "type": "object",
         "properties": {"name": {"enum": list_backbones()}, "weights": {"type": "string"}, "seed": {"type": "integer"}},
@@ -130,7 +131,7 @@ _MEASURE = {
         },
         "measure": {"enum": list(SPECS)},
         "variant": {"enum": list(VARIANTS)},
-        "backbone": _backbone(),
+        "backbone": backbone_schema(),
     },
     "required": ["measure"],
     "additionalProperties": False,
@@ -141,11 +142,16 @@ _LEARNT = {"type": "string", "pattern": f"^{LEARNT}"}
 _dump = PlainSerializer(lambda spec: spec.model_dump(mode="json") if spec else "none")
 
 Fidelity = Annotated[
-    MeasureSpec | None, PlainValidator(_fidelity), _dump, _ByKey(["none", *list_measures()], _MEASURE, _LEARNT)
+    MeasureSpec | None,
+    PlainValidator(_fidelity),
+    _dump,
+    ByKey(["none", *list_measures()], mapping=_MEASURE, others=(_LEARNT,)),
 ]
 
-AssessedMeasure = Annotated[MeasureSpec, PlainValidator(_measure), _dump, _ByKey(list_measures(), _MEASURE, _LEARNT)]
+AssessedMeasure = Annotated[
+    MeasureSpec, PlainValidator(_measure), _dump, ByKey(list_measures(), mapping=_MEASURE, others=(_LEARNT,))
+]
 
 _DISTS = [key for key in list_measures() if key.startswith("dists-")]
 
-LearntMeasure = Annotated[DistsSpec, PlainValidator(_learnable), _dump, _ByKey(_DISTS, _MEASURE)]
+LearntMeasure = Annotated[DistsSpec, PlainValidator(_learnable), _dump, ByKey(_DISTS, mapping=_MEASURE)]

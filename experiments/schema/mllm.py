@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
 from ...common.errors import LopsidedError
+from ...common.fields import Settings, by_own_key
 from ...iqa.manifest import hash_file
 from ...mllm.benchmarks import Benchmark, list_benchmarks, open_benchmark
 from ...mllm.scoring.presets import Preset, create_preset, list_presets
-from .datasets import RatedManifest, RatedPublished
+from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
     from ...mllm.backends.server import ServerBackend
@@ -21,11 +22,7 @@ if TYPE_CHECKING:  # both import heavy libraries
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _ScorerSettings(_Settings):
+class _ScorerSettings(Settings):
     """What scorers of both kinds have in common."""
 
     model: str = Field(min_length=1)
@@ -72,7 +69,7 @@ class _ScorerSettings(_Settings):
         return frozenset({f"mllm:{self.model_name}"})
 
 
-class LocalScorer(_ScorerSettings):
+class LocalModel(_ScorerSettings):
     """A model that runs here, by transformers."""
 
     model: str = Field(min_length=1, description="Folder of the model, or its name on the hub.")
@@ -113,7 +110,7 @@ class LocalScorer(_ScorerSettings):
         return {"model": model, "preset": self.asked.identity}
 
 
-class ServedScorer(_ScorerSettings):
+class ServedModel(_ScorerSettings):
     """A model behind an OpenAI-compatible server."""
 
     server: str = Field(description="Address up to and with /v1, such as http://127.0.0.1:8000/v1.")
@@ -122,7 +119,7 @@ class ServedScorer(_ScorerSettings):
     concurrency: int = Field(default=32, ge=1, description="Most requests at one time.")
     timeout: float = Field(default=120.0, gt=0, description="Seconds that one request may take.")
     logprobs: Literal["auto", "chat", "decision", "none"] = Field(
-        default="auto", description="How probabilities of levels are had, see docs/servers.md."
+        default="auto", description="How level probabilities are obtained, see docs/servers.md."
     )
     top_logprobs: int = Field(default=20, ge=1, description="Most probable tokens to ask for, by chat.")
     prefix: Literal["refuse", "continue"] = Field(
@@ -130,11 +127,11 @@ class ServedScorer(_ScorerSettings):
     )
     fields: dict[str, Any] = Field(default={}, description="Further fields of every request.")
 
-    def backend(self, device: str) -> ServerBackend:  # noqa: ARG002 - the server's affair
+    def backend(self, device: str) -> ServerBackend:  # noqa: ARG002
         """Return the client of the server.
 
         Raises:
-            MllmError: an address that is none.
+            MllmError: an invalid address.
         """
         from ...mllm.backends.server import ServerBackend
 
@@ -152,17 +149,12 @@ class ServedScorer(_ScorerSettings):
         return {"server": {"model": self.model_name, **asked}, "preset": self.asked.identity}
 
 
-def _kind(value: Any) -> str:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    return "served" if "server" in keys else "local"
-
-
 ScorerSettings = Annotated[
-    Annotated[LocalScorer, Tag("local")] | Annotated[ServedScorer, Tag("served")], Discriminator(_kind)
+    Annotated[LocalModel, Tag("local")] | Annotated[ServedModel, Tag("server")], by_own_key("server", default="local")
 ]
 
 
-class BenchmarkSettings(_Settings):
+class BenchmarkSettings(Settings):
     """A benchmark in its official layout."""
 
     benchmark: str = Field(
@@ -188,17 +180,7 @@ class BenchmarkSettings(_Settings):
         return open_benchmark(self.benchmark, self.path, strict=self.strict, **self.options)
 
 
-def _listed(value: Any) -> str:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    return "published" if "published" in keys else "manifest"
-
-
-RatedSet = Annotated[
-    Annotated[RatedManifest, Tag("manifest")] | Annotated[RatedPublished, Tag("published")], Discriminator(_listed)
-]
-
-
-class Mllm(_Settings):
+class Mllm(Settings):
     """Multimodal LLMs as judges of restored images, as measures on rated images, and on benchmarks of their own."""
 
     scorers: list[ScorerSettings] = Field(min_length=1, description="Models and how they are asked.")

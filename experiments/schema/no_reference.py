@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator
 
 from ...backbones import BackboneError
 from ...backbones.registry import architecture
 from ...common.errors import did_you_mean
+from ...common.fields import ByKey, Settings
 from ...iqa.nr import LinearProbe, Pretrained, SelfSupervised, Splits, list_nr_backbones
 from ...iqa.nr.spec import CONV, AnyProtocol, Statistics, Views
+from .datasets import RatedSet
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RandomWeights(_Settings):
+class RandomWeights(Settings):
     """Random weights, with each seed of the discriminators: those that a discriminator began with."""
 
     name: Literal["random"] = "random"
 
 
-class GridDiscriminators(_Settings):
+class GridDiscriminators(Settings):
     """The trunk of every discriminator of the grid that has the backbone."""
 
     name: Literal["discriminator"] = "discriminator"
 
 
-class ZeroLabel(_Settings):
+class ZeroLabel(Settings):
     """The mean logit of every discriminator of the grid, trained and untrained; nothing is learnt from labels."""
 
     name: Literal["zero-label"] = "zero-label"
@@ -50,27 +48,20 @@ def _start(value: Any) -> Any:
     return value if isinstance(value, dict) else {"name": name}
 
 
-class _StartByName(BeforeValidator):
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(STARTS)}, {**handler(schema), "required": ["name"]}]}
-
-
-class _SplitsByName(BeforeValidator):
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": ["random", "official"]}, handler(schema)]}
-
-
 Backbone = Annotated[str, Field(json_schema_extra={"enum": [*list_nr_backbones()]})]
-AnyStart = Annotated[Annotated[Start, Field(discriminator="name")], _StartByName(_start)]
-AnySplits = Annotated[Splits, _SplitsByName(lambda value: {"kind": value} if isinstance(value, str) else value)]
+AnyStart = Annotated[
+    Annotated[Start, Field(discriminator="name")], BeforeValidator(_start), ByKey(list(STARTS), "name")
+]
+AnySplits = Annotated[Splits, ByKey(["random", "official"], "kind")]
 
 
-class NoReferenceModels(Views):
+class NoReference(Views):
     """No-reference models: each backbone from each initialisation, trained by each protocol on every split."""
 
     fr_sets: list[str] = Field(
         default=[], description="Names of FR sets in assessment.datasets whose distorted images are rated alone."
     )
+    datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
     backbones: Annotated[list[Backbone], Field(min_length=1)] | None = Field(
         default=None, description="Architectures, without -r, or conv; default: those of the grid's discriminators."
     )

@@ -1,4 +1,4 @@
-""""""
+"""The super-resolution side of an experiment: images, the degradation to reverse, trainings, validation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     Field,
-    GetJsonSchemaHandler,
     model_validator,
 )
 
-from ...common.fields import _Model
+from ...common.fields import ByKey, Settings
 from ...common.sources import ImageSource
+from ...iqa import JudgeSpec, list_judges
 from ...sr import FinetuneSpec, TrainingSpec
 from ...sr.real_world import RealWorld
 from ...sr.tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
-from .errors import PlacedError, _unknown
-from .experiment import JudgeAxis
+from .errors import PlacedError, unknown
 
 TASKS: dict[str, type[Degradation]] = {task.name(): task for task in (Bicubic, RealWorld, Denoising, Jpeg, Deblurring)}
 
@@ -25,35 +24,30 @@ TASKS: dict[str, type[Degradation]] = {task.name(): task for task in (Bicubic, R
 def _task(value: Any) -> Any:
     if isinstance(value, Degradation):
         return value
-    mapping = {"degradation": value} if isinstance(value, str) else value
-    if not isinstance(mapping, dict) or "degradation" not in mapping:
+    if not isinstance(value, dict) or "degradation" not in value:
         raise ValueError(f"a task is a name ({', '.join(TASKS)}) or a mapping with `degradation: <name>`")
-    name = str(mapping["degradation"])
+    name = str(value["degradation"])
     if name not in TASKS:
-        raise ValueError(_unknown("degradation", name, list(TASKS), "lopsided"))
-    return mapping
-
-
-class _Named(BeforeValidator):
-    """One of the tasks' names, which editors complete, or a mapping."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(TASKS)}, {**handler(schema), "required": ["degradation"]}]}
+        raise ValueError(unknown("degradation", name, list(TASKS), "lopsided"))
+    return value
 
 
 Task = Annotated[
-    Annotated[Bicubic | RealWorld | Denoising | Jpeg | Deblurring, Field(discriminator="degradation")], _Named(_task)
+    Annotated[Bicubic | RealWorld | Denoising | Jpeg | Deblurring, Field(discriminator="degradation")],
+    BeforeValidator(_task),
+    ByKey(list(TASKS), "degradation"),
 ]
+JudgeAxis = Annotated[JudgeSpec, ByKey(list_judges())]
 
 
-class TestSet(_Model):
+class TestSet(Settings):
     """Images that the trained generators restore and the judges score."""
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
     crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
 
 
-class ValidationSet(_Model):
+class ValidationSet(Settings):
     """Images that trainings are validated on; they may share no file with training and test images."""
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
@@ -63,19 +57,19 @@ class ValidationSet(_Model):
     top: int = Field(default=1, ge=1, description="How many of the best weights are kept beside the last ones.")
 
 
-class Data(_Model):
+class Data(Settings):
     """Images of the super-resolution side. Train and test may not share a file."""
 
     train: ImageSource = Field(description="High-resolution training images.")
     test: dict[str, TestSet] = Field(min_length=1, description="Test sets by name.")
 
 
-class SuperResolution(_Model):
+class SuperResolution(Settings):
     """Task and training of the super-resolvers."""
 
     task: Task = Field(
         default=Bicubic(),
-        description="What is done to photographs and shall be undone: bicubic, real, denoising, jpeg or deblurring.",
+        description="The degradation to reverse: bicubic, real, denoising, jpeg or deblurring.",
     )
     scale: Literal[1, 2, 3, 4] = Field(
         default=4, description="Magnification; 1 for denoising, jpeg and deblurring, which keep the size."
@@ -93,7 +87,7 @@ class SuperResolution(_Model):
             raise PlacedError(f"task '{name}' keeps the size; write scale: 1, got {self.scale}", "scale")
         same_size = ", ".join(key for key, task in TASKS.items() if task.scales == (1,))
         raise PlacedError(
-            f"task '{name}' is of scale 2, 3 or 4, got {self.scale}; tasks of scale 1 are {same_size}", "scale"
+            f"task '{name}' supports scale 2, 3 or 4, got {self.scale}; tasks of scale 1 are {same_size}", "scale"
         )
 
     @property

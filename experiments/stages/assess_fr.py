@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import SerializeAsAny
 
 from ...losses import MeasureSpec
-from ..schema.datasets import LadderSet, ManifestSet, PublishedSet
+from ..schema.datasets import FRManifest, FRPublished, LadderSet
 from .cell import CellSpec
 
 
@@ -17,7 +17,7 @@ class AssessFR(CellSpec):
     stage: ClassVar[str] = "assess_fr"
     version: ClassVar[int] = 2  # 2: smaller batches, which changes last bits
     measure: SerializeAsAny[MeasureSpec]
-    dataset: LadderSet | ManifestSet | PublishedSet
+    dataset: LadderSet | FRManifest | FRPublished
     dataset_identity: str
 
     def content(self) -> dict[str, Any]:

@@ -33,10 +33,10 @@ from ...iqa.nr.initialisation import build_trunk
 from ...iqa.nr.spec import CONV
 from ...iqa.nr.splits import group
 from ...sr.trainer import StoppedError
-from ..schema.datasets import LadderSet, ManifestSet, PublishedSet, RatedManifest, RatedPublished
+from ..schema.datasets import FRManifest, FRPublished, LadderSet, RatedManifest, RatedPublished
 from ..schema.errors import ExperimentError
 from ..schema.experiment import Experiment
-from ..schema.no_reference import NoReferenceModels
+from ..schema.no_reference import NoReference
 from ..schema.origin import Location
 from .cell import Cell, CellSpec
 from .context import Context
@@ -159,7 +159,7 @@ def _cell(model: Model, split: str, dataset: str, common: dict[str, Any]) -> Cel
     return Cell(spec, {"finetune": source.cell} if source else {}, labels)
 
 
-def _models(experiment: Experiment, settings: NoReferenceModels, trained: Iterable[Cell]) -> Iterator[Model]:
+def _models(experiment: Experiment, settings: NoReference, trained: Iterable[Cell]) -> Iterator[Model]:
     """Yield every model: of each trunk, from each start, by each protocol; then the discriminators themselves."""
     adversaries = [
         Adversary(cell, cell.spec.discriminator)
@@ -191,7 +191,7 @@ def _models(experiment: Experiment, settings: NoReferenceModels, trained: Iterab
 
 
 def _of_trunk(
-    experiment: Experiment, settings: NoReferenceModels, trunk: Trunk, sources: list[Adversary], seeds: list[int]
+    experiment: Experiment, settings: NoReference, trunk: Trunk, sources: list[Adversary], seeds: list[int]
 ) -> Iterator[Model]:
     for start in settings.initialisations:
         weights: list[tuple[Any, int | None, Adversary | None]] = []
@@ -212,7 +212,7 @@ def _of_trunk(
                 yield Model(spec, _key(settings, trunk, settings.probe), start.name, seed, source, layers=True)
 
 
-def _zero_label(settings: NoReferenceModels, sources: list[Adversary]) -> Iterator[Model]:
+def _zero_label(settings: NoReference, sources: list[Adversary]) -> Iterator[Model]:
     """Yield every discriminator as a metric, and once for each seed as it was before training."""
     untrained = set()
     for source in sources:
@@ -224,7 +224,7 @@ def _zero_label(settings: NoReferenceModels, sources: list[Adversary]) -> Iterat
 
 
 def _spec(
-    experiment: Experiment, settings: NoReferenceModels, trunk: Trunk, start: Any, protocol: Any, place: Location
+    experiment: Experiment, settings: NoReference, trunk: Trunk, start: Any, protocol: Any, place: Location
 ) -> NRSpec:
     try:
         spec = NRSpec(
@@ -244,11 +244,11 @@ def _spec(
     return spec
 
 
-def _common(settings: NoReferenceModels) -> dict[str, Any]:
+def _common(settings: NoReference) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in ("statistics", "test_crop", "test_grid", "seed")}
 
 
-def _key(settings: NoReferenceModels, trunk: Trunk, protocol: Any) -> str:
+def _key(settings: NoReference, trunk: Trunk, protocol: Any) -> str:
     """Return a model's name: that of the same model with the whole backbone, and what part of it this one has."""
     whole = NRSpec(backbone=trunk.backbone, protocol=protocol, **_common(settings))
     part = f"/first-{trunk.depth}-stages" if trunk.depth not in (None, whole.depth) else ""
@@ -256,9 +256,7 @@ def _key(settings: NoReferenceModels, trunk: Trunk, protocol: Any) -> str:
     return f"{whole.key}{part}" + (f"/{trunk.normalisation}-inputs" if inputs else "")
 
 
-def _missing(
-    experiment: Experiment, settings: NoReferenceModels, name: str, backbones: list[str] | None
-) -> ExperimentError:
+def _missing(experiment: Experiment, settings: NoReference, name: str, backbones: list[str] | None) -> ExperimentError:
     index = [start.name for start in settings.initialisations].index(name)
     kind = f"trunk of {' or '.join(backbones)}" if backbones else "discriminator"
     return experiment.error(
@@ -267,9 +265,7 @@ def _missing(
     )
 
 
-def _refuse_seen(
-    experiment: Experiment, settings: NoReferenceModels, name: str, rated: Any, train: list[ImageItem]
-) -> None:
+def _refuse_seen(experiment: Experiment, settings: NoReference, name: str, rated: Any, train: list[ImageItem]) -> None:
     """Refuse a set with an image, or a reference, that discriminators are trained on."""
     if isinstance(rated, LadderSet):
         found = {item.path: item.sha256 for item in rated.ladder.source.items()}
@@ -427,7 +423,7 @@ class AssessNR(CellSpec):
     model: NRSpec | ZeroLabelSpec
     discriminator: DiscriminatorSpec | None = None
     layers: bool = False
-    dataset: LadderSet | ManifestSet | PublishedSet | RatedManifest | RatedPublished
+    dataset: LadderSet | FRManifest | FRPublished | RatedManifest | RatedPublished
     dataset_identity: str
     splits: Splits
     split: str

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ...common.sources import ImageSource
 from ...losses.dists import DistsSpec
 from ...losses.learn_weights import LearningSpec
-from ..schema.datasets import LadderSet, ManifestSet, PublishedSet
+from ..schema.datasets import FRManifest, FRPublished, LadderSet
 from .cell import CellSpec
 
 
@@ -16,7 +16,7 @@ class LearnWeights(CellSpec):
 
     stage: ClassVar[str] = "learn_weights"
     measure: DistsSpec
-    dataset: LadderSet | ManifestSet | PublishedSet
+    dataset: LadderSet | FRManifest | FRPublished
     dataset_identity: str
     learning: LearningSpec
     textures: ImageSource | None

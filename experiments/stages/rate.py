@@ -23,10 +23,10 @@ from ...mllm.scoring.scorer import Scorer
 from ...mllm.table import scores_table, storable
 from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
-from ..schema.datasets import LadderSet, ManifestSet, PublishedSet, RatedManifest, RatedPublished
+from ..schema.datasets import FRManifest, FRPublished, LadderSet, RatedManifest, RatedPublished
 from ..schema.errors import ExperimentError
 from ..schema.experiment import Experiment
-from ..schema.mllm import BenchmarkSettings, LocalScorer, ServedScorer
+from ..schema.mllm import BenchmarkSettings, LocalModel, ServedModel
 from ..schema.restoration import TestSet
 from .cell import Cell, CellSpec
 from .context import Context
@@ -44,7 +44,7 @@ class Rate(CellSpec):
     """
 
     stage: ClassVar[str] = "rate"
-    scorer: LocalScorer | ServedScorer
+    scorer: LocalModel | ServedModel
     asked: dict[str, Any]
 
     def content(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class RateRestored(Rate):
 class RateDataset(Rate):
     """Rate the images of a labelled set without looking at references."""
 
-    dataset: LadderSet | ManifestSet | PublishedSet | RatedManifest | RatedPublished
+    dataset: LadderSet | FRManifest | FRPublished | RatedManifest | RatedPublished
     dataset_identity: str
 
     def rated(self) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def judge_id(rated: pd.DataFrame) -> str:
     return identity({"kind": "judge", "scorer": first["scorer_id"], "dimension": first["dimension"]})
 
 
-def _scorer(settings: LocalScorer | ServedScorer, context: Context) -> Scorer:
+def _scorer(settings: LocalModel | ServedModel, context: Context) -> Scorer:
     """Return the scorer; its model stays in memory until another one is asked for."""
     kept: dict[str, Backend] = context.once("mllm", dict)
     key = identity(settings.model_dump(mode="json", exclude={"preset", "options", "dimension"}))

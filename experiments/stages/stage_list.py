@@ -24,7 +24,7 @@ from ...sr.degradation import bicubic_resize
 from ...sr.distributed import current_ranks
 from ...sr.images import Pair, PairCache, pairs
 from ...sr.trainer import StoppedError
-from ..schema.datasets import LadderSet, ManifestSet, PublishedSet
+from ..schema.datasets import FRManifest, FRPublished, LadderSet
 from ..schema.errors import ExperimentError
 from ..schema.measures import LearntDists
 from ..store import Store
@@ -258,7 +258,7 @@ def _learn_weights(spec: LearnWeights, folder: Path, context: Context) -> None:
     write_json(folder / "result.json", learnt.record())
 
 
-def fr_dataset(dataset: LadderSet | ManifestSet | PublishedSet, store: Store) -> FRDataset:
+def fr_dataset(dataset: LadderSet | FRManifest | FRPublished, store: Store) -> FRDataset:
     """Return an FR set, making the ladder in the store's cache if it is not there yet."""
     if isinstance(dataset, LadderSet):
         return FRDataset(build_ladder(dataset.ladder, store.cache))

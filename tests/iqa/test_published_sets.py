@@ -7,7 +7,7 @@ from PIL import Image
 
 from lopsided.common.errors import SourceError
 from lopsided.experiments import load_experiment, plan
-from lopsided.experiments.schema.datasets import PublishedSet
+from lopsided.experiments.schema.datasets import FRPublished
 from lopsided.experiments.stages.stage_list.stage_list import fr_dataset
 from lopsided.experiments.store import Store
 from lopsided.iqa import evaluate_fr
@@ -49,7 +49,7 @@ def test_a_published_set_is_the_same_set_as_its_manifest(folder, tmp_path):
     assert assessed(folder, published="tqd", path=str(folder)) == assessed(
         folder, manifest=str(folder / "manifest.csv")
     )
-    opened = fr_dataset(PublishedSet(published="tqd", path=folder), Store(tmp_path / "store"))
+    opened = fr_dataset(FRPublished(published="tqd", path=folder), Store(tmp_path / "store"))
     assert opened.identity == FRDataset(folder / "manifest.csv").identity
     scores = evaluate_fr(create_measure("ssim"), opened)
     assert scores["label"].tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -61,4 +61,4 @@ def test_a_set_without_references_is_refused(folder):
     lines = [line.split(",") for line in manifest.read_text().splitlines()]
     manifest.write_text("\n".join(",".join(cells[:1] + cells[2:]) for cells in lines) + "\n")
     with pytest.raises(SourceError, match="reference"):
-        PublishedSet(published="tqd", path=folder).open()
+        FRPublished(published="tqd", path=folder).open()

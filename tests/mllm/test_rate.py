@@ -291,12 +291,12 @@ def test_the_command_rates_a_benchmark_and_does_nothing_the_second_time(
     assert len(table) == COUNT + 1
     assert set(SCHEMAS["mllm_scores"]) <= set(table)
 
-    from lopsided.experiments.schema.mllm import LocalScorer
+    from lopsided.experiments.schema.mllm import LocalModel
 
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(LocalScorer, "backend", refuse)
+    monkeypatch.setattr(LocalModel, "backend", refuse)
     before = {path: path.read_bytes() for path in (tmp_path / "results.jsonl", tmp_path / "meta.json")}
     code, text, error = invoke(*command)
     assert code == 0, error
@@ -498,20 +498,20 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
 def test_a_cell_without_all_replies_fails_and_goes_on_where_it_was(
     experiment: Path, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lopsided.experiments.schema.mllm import LocalScorer
+    from lopsided.experiments.schema.mllm import LocalModel
 
     text = experiment.read_text().replace("fr_sets: [ladder]", "restored: false").replace("\n    ladder:", "\n    l:")
     experiment.write_text(text)
     planned = plan(experiment)
     (cell,) = planned.of_stage("rate")
     only = type(planned)(planned.experiment, (cell,))
-    monkeypatch.setattr(LocalScorer, "backend", lambda self, device: Flaky(backend, drops=[2]))
+    monkeypatch.setattr(LocalModel, "backend", lambda self, device: Flaky(backend, drops=[2]))
     first = run(experiment, store=tmp_path / "runs", planned=only)
     assert [reason[:60] for _, reason in first.failed] == [
         "1 of 11 items have no reply, first 'image2': the line droppe"
     ]
     whole = Flaky(backend)
-    monkeypatch.setattr(LocalScorer, "backend", lambda self, device: whole)
+    monkeypatch.setattr(LocalModel, "backend", lambda self, device: whole)
     assert run(experiment, store=tmp_path / "runs", planned=only).done == 1
     assert whole.prompts == 1
 
