@@ -11,23 +11,15 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from .statistics.agreement import concordance, label_errors, outlier_ratio
-from .statistics.bootstrap import (
-    LEVEL,
-    draw_resamples,
-    krcc_replicates,
-    percentile_interval,
-    plcc_replicates,
-    share_above_zero,
-    srcc_replicates,
-)
-from .statistics.correlation import Floats, krcc, orientation, plcc, srcc
-from .statistics.frames import grouped, incomplete, require_finite_where_ok, require_one, require_unique
+from .statistics.bootstrap import LEVEL, draw_resamples, percentile_interval, share_above_zero
+from .statistics.correlation import Floats, orientation, srcc
+from .statistics.frames import grouped, require_finite_where_ok, require_one, require_unique
 from .statistics.logistic import fit_logistic
 from .statistics.ranks import friedman
+from .statistics.rated import STATISTICS, status_of
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
 ITEM = ["reference", "image", "distortion", "level"]
-STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 COLUMNS = [
     *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
@@ -237,18 +229,6 @@ def rank_rows(dataset: str, over: str, measures: list[str], values: Floats, leve
         common | {"measure": measure, "mean_rank": float(rank)}
         for measure, rank in zip(measures, found.mean_ranks, strict=True)
     ]
-
-
-def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
-    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN."""
-    if status := incomplete(n_not_ok, int(np.isnan(score).sum()) - n_not_ok, len(score)):
-        return status
-    if len(score) < 3:
-        return f"only {len(score)} images"
-    for name, values in (("scores", score), ("labels", label)):
-        if np.ptp(values) == 0:
-            return f"all {name} equal {values[0]:g}"
-    return "ok"
 
 
 def paired_differences(rows: list[dict], replicates: dict[tuple[str, str], Floats], level: float) -> list[dict]:

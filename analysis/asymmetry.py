@@ -89,7 +89,7 @@ class Joined:
     o_again: Floats
 
 
-def asymmetry(assessment: Assessment, gains: Gains, *, level: float = LEVEL) -> Asymmetry:
+def compare_rankings(assessment: Assessment, gains: Gains, *, level: float = LEVEL) -> Asymmetry:
     """Join the two sides of every measure and compare their rankings.
 
     Replicate i of A and replicate i of O make one joint resample (the two sides are independent data). Sampling noise

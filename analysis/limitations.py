@@ -13,7 +13,7 @@ FEW_REFERENCES = 20
 
 def limitations(study: Study) -> list[str]:
     """Return the limitations that apply to this study, the gravest first."""
-    assessed, trained, rated = study.assessment.table, study.gains.table, study.no_reference.table
+    assessed, trained, rated = study.assessment.table, study.gains.table, study.parts["nr_assessment"]
     found = []
     labelled = [table.loc[table["label_kind"] == "severity_grade", "dataset"] for table in (assessed, rated)]
     graded = sorted(set().union(*labelled))

@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .assessment import STATISTICS, holm, status_of
+from .assessment import holm
+from .result_tables import StudyTables
 from .statistics.bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
 from .statistics.correlation import Floats, orientation
 from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.rated import STATISTICS, status_of
 
 SOURCE = ["generator", "fidelity", "discriminator", "gan_weight"]  # of the discriminator, as in the table of gains
 MODEL = ["dataset", "backbone", "model", "stage"]
@@ -125,6 +127,12 @@ class Arm:
     values: dict[str, Floats]
     again: dict[str, Floats]
     status: str
+
+
+def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables that the study and its report take from here."""
+    found = assess_nr(tables.nr_scores, n_boot=n_boot, seed=seed)
+    return {"nr_splits": found.splits, "nr_assessment": found.table, "nr_differences": found.differences}
 
 
 def assess_nr(nr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> NoReference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -52,11 +52,11 @@ Block = Text | Picture | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what stands under it; without blocks the report leaves it out."""
 
     key: str
     title: str
-    blocks: list[Block]
+    blocks: list[Block] = field(default_factory=list)
 
 
 def method(study: Study, what: str) -> str:

@@ -42,11 +42,15 @@ def data_blocks(study: Study) -> list[Block]:
         blocks.append(table(counted.reset_index(), "Labelled data sets", columns))
     nr = study.tables.nr_scores
     if len(nr):
-        counted = study.no_reference.table.groupby("dataset", sort=True).agg(
-            n=("n", "max"),
-            n_references=("n_references", "max"),
-            n_splits=("n_splits", "max"),
-            models=("model", "nunique"),
+        counted = (
+            study.parts["nr_assessment"]
+            .groupby("dataset", sort=True)
+            .agg(
+                n=("n", "max"),
+                n_references=("n_references", "max"),
+                n_splits=("n_splits", "max"),
+                models=("model", "nunique"),
+            )
         )
         keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
         columns = {
@@ -173,7 +177,7 @@ def count_blocks(study: Study) -> list[Block]:
             f"{model_name(row['model'])} from {row['initialisation']} on {pretty(row['dataset'])}",
             row["status"],
         )
-        for row in records(study.no_reference.table)
+        for row in records(study.parts["nr_assessment"])
         if row["status"] != "ok"
     ]
     if undone:

@@ -111,7 +111,10 @@ def test_the_headline_admits_that_the_data_cannot_tell(synthetic_tables):
     scores = synthetic_tables.sr_scores({})
     equal = dict.fromkeys(synthetic_tables.MEASURES, 1.0)
     tables = StudyTables(
-        scores, synthetic_tables.fr_scores(equal), synthetic_tables.training(scores), synthetic_tables.cells(scores)
+        sr_scores=scores,
+        fr_scores=synthetic_tables.fr_scores(equal),
+        training=synthetic_tables.training(scores),
+        cells=synthetic_tables.cells(scores),
     )
     study = analyse(tables, n_boot=200)
     assert study.asymmetry.pairs["significant"].mean() < 0.1
@@ -130,9 +133,8 @@ def test_limitations_follow_from_the_tables(study, synthetic_tables):
     assert "2 cells failed or diverged" in found
     tables = synthetic_tables.study_tables(seeds=5)
     rated = tables.fr_scores.assign(label_kind="mos")
-    clean = analyse(
-        StudyTables(tables.sr_scores, rated, tables.training, tables.cells.query("status == 'done'")), n_boot=20
-    )
+    done = tables.cells.query("status == 'done'")
+    clean = analyse(replace(tables, fr_scores=rated, cells=done), n_boot=20)
     found = " ".join(limitations(clean))
     assert "severity" not in found
     assert "diverged" not in found
@@ -235,7 +237,7 @@ def test_derived_tables_are_saved_whole(study, tmp_path):
 
 
 def test_missing_files_and_columns_are_named(study, tmp_path):
-    with pytest.raises(AnalysisError, match=r"sr_scores\.parquet: collect the results"):
+    with pytest.raises(AnalysisError, match=r"cells\.parquet: collect the results"):
         StudyTables.load(tmp_path)
     for name in SCHEMAS:
         getattr(study.tables, name).drop(columns=["judge_families"], errors="ignore").to_parquet(

@@ -1,24 +1,19 @@
-"""The report's sections on training and what it restored."""
+"""The report's section on training: its curves, and how stable it was."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from .. import figures
-from ..figures.gallery import GalleryRow
-from ..figures.gallery import caption as gallery_caption
 from ..figures.style import pretty
 from ..figures.training_curves import TERMS
 from ..figures.training_curves import caption as training_curves_caption
 from ..statistics.frames import grouped, where
 from ..study import Study
-from .blocks import Block, name, number, picture, setting, table, text, with_range
+from .blocks import Block, Section, name, number, picture, setting, table, text, with_range
 
 
-def training_blocks(study: Study) -> list[Block]:
+def section(study: Study) -> Section:
     """Return the training curves of every generator that was fine-tuned, and how stable the trainings were."""
-    training = study.tables.training
-    rows = where(training, stage="finetune")
+    rows = where(study.tables.training, stage="finetune")
     rows = rows.loc[rows["term"].isin(list(TERMS))]
     blocks: list[Block] = [
         picture(
@@ -28,8 +23,9 @@ def training_blocks(study: Study) -> list[Block]:
         )
         for generator, of_generator in grouped(rows, "generator")
     ]
-    if len(study.stability):
-        several = study.stability["generator"].nunique() > 1
+    steadiness = study.parts["stability"]
+    if len(steadiness):
+        several = steadiness["generator"].nunique() > 1
         columns = {
             **({"generator": name("generator")} if several else {}),
             "adversarial setting": setting,
@@ -52,13 +48,5 @@ def training_blocks(study: Study) -> list[Block]:
             " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits"
             " of a probability, not those of Wasserstein or relativistic objectives."
         )
-        blocks.append(table(study.stability, "Stability of adversarial training", columns, note=note))
-    return blocks
-
-
-def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Block]:
-    """Return the gallery, if there is anything to show."""
-    if not rows:
-        return []
-    titles = ", ".join(rows[0]["crops"])
-    return [picture(figures.gallery(rows), f"Crops of {len(rows)} images: {titles}.", gallery_caption(rows))]
+        blocks.append(table(steadiness, "Stability of adversarial training", columns, note=note))
+    return Section("training", "Training", blocks)
