@@ -20,6 +20,29 @@ if TYPE_CHECKING:
     from .scorers import assess_scorers
     from .study import Study, analyse
 
+_FROM = {
+    "AnalysisError": ".errors",
+    "Assessment": ".assessment",
+    "Asymmetry": ".asymmetry",
+    "Gains": ".gain",
+    "NoReference": ".no_reference",
+    "ResultTable": ".result_tables",
+    "SCHEMAS": ".result_tables",
+    "STABILITY": ".result_tables",
+    "Study": ".study",
+    "StudyTables": ".result_tables",
+    "TABLES": ".result_tables",
+    "UNTRAINED": ".result_tables",
+    "analyse": ".study",
+    "assess": ".assessment",
+    "assess_nr": ".no_reference",
+    "assess_pairs": ".pairs",
+    "assess_scorers": ".scorers",
+    "compare_rankings": ".asymmetry",
+    "gains": ".gain",
+    "write_report": ".report",
+}
+
 __all__ = [
     "SCHEMAS",
     "STABILITY",
@@ -43,23 +66,9 @@ __all__ = [
     "write_report",
 ]
 
-_NAMES = {
-    "assessment": ("Assessment", "assess"),
-    "asymmetry": ("Asymmetry", "compare_rankings"),
-    "errors": ("AnalysisError",),
-    "gain": ("Gains", "gains"),
-    "no_reference": ("NoReference", "assess_nr"),
-    "pairs": ("assess_pairs",),
-    "report": ("write_report",),
-    "result_tables": ("ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"),
-    "scorers": ("assess_scorers",),
-    "study": ("Study", "analyse"),
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import on first use: scipy and matplotlib are heavy, and not every command needs them."""
-    for module, names in _NAMES.items():
-        if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_FROM[name], __name__), name)

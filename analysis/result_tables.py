@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..common.files import atomic_path
 from .errors import AnalysisError
 from .statistics.frames import grouped
 
@@ -133,6 +135,10 @@ class StudyTables:
                 raise AnalysisError(f"table {path} cannot be read: {error}. Collect the results again.") from error
         return cls(**tables)
 
+    def save(self, folder: str | Path, formats: Iterable[str] = ("parquet",)) -> list[Path]:
+        """Write every table to ``folder`` as ``<name>.parquet``, ``<name>.csv`` or both, and return the files."""
+        return [path for name, table in self.by_name().items() for path in write_table(table, folder, name, formats)]
+
 
 TABLES: dict[str, ResultTable] = {field.name: field.metadata["table"] for field in fields(StudyTables)}
 SCHEMAS: dict[str, tuple[str, ...]] = {name: table.columns for name, table in TABLES.items()}
@@ -158,3 +164,13 @@ def count_rows(tables: StudyTables) -> pd.DataFrame:
             group = group + " on " + table[other]
         rows += [(name, *key, len(found)) for key, found in grouped(table.assign(group=group), "group", "status")]
     return pd.DataFrame(rows, columns=["table", "group", "status", "count"])
+
+
+def write_table(table: pd.DataFrame, folder: str | Path, name: str, formats: Iterable[str]) -> list[Path]:
+    """Write a table to ``folder`` in each of the formats "parquet" and "csv" asked for, and return the files."""
+    writers = {"parquet": table.to_parquet, "csv": table.to_csv}
+    paths = [Path(folder) / f"{name}.{kind}" for kind in formats]
+    for path in paths:
+        with atomic_path(path) as temporary:
+            writers[path.suffix[1:]](temporary, index=False)
+    return paths

@@ -1,8 +1,8 @@
-"""Multimodal LLMs as measures: how well their ratings agree with people's, and how much hangs on replies that failed.
+"""Multimodal LLMs as measures: how well their ratings agree with people's, and how much depends on failed replies.
 
-A scorer that keeps silent where it is hard looks better than it is, so every agreement has two readings: ``valid only``
+A scorer that does not answer hard items looks better than it is, so every agreement has two readings: ``valid only``
 leaves failed replies out, as published numbers do; ``failures as mean`` gives them the mean of the scorer's own values,
-i.e. no opinion. Without failures the two are one.
+i.e. no opinion. Without failures the two are the same.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataF
 def assess_scorers(
     mllm_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL
 ) -> pd.DataFrame:
-    """Correlate the ratings of every scorer with people's, benchmark by benchmark and dimension by dimension.
+    """Correlate the ratings of every scorer with people's, per benchmark and dimension.
 
     Args:
-        mllm_scores: The table of that name; rows without a number for a target (restored images) are left aside.
-            Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, by default true.
+        mllm_scores: The table of that name; rows without a number for a target (restored images) are left out.
+            Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, true by default.
         n_boot: Number of resamples; clusters are the items of one reference.
         seed: Seed of the resamples; scorers that rated the same items share them.
         level: Coverage of the intervals, in (0, 1).
@@ -49,6 +49,17 @@ def assess_scorers(
 
     Raises:
         AnalysisError: Repeated rows; a scorer with two ids or directions; an "ok" value that is not finite.
+
+    Examples:
+        >>> scores = pd.DataFrame({"item": list("abcd"), "target": [1, 2, 3, 4], "value": [2.0, 1.0, 4.0, None]})
+        >>> scores = scores.assign(
+        ...     scorer="mine", scorer_id="1", benchmark="photos", dimension="quality", reference=scores["item"],
+        ...     higher_is_better=True, status=["ok", "ok", "ok", "refused"],
+        ... )
+        >>> assess_scorers(scores, n_boot=100)[["reading", "n", "n_valid", "failures", "srcc"]].round(3)
+                    reading  n  n_valid   failures  srcc
+        0        valid only  4        3  1 refused   0.5
+        1  failures as mean  4        3  1 refused   0.6
     """
     rated = mllm_scores if "task" not in mllm_scores else where(mllm_scores, task="rate")
     rated = rated.assign(target=np.asarray(pd.to_numeric(rated["target"], errors="coerce"), dtype=np.float64))

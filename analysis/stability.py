@@ -1,4 +1,4 @@
-"""How stable adversarial trainings were, by discriminator and weight: means and ranges over trainings."""
+"""How stable adversarial training was, by discriminator and weight: means and ranges over trainings."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def stability(training: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         training: table ``training``; the summary of a training is its terms ``stability/<measurement>``.
-        cells: table ``cells``, which says what diverged.
+        cells: table ``cells``, which says which trainings diverged.
 
     Returns:
         One row for each generator, discriminator and weight: ``trainings`` that ended, how many of them ``diverged``,
         ``skipped_steps`` in all, and mean, least and largest value of every measurement over the trainings that have
-        it (NaN where none has).
+        it (NaN if none has).
     """
     finetuned = where(cells, stage="finetune")
     ended = finetuned.loc[finetuned["discriminator"].ne("none") & finetuned["status"].isin(["done", "diverged"])]

@@ -9,11 +9,10 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from ..common.files import atomic_path
 from .assessment import Assessment, assess
 from .asymmetry import Asymmetry, compare_rankings
 from .gain import Gains, gains
-from .result_tables import TABLES, StudyTables, count_rows
+from .result_tables import TABLES, StudyTables, count_rows, write_table
 from .statistics.bootstrap import LEVEL
 
 
@@ -67,10 +66,7 @@ class Study:
     def save(self, folder: str | Path) -> None:
         """Write every derived table to ``folder`` as ``<name>.parquet`` and ``<name>.csv``."""
         for name, table in self.derived().items():
-            with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
-                table.to_parquet(temporary, index=False)
-            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False)
+            write_table(table, folder, name, ("parquet", "csv"))
 
 
 class Part(Protocol):

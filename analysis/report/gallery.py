@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from .. import figures
 from ..figures.gallery import GalleryRow, caption
+from ..figures.style import count
 from .blocks import Block, picture
 
 
@@ -14,4 +15,4 @@ def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Block]:
     if not rows:
         return []
     titles = ", ".join(rows[0]["crops"])
-    return [picture(figures.gallery(rows), f"Crops of {len(rows)} images: {titles}.", caption(rows))]
+    return [picture(figures.gallery(rows), f"Crops of {count(len(rows), 'image')}: {titles}.", caption(rows))]

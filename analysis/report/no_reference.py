@@ -50,8 +50,8 @@ def section(study: Study) -> Section:
         **({"status": text("status")} if differences["status"].ne("ok").any() else {}),
     }
     note = (
-        "Means over splits and seeds; a and b saw the same splits and images, and where both have seeds, a seed is"
-        " paired with itself: a discriminator with the random weights it began with. p: t test whose variance allows"
+        "Means over splits and seeds; a and b saw the same splits and images, and where both have seeds, equal seeds"
+        " are paired: a discriminator with the random weights it started from. p: t test whose variance allows"
         " for the images that splits share, or over resampled references for a single split; the spread over seeds is"
         " added where there are several. Holm: over all comparisons of a data set."
         + (" Unpaired: seeds that only one of the two has." if unpaired else "")
@@ -101,6 +101,6 @@ def discriminators_as_starts(differences: pd.DataFrame) -> list[str]:
         said.append(
             f"Of {count(len(rows), 'comparison')} of a discriminator's weights with {b} ones as a start, {better} are"
             f" in favour of the discriminator's and {worse} of the {b} ones (p < 0.05, Holm);"
-            f" {len(rows) - better - worse} cannot tell."
+            f" {len(rows) - better - worse} are undecided."
         )
     return said

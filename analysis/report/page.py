@@ -38,7 +38,7 @@ def parts() -> list[Part]:
 
 def write_report(
     study: Study,
-    path: Path,
+    path: str | Path,
     *,
     title: str,
     description: str = "",
@@ -49,11 +49,11 @@ def write_report(
 
     Args:
         study: Result of ``analyse``.
-        path: The file to write; replaced if there.
+        path: The file to write; replaced if it exists.
         title: Heading of the report.
         description: What was studied and why, plain text.
         gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
-        facts: Name → value of what the run should be known by: versions, machine, commit, hashes, hours.
+        facts: What identifies the run, name → value: versions, machine, commit, hashes, hours.
 
     Raises:
         AnalysisError: A gallery row that cannot be drawn.
@@ -82,6 +82,7 @@ def write_report(
         description=description,
         headline=headline(study),
         sections=[section for section in sections if section.blocks],
+        tables=list(TABLES),
         n_boot=study.n_boot,
         seed=study.seed,
     )

@@ -40,8 +40,8 @@ def section(study: Study) -> Section:
     readings = scorers if failed else where(scorers, reading=AS_MEAN)
     ordered = readings.sort_values(["benchmark", "dimension", "srcc"], ascending=[True, True, False], kind="stable")
     note = (
-        "Valid only leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent where"
-        " it is hard; failures as mean gives them the scorer's own mean, no opinion."
+        "Valid only leaves failed replies out, as published numbers do, and makes a scorer that does not answer hard"
+        " items look better than it is; failures as mean gives failed replies the scorer's own mean, i.e. no opinion."
     )
     blocks: list[Block] = [
         picture(forest, "Forest plot of multimodal LLMs' ratings: values as below.", caption),

@@ -40,12 +40,12 @@ def section(study: Study) -> Section:
             "adversarial": number("adversarial_gradient_share", 3),
         }
         note = (
-            "Mean over runs (least–largest). Skipped: steps, because a loss or gradient was not finite. Saturated,"
-            " blind: share of the windows of steps in which the discriminator D is right at least 99 % of the time or"
-            " separates the two by 0.9, and in which it is right 50 ± 2 % of the time. Oscillates: largest"
-            " autocorrelation of D(real) − D(restored), some 0.3 for noise; “–”: too few windows. Pixel loss: final"
-            " over best, 1 is no collapse. Gradient: largest norm over the median, of the generator's weights."
-            " Adversarial: share of that term's gradient on the image. The first three columns on D suppose the logits"
+            "Mean over runs (least–largest). Skipped: steps left out because a loss or gradient was not finite."
+            " Saturated, blind: the share of the windows of steps in which the discriminator D is right at least 99 %"
+            " of the time or separates the two by 0.9, and in which it is right 50 ± 2 % of the time. Oscillates:"
+            " largest autocorrelation of D(real) − D(restored), about 0.3 for noise; “–”: too few windows. Pixel loss:"
+            " final over best, 1 means no collapse. Gradient: largest norm over the median, of the generator's weights."
+            " Adversarial: share of that term's gradient on the image. The first three columns on D assume the logits"
             " of a probability, not those of Wasserstein or relativistic objectives."
         )
         blocks.append(table(steadiness, "Stability of adversarial training", columns, note=note))

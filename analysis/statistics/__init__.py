@@ -28,6 +28,47 @@ if TYPE_CHECKING:
     from .ranks import Friedman, friedman
     from .rated import AS_MEAN, KRCC_CLUSTERS, STATISTICS, VALID, correlations, status_of
 
+_FROM = {
+    "AS_MEAN": ".rated",
+    "Counts": ".correlation",
+    "Floats": ".correlation",
+    "Friedman": ".ranks",
+    "KRCC_CLUSTERS": ".rated",
+    "LEVEL": ".bootstrap",
+    "LogisticFit": ".logistic",
+    "Resamples": ".bootstrap",
+    "Row": ".frames",
+    "STATISTICS": ".rated",
+    "VALID": ".rated",
+    "concordance": ".agreement",
+    "correlations": ".rated",
+    "draw_counts": ".bootstrap",
+    "draw_resamples": ".bootstrap",
+    "fit_logistic": ".logistic",
+    "friedman": ".ranks",
+    "grouped": ".frames",
+    "incomplete": ".frames",
+    "jnd_precision": ".agreement",
+    "krcc": ".correlation",
+    "krcc_replicates": ".bootstrap",
+    "label_errors": ".agreement",
+    "orientation": ".correlation",
+    "outlier_ratio": ".agreement",
+    "percentile_interval": ".bootstrap",
+    "plcc": ".correlation",
+    "plcc_replicates": ".bootstrap",
+    "records": ".frames",
+    "require_finite_where_ok": ".frames",
+    "require_one": ".frames",
+    "require_unique": ".frames",
+    "share_above_zero": ".bootstrap",
+    "srcc": ".correlation",
+    "srcc_replicates": ".bootstrap",
+    "status_of": ".rated",
+    "two_afc": ".agreement",
+    "where": ".frames",
+}
+
 __all__ = [
     "AS_MEAN",
     "KRCC_CLUSTERS",
@@ -69,39 +110,9 @@ __all__ = [
     "where",
 ]
 
-_NAMES = {
-    "agreement": ("concordance", "jnd_precision", "label_errors", "outlier_ratio", "two_afc"),
-    "bootstrap": (
-        "LEVEL",
-        "Resamples",
-        "draw_counts",
-        "draw_resamples",
-        "krcc_replicates",
-        "percentile_interval",
-        "plcc_replicates",
-        "share_above_zero",
-        "srcc_replicates",
-    ),
-    "correlation": ("Counts", "Floats", "krcc", "orientation", "plcc", "srcc"),
-    "frames": (
-        "Row",
-        "grouped",
-        "incomplete",
-        "records",
-        "require_finite_where_ok",
-        "require_one",
-        "require_unique",
-        "where",
-    ),
-    "logistic": ("LogisticFit", "fit_logistic"),
-    "ranks": ("Friedman", "friedman"),
-    "rated": ("AS_MEAN", "KRCC_CLUSTERS", "STATISTICS", "VALID", "correlations", "status_of"),
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import on first use: fits and tests need scipy, and a table or a correlation does not."""
-    for module, names in _NAMES.items():
-        if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_FROM[name], __name__), name)

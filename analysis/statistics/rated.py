@@ -18,7 +18,12 @@ KRCC_CLUSTERS = 1_000
 
 
 def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
-    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN."""
+    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN.
+
+    Examples:
+        >>> status_of(np.array([1.0, np.nan, 3.0]), np.array([1.0, 2.0, 3.0]), n_not_ok=0)
+        '1 missing of 3 scores'
+    """
     if status := incomplete(n_not_ok, int(np.isnan(score).sum()) - n_not_ok, len(score)):
         return status
     if len(score) < 3:
@@ -30,7 +35,15 @@ def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
 
 
 def correlations(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> Row:
-    """Return the correlations of one scorer's values with the targets, with intervals."""
+    """Return the correlations of one scorer's values with the targets, with intervals.
+
+    Examples:
+        >>> rated = pd.DataFrame({"value": [1, 2, 3, 4], "target": [10, 20, 40, 30], "reference": ["a", "a", "b", "b"]})
+        >>> rated = rated.assign(higher_is_better=True, target_higher_is_better=True)
+        >>> found = correlations(rated, n_boot=100, seed=0, level=0.95)
+        >>> found["status"], round(found["srcc"], 2)
+        ('ok', 0.8)
+    """
     value, target = (np.asarray(rated[name], dtype=np.float64) for name in ("value", "target"))
     found: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
     found["status"] = status_of(value, target, 0)
