@@ -94,6 +94,23 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids, directions or labels; an "ok" score that is not finite.
+
+    Examples:
+        Scores of two measures for three photographs, each blurred at three levels:
+
+        >>> rows = [
+        ...     (f"photo{p}", level, measure, level + noise * (p * level % 3))
+        ...     for measure, noise in (("good", 0.1), ("poor", 1.0)) for p in (1, 2, 3) for level in (1, 2, 3)
+        ... ]
+        >>> scores = pd.DataFrame(rows, columns=["reference", "level", "measure", "score"]).assign(
+        ...     measure_id=lambda row: row["measure"], dataset="blurred", dataset_id="1", image="", distortion="blur",
+        ...     label=lambda row: row["level"], label_kind="severity_grade", label_higher_is_better=False,
+        ...     higher_is_better=False, status="ok",
+        ... )
+        >>> assess(scores, n_boot=100).table[["measure", "n", "n_references", "srcc", "status"]].round(2)
+          measure  n  n_references  srcc status
+        0    good  9             3  0.96     ok
+        1    poor  9             3  0.49     ok
     """
     require_unique(fr_scores, ["dataset", "measure", *ITEM], "fr_scores")
     require_finite_where_ok(fr_scores, "score", "fr_scores")
@@ -190,7 +207,7 @@ def known_errors(items: pd.DataFrame) -> tuple[Floats | None, str]:
 def mapped_agreement(
     score: Floats, label: Floats, errors: Floats | None, directions: dict[str, bool]
 ) -> dict[str, float | int | str]:
-    """Return what needs a logistic fit or the uncertainty of the labels."""
+    """Return the values that need a logistic fit or the uncertainty of the labels."""
     four, five = (fit_logistic(score, label, n, **directions) for n in (4, 5))
     found = {
         "plcc_logistic4": four.plcc,

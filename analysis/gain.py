@@ -122,6 +122,17 @@ def gains(sr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: 
     Raises:
         AnalysisError: No pixel-only score for a (seed, image, judge) that a cell needs; repeated rows; one key with two
             ids or directions; an "ok" score that is not finite.
+
+    Examples:
+        >>> rows = [("none", 1, 30.0), ("none", 2, 31.0), ("ssim", 1, 30.5), ("ssim", 2, 31.2)]
+        >>> scores = pd.DataFrame(rows, columns=["fidelity", "image", "value"]).assign(
+        ...     generator="unet", fidelity_id=lambda row: row["fidelity"], fidelity_families="", discriminator="none",
+        ...     discriminator_id="none", gan_weight=0.0, seed=0, test_set="set5", judge="musiq", judge_id="musiq",
+        ...     judge_families="musiq", higher_is_better=True, status="ok",
+        ... )
+        >>> gains(scores, n_boot=100).table[["fidelity", "gain", "n_images", "n_judges", "status"]].round(2)
+          fidelity  gain  n_images  n_judges status
+        0     ssim  1.65         2         1     ok
     """
     require_unique(sr_scores, [*CELL, *SCORE], "sr_scores")
     require_finite_where_ok(sr_scores, "value", "sr_scores")
