@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .assessment import Assessment, assess
     from .asymmetry import Asymmetry, compare_rankings
     from .errors import AnalysisError
     from .gain import Gains, gains
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from .report import write_report
     from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
+    from .statistics.assessment import Assessment, assess
     from .study import Study, analyse
 
 _FROM = {
     "AnalysisError": ".errors",
-    "Assessment": ".assessment",
+    "Assessment": ".statistics.assessment",
     "Asymmetry": ".asymmetry",
     "Gains": ".gain",
     "NoReference": ".no_reference",
@@ -34,7 +34,7 @@ _FROM = {
     "TABLES": ".result_tables",
     "UNTRAINED": ".result_tables",
     "analyse": ".study",
-    "assess": ".assessment",
+    "assess": ".statistics.assessment",
     "assess_nr": ".no_reference",
     "assess_pairs": ".pairs",
     "assess_scorers": ".scorers",

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .assessment import Assessment
 from .errors import AnalysisError
 from .gain import CellKey, Gains
 from .result_tables import UNTRAINED
+from .statistics.assessment import Assessment
 from .statistics.bootstrap import LEVEL, percentile_interval, share_above_zero
 from .statistics.correlation import Floats, weighted_pearson
 from .statistics.frames import grouped, records, where

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .assessment import holm
 from .result_tables import StudyTables
+from .statistics.assessment import holm
 from .statistics.bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
 from .statistics.correlation import Floats, orientation
 from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where

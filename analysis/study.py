@@ -9,10 +9,10 @@ from typing import Protocol, cast
 
 import pandas as pd
 
-from .assessment import Assessment, assess
 from .asymmetry import Asymmetry, compare_rankings
 from .gain import Gains, gains
 from .result_tables import TABLES, StudyTables, count_rows, write_table
+from .statistics.assessment import Assessment, assess
 from .statistics.bootstrap import LEVEL
 
 

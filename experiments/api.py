@@ -76,7 +76,7 @@ def collect_tables(
 
     planned, place = plan(experiment, overrides), Store(store)
     collected = tables.collect(planned, place)
-    tables.save(collected, Path(folder) if folder else place.experiment(planned.experiment.name) / "tables", formats)
+    collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
     return collected
 
 
@@ -129,7 +129,7 @@ def report(
     from .results.gallery import gallery_rows
 
     collected = tables.collect(planned, place)
-    tables.save(collected, folder / "tables")
+    collected.save(folder / "tables")
     study = analyse_tables(collected, n_boot=exp.analysis.resamples, seed=exp.analysis.seed)
     study.save(folder / "derived")
     write_report(

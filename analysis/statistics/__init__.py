@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .agreement import concordance, jnd_precision, label_errors, outlier_ratio, two_afc
+    from .assessment import Assessment, assess
     from .bootstrap import (
         LEVEL,
         Resamples,
@@ -40,6 +41,8 @@ _FROM = {
     "Row": ".frames",
     "STATISTICS": ".rated",
     "VALID": ".rated",
+    "Assessment": ".assessment",
+    "assess": ".assessment",
     "concordance": ".agreement",
     "correlations": ".rated",
     "draw_counts": ".bootstrap",
@@ -75,12 +78,14 @@ __all__ = [
     "LEVEL",
     "STATISTICS",
     "VALID",
+    "Assessment",
     "Counts",
     "Floats",
     "Friedman",
     "LogisticFit",
     "Resamples",
     "Row",
+    "assess",
     "concordance",
     "correlations",
     "draw_counts",

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lopsided.analysis.assessment import assess
 from lopsided.analysis.asymmetry import compare_rankings, critical_rho, permutation_p
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.gain import CellKey, gains
+from lopsided.analysis.statistics.assessment import assess
 
 spearmanr: Any = stats.spearmanr  # scipy does not declare what it returns
 

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .statistics.agreement import concordance, label_errors, outlier_ratio
-from .statistics.bootstrap import LEVEL, draw_resamples, percentile_interval, share_above_zero
-from .statistics.correlation import Floats, orientation, srcc
-from .statistics.frames import grouped, require_finite_where_ok, require_one, require_unique
-from .statistics.logistic import fit_logistic
-from .statistics.ranks import friedman
-from .statistics.rated import STATISTICS, status_of
+from .agreement import concordance, label_errors, outlier_ratio
+from .bootstrap import LEVEL, draw_resamples, percentile_interval, share_above_zero
+from .correlation import Floats, orientation, srcc
+from .frames import grouped, require_finite_where_ok, require_one, require_unique
+from .logistic import fit_logistic
+from .ranks import friedman
+from .rated import STATISTICS, status_of
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
 ITEM = ["reference", "image", "distortion", "level"]
