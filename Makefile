@@ -46,8 +46,11 @@ unit: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python -m pytest --nbmake notebooks
 
+# What is written from the fields of an experiment: the JSON Schema for editors, and the tables of options.
 schema: $(VENV)/.study
 	$(BIN)/lopsided schema --to experiments/experiment.schema.json
+	$(BIN)/python -c "from lopsided.experiments.schema.reference import option_tables; print(option_tables(), end='')" \
+		> docs/experiment_options.md
 
 clean:
 	rm -rf $(VENV) .typing build *.egg-info .pytest_cache .ruff_cache
