@@ -20,7 +20,7 @@ LINK = re.compile(r"(?<=\]\()([\w./-]+)(\.(?:py|yaml|json|cff|ipynb))(?=[)#])")
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the API reference in the navigation."""
     pages = [{door.path.removeprefix("lopsided."): f"api/{door.path}.md"} for door in _doors()]
-    config.nav[-1]["API"] = pages
+    config.nav = [*(config.nav or []), {"API": pages}]
     return config
 
 
@@ -74,7 +74,8 @@ def _executed(notebook: Path) -> dict[str, str | bytes]:
 
     folder = notebook.parent.relative_to(ROOT).as_posix()
     cells = nbformat.read(notebook, as_version=4)
-    NotebookClient(cells, resources={"metadata": {"path": str(notebook.parent)}}).execute()
+    here = {"metadata": {"path": str(notebook.parent)}}
+    NotebookClient(cells, resources=here, extra_arguments=["--log-level=ERROR"]).execute()
     text, resources = MarkdownExporter().from_notebook_node(cells)
     pictures = {f"{folder}/{name}": content for name, content in resources["outputs"].items()}
     return {f"{folder}/{notebook.stem}.md": text, **pictures}
