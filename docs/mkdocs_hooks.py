@@ -94,9 +94,22 @@ def _doors() -> list[griffe.Module]:
 
 
 def _reference(door: griffe.Module) -> str:
-    names = "\n".join(f"::: {door.path}.{name}\n" for name in door.exports or ())
+    """Return the page of a package: its classes and functions in full, and the names of its constants."""
+    names = [str(name) for name in door.exports or ()]
+    explained = [name for name in names if _is_explained(door, name)]
     summary = (door.docstring.value if door.docstring else "").split("\n\n")[0]
-    return f"# `{door.path}`\n\n{summary}\n\n{names}"
+    constants = ", ".join(f"`{name}`" for name in names if name not in explained)
+    page = [f"# `{door.path}`", summary, *(f"::: {door.path}.{name}" for name in explained)]
+    return "\n\n".join([*page, f"Constants and types: {constants}."] if constants else page)
+
+
+def _is_explained(door: griffe.Module, name: str) -> bool:
+    try:
+        found = door[name]
+        found = found.final_target if isinstance(found, griffe.Alias) else found
+    except (KeyError, griffe.AliasResolutionError):  # a constant that is assigned together with another
+        return False
+    return found.is_class or found.is_function
 
 
 class PlainText(griffe.Extension):
