@@ -15,7 +15,7 @@ from .grid import expand
 from .origin import Location, Origin
 from .wording import allowed_types, described, without_echoes
 
-_PATHS = {"folder", "manifest", "weights", "alpha_beta"}  # keys whose relative values are relative to the YAML
+_PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys whose relative values are relative to the YAML
 _WORDS = {"official", "uniform", "published"}  # values of those keys that are no paths
 _MOST_VALUES = 100_000  # aliases can make a small file mean endlessly many
 
@@ -180,5 +180,7 @@ def _make_absolute(value: Any, base: Path) -> None:
     for key, child in list(items):
         if key in _PATHS and isinstance(child, str) and child not in _WORDS:
             value[key] = str(base / Path(child).expanduser())
+        elif key == "model" and isinstance(child, str) and (base / child).is_dir():  # else a name on a hub or server
+            value[key] = str(base / child)
         else:
             _make_absolute(child, base)

@@ -288,6 +288,15 @@ def test_relative_paths_are_relative_to_the_file(folders, tmp_path, monkeypatch)
     assert moved.data.test["photos"].images.folder == Path("/absolute")
     manifest: Any = load_experiment(folders, ["assessment.datasets={x: {manifest: m.csv}}"]).assessment.datasets["x"]
     assert manifest.manifest == folders.parent / "m.csv"
+    published: Any = load_experiment(folders, ["assessment.datasets={x: {published: csiq, path: CSIQ}}"])
+    assert published.assessment.datasets["x"].path == folders.parent / "CSIQ"
+
+
+def test_a_model_beside_the_file_is_a_folder_and_any_other_a_name(folders):
+    for model, read in (("train", str(folders.parent / "train")), ("Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL")):
+        mllm = load_experiment(folders, [f"mllm={{scorers: [{{model: {model}, preset: numeric}}]}}"]).mllm
+        assert mllm
+        assert mllm.scorers[0].model == read
 
 
 def test_words_in_place_of_paths_stay_words(tmp_path):
