@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..mllm.backends.meter import Meter
     from ..mllm.benchmarks import Benchmark
     from ..mllm.item import Item
-    from ..mllm.rate import Run
+    from ..mllm import Run
     from ..mllm.scoring.presets import Preset
     from ..mllm.scoring.scorer import Scorer
 
@@ -104,7 +104,7 @@ def rate(
     import torch
 
     from ..mllm.backends.meter import Meter
-    from ..mllm.rate import rate as rate_items
+    from ..mllm import rate as rate_items
     from ..mllm.scoring.scorer import Scorer
 
     torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ from ...iqa.ladder import build_ladder
 from ...iqa.manifest import FRDataset, FRRow, NRDataset, hash_file
 from ...mllm.backends.backend import Backend
 from ...mllm.item import Item
-from ...mllm.rate import rate
+from ...mllm import rate
 from ...mllm.scoring.scorer import Scorer
 from ...mllm.table import scores_table, storable
 from ...sr.tasks import Bicubic, Degradation
@@ -201,7 +201,7 @@ def rate_images(cell: Cell, spec: Rate, folder: Path, context: Context) -> None:
     Raises:
         StoppedError: it was asked to stop.
         ExperimentError: items without a reply; the next run asks those again.
-        MllmError: see :func:`~lopsided.mllm.rate.rate`.
+        MllmError: see :func:`~lopsided.mllm.rate`.
     """
     scorer, items = _scorer(spec.scorer, context), spec.items(cell, context)
     unfinished = folder / "work" / RESULTS

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...common.errors import did_you_mean
 from ..errors import MllmError
+from ..registry import register
 from .cogip import read_cogip
 from .culturemix import read_culturemix, read_culturemix_real
 from .jsonl import read_jsonl
@@ -41,7 +42,35 @@ class BenchmarkInfo:
     read: Callable[..., Found]
 
 
-_ALL = (
+_BENCHMARKS: dict[str, BenchmarkInfo] = {}
+
+
+def register_benchmark(info: BenchmarkInfo) -> None:
+    """Make a benchmark known to ``open_benchmark``, commands and experiments.
+
+    Raises:
+        MllmError: the name is taken.
+    """
+    register(_BENCHMARKS, "benchmark", info.name, info)
+
+
+def list_benchmarks() -> list[str]:
+    """Return the names that ``open_benchmark`` knows."""
+    return list(_BENCHMARKS)
+
+
+def benchmark_info(name: str) -> BenchmarkInfo:
+    """Return what is known of a benchmark.
+
+    Raises:
+        MllmError: unknown name; the message suggests the nearest.
+    """
+    if name not in _BENCHMARKS:
+        raise MllmError(f"No benchmark called {name!r}; {did_you_mean(name.lower(), _BENCHMARKS)}")
+    return _BENCHMARKS[name]
+
+
+for _info in (
     BenchmarkInfo(
         "unipercept-vr",
         "UniPercept-Bench, visual rating",
@@ -124,21 +153,5 @@ _ALL = (
         read_qbench_iqa,
     ),
     BenchmarkInfo("jsonl", "anyone's own", "one JSON object a line", "", "", "", read_jsonl),
-)
-BENCHMARKS = {info.name: info for info in _ALL}
-
-
-def list_benchmarks() -> list[str]:
-    """Return the names that ``open_benchmark`` knows."""
-    return list(BENCHMARKS)
-
-
-def benchmark_info(name: str) -> BenchmarkInfo:
-    """Return what is known of a benchmark.
-
-    Raises:
-        MllmError: unknown name; the message suggests the nearest.
-    """
-    if name not in BENCHMARKS:
-        raise MllmError(f"No benchmark called {name!r}; {did_you_mean(name.lower(), BENCHMARKS)}")
-    return BENCHMARKS[name]
+):
+    register_benchmark(_info)

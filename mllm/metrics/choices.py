@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ...analysis.statistics.frames import grouped, where
-from .common import NO_GROUP, SCORER, Bootstrap, ratio, require
-
-BY = ("benchmark", "dimension")
+from ..table import BY, NO_GROUP, SCORER, require
+from .intervals import Bootstrap, ratio
 
 
 def choice_accuracy(
@@ -23,7 +22,7 @@ def choice_accuracy(
     """Count right answers.
 
     Args:
-        table: see ``metrics.join_items``; rows of other tasks than ``answer`` are left aside.
+        table: see ``join_items``; rows of other tasks than ``answer`` are left aside.
         group: a column to break down by, e.g. ``category``, ``criterion`` or ``template``; "" for none. Items without
             a value of it are the group "(none)", so that counts add up.
         by: what is broken down by in any case, besides the scorer.

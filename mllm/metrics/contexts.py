@@ -20,10 +20,10 @@ from ...analysis.statistics.frames import grouped, where
 from ..benchmarks.answers import OpenAnswer, fold, parse_open_answer, same_food
 from ..benchmarks.countries import continent_of
 from ..errors import MllmError
-from .common import NO_GROUP, SCORER, Bootstrap, Estimate, ratio, require
+from ..table import BY, NO_GROUP, SCORER, require
+from .intervals import Bootstrap, Estimate, ratio
 
 Of = Literal["food", "country"]
-BY = ("benchmark", "dimension")
 ALONE = ("alone", "original")  # contexts that are none: CultureMix's, and those of the sets alike it
 # Where an answer goes, in the order in which this is decided.
 KEPT, TO_DISTRACTOR, TO_BACKGROUND = "kept", "distractor's country", "background's country"
@@ -40,7 +40,7 @@ def read_answers(table: pd.DataFrame) -> pd.DataFrame:
     """Read the replies to open questions.
 
     Args:
-        table: see ``metrics.join_items``, of items with the groups ``dish``, ``country`` and ``context``, and ``food``
+        table: see ``join_items``, of items with the groups ``dish``, ``country`` and ``context``, and ``food``
             where its name was asked for; rows of other tasks than ``open`` are left aside.
 
     Returns:

@@ -19,12 +19,12 @@ from ...analysis.statistics.frames import grouped, require_finite_where_ok, requ
 from ...analysis.statistics.logistic import fit_logistic
 from ..benchmarks.cogip import LABELS, label_of
 from ..errors import MllmError
-from .common import SCORER, Bootstrap, ratio, require
+from ..table import BY, SCORER, require
+from .intervals import Bootstrap, ratio
 
 AS_WORST = "failures as worst"
 READINGS = (VALID, AS_MEAN, AS_WORST)
 ERRORS = ("mae", "mse", "label_accuracy")
-BY = ("benchmark", "dimension")
 
 
 def rating_metrics(
@@ -37,7 +37,7 @@ def rating_metrics(
     """Compare ratings with people's.
 
     Args:
-        table: see ``metrics.join_items``; rows of other tasks than ``rate`` are left aside.
+        table: see ``join_items``; rows of other tasks than ``rate`` are left aside.
         by: what is broken down by, besides the scorer; one scale of targets in each group.
         same_scale: values are on the targets' scale, so that errors and labels mean something.
         bootstrap: how intervals are made.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..item import Item
-from ..scoring.presets import Preset
+from ..scoring.preset import Preset
 from .choices import choice_accuracy
-from .common import status_shares
 from .contexts import ALONE, answer_entropy, context_accuracy, drift, read_answers, retention
 from .ratings import rating_metrics
+from .statuses import status_shares
 
 
 def summarise(table: pd.DataFrame, items: Sequence[Item], preset: Preset) -> dict[str, pd.DataFrame]:

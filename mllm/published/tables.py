@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...common.errors import did_you_mean
 from ..errors import MllmError
+from ..registry import register
 
 UNIPERCEPT = "UniPercept and UniPercept-Bench, arXiv 2512.21675"
 
@@ -36,7 +37,26 @@ class PublishedTable:
         return pd.read_csv(Path(__file__).parent / f"{self.name}.csv")
 
 
-_ALL = (
+_TABLES: dict[str, PublishedTable] = {}
+
+
+def list_tables() -> list[str]:
+    """Return the name of every published table."""
+    return list(_TABLES)
+
+
+def published_table(name: str) -> PublishedTable:
+    """Return the table called ``name``.
+
+    Raises:
+        MllmError: no such table; the message names the nearest one.
+    """
+    if name not in _TABLES:
+        raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")
+    return _TABLES[name]
+
+
+for _table in (
     PublishedTable(
         "unipercept_vr",
         "Visual rating: agreement with human scores by model and data set, and the printed averages",
@@ -102,21 +122,5 @@ _ALL = (
         "entropy (base not stated); accuracy in %",
         "second-hand; another review gives 13.89 for the entropy of Ovis2.5-9B before fine-tuning",
     ),
-)
-_TABLES = {table.name: table for table in _ALL}
-
-
-def list_tables() -> list[str]:
-    """Return the name of every published table."""
-    return list(_TABLES)
-
-
-def published_table(name: str) -> PublishedTable:
-    """Return the table called ``name``.
-
-    Raises:
-        MllmError: no such table; the message names the nearest one.
-    """
-    if name not in _TABLES:
-        raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")
-    return _TABLES[name]
+):
+    register(_TABLES, "published table", _table.name, _table)

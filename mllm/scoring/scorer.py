@@ -14,7 +14,7 @@ from ..backends.backend import Backend, LevelLogits, Prompt, Reply
 from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
 from .outcomes import Choice, Comparison, Rating, Status
-from .presets import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+from .preset import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
 from .scale import Reading, ScoreScale
 
 __all__ = ["Choice", "Comparison", "Rating", "Scorer", "Status"]

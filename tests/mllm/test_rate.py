@@ -32,7 +32,7 @@ from lopsided.mllm.backends.backend import Backend, LevelLogits, Prompt
 from lopsided.mllm.backends.meter import Meter
 from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
-from lopsided.mllm.rate import Run, rate
+from lopsided.mllm.rating import Run, rate
 from lopsided.mllm.results import COLUMNS
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scorer import Scorer
@@ -158,7 +158,7 @@ def test_large_images_are_held_one_by_one(
 ) -> None:
     steps: list[int] = []
     rate(q_align(backend), items, tmp_path / "a.jsonl", progress=lambda done, total, name: steps.append(done))
-    monkeypatch.setattr("lopsided.mllm.rate.MOST_PIXELS", 1)
+    monkeypatch.setattr("lopsided.mllm.rating.MOST_PIXELS", 1)
     rate(q_align(backend), items, tmp_path / "b.jsonl", progress=lambda done, total, name: steps.append(done))
     assert steps == [COUNT + 1, *range(2, COUNT + 2)]  # the first two are equal
 

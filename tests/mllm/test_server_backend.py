@@ -34,7 +34,7 @@ from lopsided.mllm.backends.decision_endpoint import decision_config, read_decis
 from lopsided.mllm.backends.server import ServerBackend
 from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
-from lopsided.mllm.rate import rate
+from lopsided.mllm.rating import rate
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scorer import Scorer
 
