@@ -1,11 +1,14 @@
 """Multimodal LLMs as scorers of images: prompts and scales, backends, benchmarks and their metrics.
 
->>> from lopsided.mllm import Scorer, TransformersBackend, create_preset
->>> scorer = Scorer(TransformersBackend("Qwen/Qwen2.5-VL-7B-Instruct"), create_preset("q-align"))
->>> ratings = scorer.rate(images)  # value, distribution, mass, status and raw reply of each image
+::
 
-Names are imported when they are first used, so that importing this package loads neither torch nor transformers.
-``lopsided.mllm.metrics`` has the single metrics, ``lopsided.mllm.published`` the published tables.
+    from lopsided.mllm import Scorer, TransformersBackend, create_preset
+
+    scorer = Scorer(TransformersBackend("Qwen/Qwen2.5-VL-7B-Instruct"), create_preset("q-align"))
+    ratings = scorer.rate(images)  # value, distribution, mass, status and raw reply of each image
+
+Names are imported when they are first used, so that importing this package loads neither torch nor transformers. The
+single metrics are in ``lopsided.mllm.metrics``, published tables in ``lopsided.mllm.published``.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The table ``mllm_scores``: one row per scorer and item, beside what the item says; all metrics take it."""
+"""The table ``mllm_scores``: one row per scorer and item, with what the item says; all metrics take it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ _FACTS = (*NAME, "task", "n_options", "target", "target_higher_is_better", "scal
 
 
 def join_items(results: pd.DataFrame, items: Iterable[Item]) -> pd.DataFrame:
-    """Put beside each result what its item says: the table that all metrics take.
+    """Add to each result what its item says: this is the table that all metrics take.
 
     Args:
-        results: ``mllm_scores`` with the column ``choice``, one row for each scorer and item.
+        results: ``mllm_scores`` with the column ``choice``, one row per scorer and item.
         items: of the benchmarks rated.
 
     Returns:
         ``results`` with ``task``, ``n_options``, ``target``, ``target_higher_is_better``, ``scale_low``,
-        ``scale_high``, ``reference`` and one column for each group, "" where an item has none of that name; as many
-        rows as before.
+        ``scale_high``, ``reference`` and one column per group, "" where an item lacks it; as many rows as before.
 
     Raises:
-        MllmError: a result without item, an item that a scorer lacks, or one that it has twice.
+        MllmError: a result without its item, or an item for which a scorer has no result or two.
     """
     described = pd.DataFrame([_described(item) for item in items])
     if described.empty or described.duplicated(NAME).any():
-        raise MllmError("items to join results with must be given, each once.")
+        raise MllmError("give the items to join the results with, each once.")
     groups = [name for name in described.columns if name not in _FACTS]
     described[groups] = described[groups].fillna("")
     for (scorer, scorer_id), rows in grouped(results, *SCORER):
@@ -49,7 +48,7 @@ def join_items(results: pd.DataFrame, items: Iterable[Item]) -> pd.DataFrame:
     kept = [name for name in results.columns if name in NAME or name not in described.columns]
     joined = results[kept].merge(described, on=NAME, how="left", validate="many_to_one", indicator="found")
     if len(unknown := joined.loc[joined["found"] != "both"]):
-        raise MllmError(f"{len(unknown)} of {len(joined)} results are of no item, first {_first(unknown)}.")
+        raise MllmError(f"{len(unknown)} of {len(joined)} results are of no item given, first {_first(unknown)}.")
     return cast(pd.DataFrame, joined.drop(columns="found"))
 
 
@@ -58,13 +57,13 @@ def scores_table(items: Sequence[Item], rows: Sequence[Row]) -> pd.DataFrame:
 
     Args:
         items: what was rated; at least one.
-        rows: the result of each; see :func:`~lopsided.mllm.rate`.
+        rows: the result of each; see ``rate``.
 
     Returns:
         What ``join_items`` makes of them: the columns of ``mllm_scores`` and more.
 
     Raises:
-        MllmError: an item without result, or twice.
+        MllmError: an item without a result, or with two.
     """
     results = pd.DataFrame(list(rows), columns=[name for name in COLUMNS if name not in LEFT_OUT])
     for name in ("value", "mass"):
@@ -73,7 +72,7 @@ def scores_table(items: Sequence[Item], rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def storable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with targets as text where some are words, because a column of a file has one type."""
+    """Return the table with all targets as text if some are words: a column of a file has one type."""
     words = table["target"].map(lambda target: isinstance(target, str))
     if not words.any():
         return table.assign(target=pd.to_numeric(table["target"]))
@@ -91,7 +90,7 @@ def require(table: pd.DataFrame, *columns: str) -> None:
 def _described(item: Item) -> Mapping[str, Any]:
     low, high = item.scale or (float("nan"), float("nan"))
     if clash := sorted(set(item.groups) & {*_FACTS, *SCORER, "value", "choice", "status", "raw"}):
-        raise MllmError(f"{item.benchmark}: a group cannot be called {clash[0]!r}, which is a column of its own.")
+        raise MllmError(f"{item.benchmark}: no group can be called {clash[0]!r}: another column has that name.")
     facts = (item.benchmark, item.dimension, item.id, item.task, len(item.options), item.target)
     return dict(zip(_FACTS, (*facts, item.higher_is_better, low, high, item.cluster), strict=True)) | dict(item.groups)
 

@@ -1,4 +1,4 @@
-"""What is known of each benchmark: layout, licence, source, and which function reads it."""
+"""What is known about each benchmark: layout, licence, source, and the function that reads it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class BenchmarkInfo:
     """One benchmark.
 
     Attributes:
-        name: what commands and experiments call it.
-        title: what papers call it.
+        name: its name in commands and experiments.
+        title: its name in papers.
         layout: the files that are read.
-        licence: of the labels, as stated by their authors.
+        licence: of the labels, as their authors state it.
         source: paper.
         unknown: what could not be confirmed; empty if nothing.
-        read: its reader; keyword arguments are its options.
+        read: its reader: takes the folder, and its options as keyword arguments.
     """
 
     name: str
@@ -60,13 +60,13 @@ def list_benchmarks() -> list[str]:
 
 
 def benchmark_info(name: str) -> BenchmarkInfo:
-    """Return what is known of a benchmark.
+    """Return what is known about a benchmark.
 
     Raises:
         MllmError: unknown name; the message suggests the nearest.
     """
     if name not in _BENCHMARKS:
-        raise MllmError(f"No benchmark called {name!r}; {did_you_mean(name.lower(), _BENCHMARKS)}")
+        raise MllmError(f"no benchmark called {name!r}; {did_you_mean(name.lower(), _BENCHMARKS)}")
     return _BENCHMARKS[name]
 
 
@@ -152,6 +152,6 @@ for _info in (
         "scales, which differ from the databases' own",
         read_qbench_iqa,
     ),
-    BenchmarkInfo("jsonl", "anyone's own", "one JSON object a line", "", "", "", read_jsonl),
+    BenchmarkInfo("jsonl", "anyone's own", "one JSON object per line", "", "", "", read_jsonl),
 ):
     register_benchmark(_info)

@@ -1,4 +1,4 @@
-"""Shares and differences with bootstrap intervals that keep what is not independent together."""
+"""Ratios with bootstrap intervals: items that are not independent of each other are drawn together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bootstrap:
         return np.random.default_rng([self.seed, 0])
 
     def interval(self, replicates: ArrayLike, n_clusters: int) -> tuple[float, float]:
-        """Return the interval; (NaN, NaN) for a single cluster, of which nothing can be learnt."""
+        """Return the interval; (NaN, NaN) for a single cluster, which shows no variation."""
         if n_clusters < 2:
             return float("nan"), float("nan")
         return percentile_interval(replicates, self.level, n_clusters=n_clusters)
@@ -56,9 +56,14 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, clusters: ArrayLike, boo
 
     Args:
         numerator: ``(n,)``.
-        denominator: ``(n,)``, 1 for what counts and 0 for what does not, or weights.
-        clusters: ``(n,)``, what is not independent of each other.
+        denominator: ``(n,)``: 1 for items that count and 0 for others, or weights.
+        clusters: ``(n,)``; items of the same cluster are not independent.
         bootstrap: how the interval is made.
+
+    Examples:
+        >>> share = ratio([1, 0, 1, 1], [1, 1, 1, 1], clusters=["a", "a", "b", "c"], bootstrap=Bootstrap(n_boot=200))
+        >>> share.value, share.low < share.value < share.high
+        (0.75, True)
     """
     over, under = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if not len(over) or not under.sum():

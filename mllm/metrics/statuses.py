@@ -1,4 +1,4 @@
-"""How many replies have each status: no metric says anything without it."""
+"""How many replies have each status: read no metric without it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def status_shares(table: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
 
     Args:
         table: as ``join_items`` makes it, or ``mllm_scores`` itself.
-        by: what is broken down by, besides the scorer.
+        by: columns to break down by, besides the scorer.
 
     Returns:
-        One row for each scorer and group: ``n`` rows, then for each status that occurs its count ``n_<status>`` and
+        One row per scorer and group: ``n`` rows, then for each status that occurs its count ``n_<status>`` and
         share ``share_<status>``; the counts add up to ``n``.
     """
     statuses = sorted(table["status"].unique(), key=lambda status: (status != "ok", status))

@@ -20,10 +20,10 @@ def summarise(table: pd.DataFrame, items: Sequence[Item], preset: Preset) -> dic
     Args:
         table: of :func:`~lopsided.mllm.table.scores_table`.
         items: what was rated.
-        preset: how it was asked; errors are computed where its values are on the scale of the targets.
+        preset: how the scorer was asked; errors are computed if its values are on the scale of the targets.
 
     Returns:
-        ``statuses`` in any case; ``ratings`` of numbers; ``choices`` of letters, and those by each group of the items;
+        ``statuses`` always; ``ratings`` of numbers; ``choices`` of letters, and those by each group of the items;
         ``answers``, ``entropy``, ``retention`` and ``drift`` of words about dishes in contexts.
     """
     known = {task: [item for item in items if item.task == task] for task in ("rate", "answer", "open")}

@@ -1,4 +1,4 @@
-"""Published tables of multimodal LLMs as perceptual scorers: numbers as printed, each with its source."""
+"""Published tables of multimodal LLMs as perceptual scorers: numbers as printed, with their sources."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class PublishedTable:
     """One table.
 
     Attributes:
-        name: what it is called here; the file is ``<name>.csv``.
-        title: what it says.
+        name: its name here; the file is ``<name>.csv``.
+        title: what it shows.
         source: paper and place in it.
         unit: of the numbers.
-        notes: what to know before using it; empty if nothing.
+        notes: what to know before using it; empty if there is nothing.
     """
 
     name: str
@@ -33,7 +33,7 @@ class PublishedTable:
     notes: str = ""
 
     def read(self) -> pd.DataFrame:
-        """Return the table; what was printed as refused or invalid is NaN."""
+        """Return the table; values printed as refused or invalid are NaN."""
         return pd.read_csv(Path(__file__).parent / f"{self.name}.csv")
 
 
@@ -50,6 +50,11 @@ def published_table(name: str) -> PublishedTable:
 
     Raises:
         MllmError: no such table; the message names the nearest one.
+
+    Examples:
+        >>> table = published_table("unipercept_vr")
+        >>> table.unit, list(table.read().columns)
+        ('SRCC and PLCC', ['model', 'domain', 'dataset', 'srcc', 'plcc'])
     """
     if name not in _TABLES:
         raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")

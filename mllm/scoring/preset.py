@@ -1,4 +1,4 @@
-"""What a preset is: questions with a way to read their answers, and what is done to images before."""
+"""What a preset is: questions, how their answers are read, and which steps images go through before."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class WrittenLetter:
 
 @dataclass(frozen=True)
 class LetterTokens:
-    """The letters of the options are read as the next token: the most probable is the choice."""
+    """The letters of the options are candidates for the next token: the most probable one is the choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class Question:
     """What is asked, and how the answer is read.
 
     Attributes:
-        text: what the user says; ``{question}`` stands for a benchmark's question in those that take one.
+        text: what the user says; ``{question}`` stands for a benchmark's question.
         reading: what the answer is: a level, a number or a letter.
-        prefix: how the answer begins.
+        prefix: how the model's answer begins.
         system: the system message; empty leaves the chat template's own.
     """
 
@@ -83,21 +83,21 @@ class Question:
 class Preset:
     """What a scorer asks, how it reads replies, and what it claims to reproduce.
 
-    The identity is the content (what is shown, asked and read), not the key nor the words about it.
+    The identity covers what is shown, asked and read, but neither the key nor the descriptions.
 
     Attributes:
-        key: name in ``list_presets``, with the options that were changed.
-        ratings: dimension → question, for ``Scorer.rate``; the first is the default. Empty: does not rate.
-        multiple_choice: for ``Scorer.answers``; None: does not answer.
-        comparison: for ``Scorer.compare``; its scale says how much better the *second* image is; None: does not
+        key: name in ``list_presets``, followed by the options that were changed.
+        ratings: dimension → question, for ``Scorer.rate``; the first is the default. Empty if it does not rate.
+        multiple_choice: for ``Scorer.answers``; None if it answers no such questions.
+        comparison: for ``Scorer.compare``; its scale says how much better the *second* image is. None if it does not
             compare.
-        preprocessing: steps done to every image before the backend's own, names in ``PREPROCESSING``.
+        preprocessing: steps for every image before the backend's own, names in ``PREPROCESSING``.
         max_tokens: limit of a written reply.
         temperature: of written replies; 0 is greedy.
-        takes_wording: whether ratings are asked in a benchmark's own words where it has some. Not where the wording
-            belongs to the reading: the words of a level follow the preset's own prefix.
+        takes_wording: whether ratings are asked in a benchmark's own words if it has some. False if the reading needs
+            the preset's own words: levels follow its prefix.
         reproduces: which part of which published scorer this is, and which part is not.
-        unknown: what could not be found out about the original.
+        unknown: what is not known about the original.
     """
 
     key: str

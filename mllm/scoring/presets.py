@@ -46,7 +46,7 @@ _LETTER_PROMPT = (
     "Given the image and the following multiple-choice question, choose the best answer. "
     "Only reply with the letter (A, B, C, or D).\n\nQuestion:\n\n{question}"
 )
-# 78 and 79 are meant by 73-ec and 74-ed: the slip is the original's, and its weights know the prompt so.
+# 73-ec and 74-ed should be 78 and 79: the original has this mistake, and its weights were trained with it.
 _UNIPERCEPT_PROMPT = (
     "Rate the {noun} score of the image in 0-100. In the output format, numbers are replaced by 2 corresponding "
     "letters, and the mapping relationship is: score 0 to 25: 0-aa, 1-ab, 2-ac, 3-ad, ... , 25-az, \n"
@@ -64,7 +64,7 @@ _GENERAL_PROMPT = (
 def _questions(
     nouns: Mapping[str, str], text: str, reading: ScoreScale | WrittenNumber, prefix: str = ""
 ) -> Mapping[str, Question]:
-    """Return one question a dimension, worded by its noun."""
+    """Return one question per dimension, worded with its noun."""
     return MappingProxyType(
         {
             name: Question(text=text.replace("{noun}", noun), prefix=prefix.replace("{noun}", noun), reading=reading)
@@ -127,7 +127,7 @@ def _unipercept() -> Preset:
         ratings=_questions(_subset("aesthetics", "quality", "structure"), _UNIPERCEPT_PROMPT, SCALES["letter-pairs"]),
         multiple_choice=Question(text=_LETTER_PROMPT, reading=WrittenLetter()),
         preprocessing=("resize-448x448-bicubic",),
-        reproduces="UniPercept, rating: the prompt with its slip (73-ec, 74-ed), 101 letter pairs, expectation, "
+        reproduces="UniPercept, rating: the prompt with its mistake (73-ec, 74-ed), 101 letter pairs, expectation, "
         "448×448 bicubic; bf16_compatible=True replays the rounding of the authors' code. Multiple choice: the prompt; "
         "parser='first-letter' replays the reading.",
         unknown="[?] the words and line breaks between the quoted parts of the prompt are those of two independent "
@@ -142,7 +142,7 @@ def _unipercept_general() -> Preset:
             _subset("aesthetics", "quality", "structure"), _GENERAL_PROMPT, WrittenNumber(low=0.0, high=100.0)
         ),
         multiple_choice=Question(text=_LETTER_PROMPT, reading=WrittenLetter()),
-        reproduces="UniPercept-Bench as put to general models: both prompts; parser='first-letter' replays the "
+        reproduces="UniPercept-Bench as it asks general models: both prompts; parser='first-letter' replays the "
         "reading of multiple choice.",
         unknown="[?] how the authors read integers out of the replies, their limit of new tokens and sampling.",
     )
@@ -211,8 +211,8 @@ def _cogip() -> Preset:
         max_tokens=100,
         takes_wording=True,
         reproduces="CogIP-Bench: label and number, the intervals and ranges, greedy decoding and 100 new tokens as in "
-        "the Qwen script; parser='cogip' (or 'cogip-llama') replays the reading. The wording is our own: the "
-        "benchmark's items bring the exact one, and it is what is put then.",
+        "the Qwen script; parser='cogip' (or 'cogip-llama') replays the reading. The wording is our own; the "
+        "benchmark's items bring the exact one, which is used then.",
         unknown="[?] Gemma's script leaves sampling to the model's defaults; Llama's allows 1500 new tokens.",
     )
 
@@ -278,7 +278,7 @@ def list_presets() -> list[str]:
 
 
 def _reread(question: Question, option: str, value: Any) -> Question:
-    """Return a question read another way; the same one where the option does not concern it."""
+    """Return a question that is read another way; the same question if the option does not concern it."""
     reading = question.reading
     if isinstance(reading, ScoreScale) and option == "softmax_temperature":
         return replace(question, reading=replace(reading, temperature=float(value)))
@@ -303,6 +303,13 @@ def create_preset(key: str, **options: Any) -> Preset:
 
     Raises:
         MllmError: an unknown key, an option that the preset does not have, or a value it cannot take.
+
+    Examples:
+        >>> preset = create_preset("q-align")
+        >>> preset.dimensions, preset.scale("IQA").range
+        (('quality', 'aesthetics'), (1.0, 5.0))
+        >>> create_preset("numeric", high=10).question().text
+        'Rate the quality of this image with one number from 0 (lowest) to 10 (highest). Reply with the number only.'
     """
     if key not in _PRESETS:
         raise MllmError(f"unknown preset '{key}'; {did_you_mean(key, _PRESETS)}")
