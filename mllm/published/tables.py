@@ -40,6 +40,15 @@ class PublishedTable:
 _TABLES: dict[str, PublishedTable] = {}
 
 
+def register_table(table: PublishedTable) -> None:
+    """Make a table known to ``published_table`` and commands.
+
+    Raises:
+        MllmError: the name is taken.
+    """
+    register(_TABLES, "published table", table.name, table)
+
+
 def list_tables() -> list[str]:
     """Return the name of every published table."""
     return list(_TABLES)
@@ -128,4 +137,4 @@ for _table in (
         "second-hand; another review gives 13.89 for the entropy of Ovis2.5-9B before fine-tuning",
     ),
 ):
-    register(_TABLES, "published table", _table.name, _table)
+    register_table(_table)

@@ -245,7 +245,7 @@ def test_damage_and_other_writers_are_refused(backend: Backend, items: list[Item
     path.write_text(f"{first[:50]}\n{second}\n", encoding="utf-8")
     with pytest.raises(MllmError, match=r"line 1 of '.*' is damaged; remove it"):
         rate(q_align(backend), items[:2], path)
-    with pytest.raises(MllmError, match="taken twice, first own / quality / image0"):
+    with pytest.raises(MllmError, match="used twice, first own / quality / image0"):
         rate(q_align(backend), [items[0], items[0]], tmp_path / "s.jsonl")
 
 
@@ -416,14 +416,14 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--preset": "q-alin"}, "unknown preset 'q-alin', did you mean 'q-align'"),
+        ({"--preset": "q-alin"}, "unknown preset 'q-alin'; did you mean 'q-align'"),
         ({"--option": "steps=3"}, "steps"),
         ({"--option": "steps"}, "--option steps: give KEY=VALUE"),
         ({"--dtype": "float8"}, "--dtype: "),
         ({"--dimension": "quality"}, "--dimension is for --images"),
         ({"--images": "there"}, "give BENCHMARK and PATH, or --images DIR, not both"),
-        ({"--model": "./nowhere"}, "./nowhere is no folder"),
-        ({"--server": "nowhere"}, "'nowhere' is no address of a server"),
+        ({"--model": "./nowhere"}, "./nowhere is not a folder"),
+        ({"--server": "nowhere"}, "'nowhere' is not the address of a server"),
     ],
 )
 def test_a_fault_is_one_line(
@@ -519,7 +519,7 @@ def test_a_cell_without_all_replies_fails_and_goes_on_where_it_was(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("preset: q-align", "preset: q-alin", "mllm.scorers[0]: unknown preset 'q-alin', did you mean 'q-align'"),
+        ("preset: q-align", "preset: q-alin", "mllm.scorers[0]: unknown preset 'q-alin'; did you mean 'q-align'"),
         ("fr_sets: [ladder]", "fr_sets: [lader]", "mllm.fr_sets[0]: unknown FR set 'lader'; assessment.datasets has ladder"),
         ("benchmark: jsonl", "benchmark: json", "mllm.benchmarks.own.benchmark: unknown benchmark 'json'"),
         ("own.jsonl", "absent.jsonl", "mllm.benchmarks.own: "),

@@ -231,7 +231,7 @@ def test_faults_that_end_change_nothing(served: Any, local: Local, expected: np.
 
     called: list[int] = []
     with servers.FaultProxy(served.url, script) as proxy:
-        there = backend(proxy.url, local, concurrency=8)
+        there = backend(proxy.url, local, concurrency=8, timeout=2.0)
         results = there.level_logits(local.prompts, local.levels, on_result=lambda index, _: called.append(index))
         np.testing.assert_allclose(levels(results), expected, atol=1e-5)
         assert sorted(called) == list(range(len(local.prompts)))
