@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +66,13 @@ def test_every_item_has_one_line_and_equal_ones_are_asked_once(
     first, twin = run.rows[0], run.rows[-1]
     assert (twin["key"], twin["value"], twin["seconds"]) == (first["key"], first["value"], 0.0)
     assert {**run.statuses} == {"ok": COUNT + 1}
+
+
+def test_paths_may_be_text(backend: Backend, items: list[Item], tmp_path: Path) -> None:
+    images: Any = [str(path) for path in items[0].images]
+    same = replace(items[0], images=images)
+    assert same == items[0]
+    assert rate(q_align(backend), [same], str(tmp_path / "r.jsonl")).statuses == {"ok": 1}
 
 
 def test_a_second_run_asks_nothing_and_leaves_the_file_alone(
