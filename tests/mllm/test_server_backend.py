@@ -205,7 +205,7 @@ def test_a_server_that_ignores_logprobs_is_found_out_at_the_first_question(serve
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("prefix", "message"), [("refuse", "prefix='continue'"), ("continue", "422 .*numeric")])
-def test_an_answer_begun_is_refused_where_the_server_does_not_go_on_with_it(
+def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
     served: Any, local: Local, prefix: str, message: str
 ) -> None:
     with pytest.raises(MllmError, match=f"The quality of the image is.*{message}"):
