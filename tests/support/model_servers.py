@@ -1,4 +1,4 @@
-"""Servers for tests, all on the loopback: a real one, one that speaks vLLM's format, and a proxy that injects faults."""
+"""Servers for tests, all on the loopback: a real one, one with vLLM's format, and a proxy that injects faults."""
 
 from __future__ import annotations
 
