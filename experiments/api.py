@@ -22,8 +22,7 @@ from .schema.restoration import SuperResolution
 from .store import Status, Store
 
 if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
-    from ..analysis.result_tables import StudyTables
-    from ..analysis.study import Study
+    from ..analysis import Study, StudyTables
 
 Source = str | Path | Experiment
 
@@ -87,7 +86,7 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
     Raises:
         AnalysisError: too little is done for an analysis.
     """
-    from ..analysis.study import analyse as analyse_tables
+    from ..analysis import analyse as analyse_tables
     from .results import tables
 
     planned = plan(experiment, overrides)
@@ -124,8 +123,8 @@ def report(
     if not force and path.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
         return path
 
-    from ..analysis.report import write_report
-    from ..analysis.study import analyse as analyse_tables
+    from ..analysis import analyse as analyse_tables
+    from ..analysis import write_report
     from .results import tables
     from .results.gallery import gallery_rows
 

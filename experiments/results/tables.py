@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...analysis.result_tables import SCHEMAS, StudyTables
+from ...analysis import SCHEMAS, StudyTables
 from ...common.files import atomic_path
 from ...mllm.table import storable
 from ..planning import Plan

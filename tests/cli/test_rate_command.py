@@ -20,7 +20,7 @@ from support.rated_images import COUNT, lines, q_align, write_benchmark
 from typer.testing import CliRunner
 
 from lopsided.analysis.result_tables import SCHEMAS
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics import where
 from lopsided.cli import main as cli
 from lopsided.common.errors import LopsidedError
 from lopsided.experiments.schema.mllm import LocalModel

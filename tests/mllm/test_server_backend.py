@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import model_servers as servers
 
-from lopsided.analysis.statistics.correlation import srcc
+from lopsided.analysis.statistics import srcc
 from lopsided.mllm import MllmError
 from lopsided.mllm.backends import server as server_backend
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
