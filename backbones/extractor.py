@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
 from .known_answers import check_known_answer
 from .pooling import L2Pool
 from .registry import BackboneError, BackboneSpec, architecture

@@ -28,6 +28,7 @@ import torch
 
 from ..common.files import atomic_path
 from ..common.identity import sha256_file
+from ..common.registry import Registry
 from .registry import BackboneError
 
 WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of weights files, searched first
@@ -90,7 +91,7 @@ class WeightsFile:
                 return Path(cached)
         return None
 
-    def check(self, path: Path) -> Path:
+    def check(self, path: Path | str) -> Path:
         """Return ``path`` if its bytes have the expected digest, or none is known.
 
         Raises:
@@ -101,7 +102,7 @@ class WeightsFile:
                 f"'{path}' is damaged or not the official file: its SHA-256 starts with {seen[:8]}, "
                 f"expected {self.sha256[:8]}; delete it and fetch it again"
             )
-        return path
+        return Path(path)
 
     def locate(self, instead: str) -> Path:
         """Return the checked file, downloaded into torch's cache where that is needed.
@@ -128,7 +129,7 @@ class WeightsFile:
             raise self._unavailable(why, instead) from None
         return self.fetch(instead=instead)
 
-    def fetch(self, folder: Path | None = None, *, instead: str = "") -> Path:
+    def fetch(self, folder: Path | str | None = None, *, instead: str = "") -> Path:
         """Download the file into ``folder`` (torch's cache by default), whatever lies on disk, and check it.
 
         Nothing appears under the file's name unless length and digest are right.
@@ -136,7 +137,7 @@ class WeightsFile:
         Raises:
             WeightsUnavailableError: no address, no answer, a refusal, too few bytes, or other bytes.
         """
-        path = (folder or _cache()) / self.name
+        path = Path(folder or _cache()) / self.name
         try:
             _download(self._checked_address(instead), path, self.sha256)
         except (OSError, HTTPException) as error:
@@ -163,17 +164,20 @@ class WeightsFile:
         )
 
 
-_REGISTERED: dict[str, WeightsFile] = {}
+_REGISTERED = Registry[WeightsFile]("file of weights")
 
 
 def register_file(file: WeightsFile) -> WeightsFile:
-    """Make a file known to ``lopsided weights``; for files that belong to no backbone, which has its own."""
-    _REGISTERED[file.name] = file
-    return file
+    """Make a file known to ``lopsided weights``, and return it; for files that belong to no backbone.
+
+    Raises:
+        LopsidedError: there is a file of that name.
+    """
+    return _REGISTERED.register(file.name, file)
 
 
 def registered_files() -> list[WeightsFile]:
-    """Return the files that :func:`register_file` was told of so far, by name."""
+    """Return the files that :func:`register_file` knows so far, by name."""
     return [_REGISTERED[name] for name in sorted(_REGISTERED)]
 
 

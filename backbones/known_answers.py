@@ -84,10 +84,12 @@ def stored(spec: BackboneSpec, path: Path | None) -> Answer | None:
     """Return the stored answer of ``spec`` loaded from ``path``, if there is one; a file counts by its bytes."""
     known = _read(STORED).get(spec.family, {})
     if path is None:
-        return known.get(spec.identity["weights"])
+        return known.get(spec.definition()["weights"])
     if not any(key.startswith("sha256:") for key in known):
         return None  # and the file need not be hashed
-    digest = spec.identity["weights"]  # of a published file the leading digits, which were checked when it was found
+    digest = spec.definition()[
+        "weights"
+    ]  # of a published file the leading digits, which were checked when it was found
     if digest.startswith("hub:"):
         digest = f"sha256:{sha256_file(path)}"
     return next((known[key] for key in known if key.startswith(digest)), None)
@@ -122,7 +124,7 @@ def check_known_answer(spec: BackboneSpec, path: Path | None, features: Features
 def record(file: Path, spec: BackboneSpec, path: Path | None, features: Features) -> None:
     """Add the answer of a backbone to ``file``, which is made where it does not exist."""
     answers = _read(file) if file.exists() else {}
-    weights = f"sha256:{sha256_file(path)}" if path else spec.identity["weights"]
+    weights = f"sha256:{sha256_file(path)}" if path else spec.definition()["weights"]
     answers.setdefault(spec.family, {}).setdefault(weights, answer(spec, features))
     write_json(file, {name: dict(sorted(known.items())) for name, known in sorted(answers.items())})
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
-from ..common.identity import sha256_file
+from ..common.fields import Keyed, PathText
+from ..common.identity import identity, sha256_file
+from ..common.registry import Registry
 
 
 class BackboneError(LopsidedError):
@@ -98,13 +100,16 @@ class Architecture:
         return f"hub:{self.hub_id}@main" if self.hub_id else f"sha256:{self.official_sha256}"
 
 
-_ARCHITECTURES: dict[str, Architecture] = {}
+ARCHITECTURES = Registry[Architecture]("backbone")
 
 
-def register(architecture: Architecture) -> Architecture:
-    """Add an architecture to the registry; its random twin ``<name>-r`` comes with it."""
-    _ARCHITECTURES[architecture.name] = architecture
-    return architecture
+def register_backbone(architecture: Architecture) -> Architecture:
+    """Add an architecture to the registry, and return it; its random twin ``<name>-r`` comes with it.
+
+    Raises:
+        LopsidedError: there is a backbone of that name.
+    """
+    return ARCHITECTURES.register(architecture.name, architecture)
 
 
 def architecture(name: str) -> Architecture:
@@ -113,7 +118,7 @@ def architecture(name: str) -> Architecture:
     Raises:
         BackboneError: no such backbone; the message names the nearest one.
     """
-    found = _ARCHITECTURES.get(name.removesuffix("-r"))
+    found = ARCHITECTURES.get(name.removesuffix("-r"))
     if found is None:
         raise BackboneError(f"unknown backbone '{name}'; {did_you_mean(name, list_backbones())}")
     return found
@@ -121,10 +126,10 @@ def architecture(name: str) -> Architecture:
 
 def list_backbones() -> list[str]:
     """Return every backbone key, the ``-r`` (seeded random weights) twins included."""
-    return [key for name in sorted(_ARCHITECTURES) for key in (name, f"{name}-r")]
+    return [key for name in sorted(ARCHITECTURES) for key in (name, f"{name}-r")]
 
 
-class BackboneSpec(BaseModel):
+class BackboneSpec(Keyed):
     """A backbone and the origin of its weights; hashable, and written in YAML as ``vgg16`` or a mapping.
 
     Attributes:
@@ -135,16 +140,9 @@ class BackboneSpec(BaseModel):
         seed: seed of the random weights; part of the identity only where the weights are random.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
-    weights: str = "official"
+    weights: PathText = "official"
     seed: int = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check(self) -> BackboneSpec:
@@ -167,8 +165,16 @@ class BackboneSpec(BaseModel):
         return self.name.removesuffix("-r")
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What makes two backbones interchangeable: architecture, and the recipe or digest of the weights."""
+    def identity(self) -> str:
+        """Short content hash of the definition."""
+        return identity({"kind": "backbone", **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return what makes two backbones interchangeable: architecture, and the recipe or digest of the weights.
+
+        Raises:
+            BackboneError: a file of weights does not exist.
+        """
         if self.random:
             weights = f"random-v1:{self.seed}"
         elif self.weights == "official":

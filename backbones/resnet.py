@@ -15,7 +15,7 @@ from functools import partial
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 def _build(name: str) -> nn.Module:
@@ -38,7 +38,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
 
 
 for _name, _sha256, _channels in (("resnet18", "f37072fd", 64), ("resnet50", "0676ba61", 256)):
-    register(
+    register_backbone(
         Architecture(
             name=_name,
             stages=(

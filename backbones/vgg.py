@@ -16,7 +16,7 @@ from functools import partial
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 class VGGTrunk(nn.Module):
@@ -40,7 +40,7 @@ def _split(ends: tuple[int, ...], trunk: VGGTrunk) -> list[list[nn.Module]]:
     return [layers[a:b] for a, b in zip((0, *ends), ends, strict=False)]
 
 
-register(
+register_backbone(
     Architecture(
         name="vgg16",
         stages=(
@@ -60,7 +60,7 @@ register(
     )
 )
 
-register(
+register_backbone(
     Architecture(
         name="vgg19_blocks3",
         stages=(Stage("relu1_2", 64, 1), Stage("relu2_2", 128, 2), Stage("relu3_4", 256, 4)),

@@ -114,7 +114,7 @@ def _draw(trunk: nn.Module, seed: int, fan: Literal["fan_in", "fan_out"]) -> Non
                 index()  # a buffer of Swin's, lost in building without memory
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path | str) -> dict[str, torch.Tensor]:
     """Read a state dict without running code from the file; half-precision tensors come back as float32.
 
     Raises:

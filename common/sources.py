@@ -24,18 +24,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BeforeValidator, Tag, TypeAdapter, ValidationError, field_validator
 
 from .errors import SourceError
+from .fields import Settings, by_own_key
 from .identity import identity, sha256_file
 from .images import EXTENSIONS
 
@@ -77,10 +69,8 @@ class ImageItem:
     sha256: str
 
 
-class _Source(BaseModel, ABC):
+class _Source(Settings, ABC):
     """What all sources share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def items(self) -> list[ImageItem]:
@@ -190,21 +180,14 @@ class ManifestSource(_Source):
         return _unique(str(manifest), items)
 
 
-def _kind(value: Any) -> str | None:
-    """Tell which source a mapping or model means by the one key that is its own."""
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    kinds = [key for key in ("source", "folder", "manifest") if key in keys]
-    return kinds[0] if len(kinds) == 1 else None
-
-
 ImageSource = Annotated[
     Annotated[SkimageSource, Tag("source")]
     | Annotated[FolderSource, Tag("folder")]
     | Annotated[ManifestSource, Tag("manifest")],
-    Discriminator(
-        _kind,
-        custom_error_type="image_source",
-        custom_error_message="images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`",
+    by_own_key(
+        *("source", "folder", "manifest"),
+        error="image_source",
+        message="images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`",
     ),
 ]
 """Field type of anything that needs images; pydantic locates its errors under the tag source, folder or manifest."""
@@ -234,7 +217,7 @@ def overlap(train: Iterable[ImageItem], test: Iterable[ImageItem]) -> list[tuple
     return [(twin, item) for item in test for twin in by_hash.get(item.sha256, [])]
 
 
-def read_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a comma-separated table with a header, strictly; a UTF-8 byte-order mark is accepted.
 
     Args:
@@ -248,6 +231,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, 
         SourceError: missing, unreadable, empty or semicolon-separated file, missing or repeated column, or a row
             with more or fewer cells than the header.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

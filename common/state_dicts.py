@@ -11,7 +11,7 @@ from torch import Tensor
 from .errors import LopsidedError
 
 
-def read_state_dict(path: Path, error: type[LopsidedError], *, under: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, error: type[LopsidedError], *, under: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Read tensors by name from a ``.safetensors`` file or a pickle of tensors (``.pth``, ``.pt``).
 
     Args:
@@ -22,6 +22,7 @@ def read_state_dict(path: Path, error: type[LopsidedError], *, under: tuple[str,
     Raises:
         LopsidedError: of the type ``error``: a missing or unreadable file, or one that holds something else.
     """
+    path = Path(path)
     if not path.is_file():
         raise error(f"no weights file '{path}'; give an existing .safetensors or .pth file")
     try:

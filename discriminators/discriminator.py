@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
 from ..common.errors import did_you_mean
+from ..common.fields import PathText, Settings
 from ..common.identity import identity, sha256_file
+from ..common.registry import Registry
 from . import convolutional, patchgan, srgan, unet
 from .errors import DiscriminatorError
 from .heads import PatchHead, VanillaHead
@@ -23,24 +27,43 @@ from .weights import load_weights
 PATCH_STRIDE = 8  # a patch head sits on the deepest stage of at most this stride, so that a 64 px crop has 8×8 places
 
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    "patchgan": patchgan.PatchGan,
-    "srgan": srgan.SrganDiscriminator,
-    "unet": unet.UNet,
-}
-# Every form's own options, with the values of its paper.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "vanilla": {"spectral_norm": False},
-    "patch": {"spectral_norm": False},
-    "patchgan": {"norm": "batch", "spectral_norm": False, "width": 64, "receptive_field": 70},
-    "srgan": {"norm": "batch", "spectral_norm": False, "width": 64},
-    "unet": {"norm": "none", "spectral_norm": True, "width": 64},
-}
+@dataclass(frozen=True)
+class Network:
+    """A discriminator of the literature that is one whole network.
+
+    Attributes:
+        build: makes it from its options and a ``seed``.
+        options: its options, with the values of its paper.
+        min_size: smallest height and width of an image at these options, in pixels.
+        input_normalisation: what its paper does to images in [0, 1] first.
+    """
+
+    build: Callable[..., nn.Module]
+    options: dict[str, Any]
+    min_size: int
+    input_normalisation: InputNormalisation = "symmetric"
+
+
+NETWORKS = Registry[Network]("discriminator")
+NETWORKS.register(
+    "patchgan",
+    Network(
+        patchgan.PatchGan,
+        {"norm": "batch", "spectral_norm": False, "width": 64, "receptive_field": 70},
+        patchgan.min_size(70),
+    ),
+)
+NETWORKS.register(
+    "srgan",
+    Network(srgan.SrganDiscriminator, {"norm": "batch", "spectral_norm": False, "width": 64}, srgan.MIN_SIZE),
+)
+NETWORKS.register(
+    "unet", Network(unet.UNet, {"norm": "none", "spectral_norm": True, "width": 64}, unet.MIN_SIZE, "none")
+)
 _PATCHGANS = {f"patchgan{'' if field == 70 else field}": field for field in patchgan.STRIDED}
 
 
-class DiscriminatorSpec(BaseModel):
+class DiscriminatorSpec(Settings):
     """Definition of a discriminator; in YAML ``none``, ``vanilla``, ``patch-vgg16-r``, ``unet`` … or a mapping.
 
     Attributes:
@@ -63,8 +86,6 @@ class DiscriminatorSpec(BaseModel):
             that an experiment has written, or a published one. Every seed starts from them then.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
     backbone: BackboneSpec | Literal["conv"] = Field(default="conv", union_mode="left_to_right")
     trainable: bool = True
@@ -75,7 +96,7 @@ class DiscriminatorSpec(BaseModel):
     width: int | None = Field(default=None, ge=1)
     receptive_field: patchgan.ReceptiveField | None = None
     input_normalisation: InputNormalisation | None = None
-    weights: str | None = None
+    weights: PathText | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -93,14 +114,9 @@ class DiscriminatorSpec(BaseModel):
             raise ValueError(f"unknown discriminator '{value}'; {did_you_mean(value, keys)}")
         return {"form": form, "backbone": backbone or "conv"}
 
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _backbone_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) and value != "conv" else value
-
     @model_validator(mode="after")
     def _options_fit_the_form(self) -> DiscriminatorSpec:
-        own = _OPTIONS[self.form]
+        own = self._own_options
         for name in ("norm", "spectral_norm", "width", "receptive_field"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, own.get(name))
@@ -156,8 +172,16 @@ class DiscriminatorSpec(BaseModel):
     @property
     def identity(self) -> str:
         """Short content hash of the definition."""
+        return identity({"kind": "discriminator", **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return what makes two discriminators interchangeable before training, files of weights by content.
+
+        Raises:
+            LopsidedError: a file of weights does not exist.
+        """
         if self.form == "none":
-            return identity({"kind": "discriminator", "form": "none"})
+            return {"form": "none"}
         # What came after the first identities were written down counts only where it is used.
         later: dict[str, Any] = {}
         if self.input_normalisation != self._own_normalisation:
@@ -167,27 +191,30 @@ class DiscriminatorSpec(BaseModel):
         # Version 2 of spectral normalisation: one power iteration a training step, not one a forward pass.
         version = 2 if self.spectral_norm else 1
         if self.form in NETWORKS:
-            options = {name: getattr(self, name) for name in _OPTIONS[self.form]}
-            return identity({"kind": "discriminator", "version": version, "form": self.form, **options, **later})
+            options = {name: getattr(self, name) for name in self._own_options}
+            return {"version": version, "form": self.form, **options, **later}
         later |= {"spectral_norm": self.spectral_norm, "frozen_stages": self.frozen_stages}
-        backbone = self.backbone.identity if isinstance(self.backbone, BackboneSpec) else "conv-v1"
-        return identity(
-            {
-                "kind": "discriminator",
-                "version": version,
-                "form": self.form,
-                "backbone": backbone,
-                "trainable": self.trainable,
-                "stage": self.head_stage,
-                **{name: value for name, value in later.items() if value},
-            }
-        )
+        return {
+            "version": version,
+            "form": self.form,
+            "backbone": self.backbone.definition() if isinstance(self.backbone, BackboneSpec) else "conv-v1",
+            "trainable": self.trainable,
+            "stage": self.head_stage,
+            **{name: value for name, value in later.items() if value},
+        }
+
+    @property
+    def _own_options(self) -> dict[str, Any]:
+        """The options that only some forms have, with their default values."""
+        if self.form in NETWORKS:
+            return NETWORKS[self.form].options
+        return {} if self.form == "none" else {"spectral_norm": False}
 
     @property
     def _own_normalisation(self) -> InputNormalisation:
         if self.form in ("vanilla", "patch") and isinstance(self.backbone, BackboneSpec):
             return "backbone"
-        return "none" if self.form == "unet" else "symmetric"
+        return NETWORKS[self.form].input_normalisation if self.form in NETWORKS else "symmetric"
 
     def _weights_file(self, path: str) -> Path:
         file = Path(path).expanduser()
@@ -217,7 +244,7 @@ class DiscriminatorSpec(BaseModel):
         if self.receptive_field is not None:
             return patchgan.min_size(self.receptive_field)
         if self.form in NETWORKS:
-            return {"srgan": srgan.MIN_SIZE, "unet": unet.MIN_SIZE}[self.form]
+            return NETWORKS[self.form].min_size
         if isinstance(self.backbone, BackboneSpec):
             return architecture(self.backbone.name).min_size
         return convolutional.MIN_SIZE
@@ -244,8 +271,8 @@ class Discriminator(nn.Module):
         if spec.input_normalisation in MOMENTS:
             self.normalise = Normalised(spec.input_normalisation)
         if spec.form in NETWORKS:
-            options = {name: getattr(spec, name) for name in _OPTIONS[spec.form]}
-            self.network = NETWORKS[spec.form](**options, seed=seed)
+            network = NETWORKS[spec.form]
+            self.network = network.build(**{name: getattr(spec, name) for name in network.options}, seed=seed)
         else:
             self._build_trunk_and_head(spec, seed)
         if spec.weights:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..backbones import BackboneError, BackboneSpec, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
+from ..common.fields import PathText
 from ..common.identity import sha256_file
 from .features import FeatureMeasure, FeatureSpec
 from .measure import MeasureError, Reduction
@@ -66,7 +67,7 @@ class DistsSpec(FeatureSpec):
     measure: Literal["dists"] = "dists"
     pooling: Literal["max", "l2"] = "l2"
     image_layer: bool = True
-    alpha_beta: str = "uniform"
+    alpha_beta: PathText = "uniform"
     c1: float = Field(default=1e-6, gt=0)
     c2: float = Field(default=1e-6, gt=0)
 

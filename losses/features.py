@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
@@ -35,11 +35,6 @@ class FeatureSpec(MeasureSpec):
     pooling: Literal["max", "l2"] = "max"
     precision: Precision = "fp32"
     resize: Resize = "none"
-
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _backbone_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _layers_exist(self) -> FeatureSpec:
@@ -86,7 +81,7 @@ class FeatureSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The fields, the backbone's weights by content."""
-        return self.model_dump(mode="json") | {"backbone": self.backbone.identity}
+        return self.model_dump(mode="json") | {"backbone": self.backbone.definition()}
 
     def build_extractor(self, stages: int) -> FeatureExtractor:
         """Build the frozen backbone up to its first ``stages`` stages."""

@@ -39,12 +39,12 @@ class GmsdSpec(MeasureSpec):
         """A deviation over a handful of places says nothing: 8×8 of them at least."""
         return 16
 
-    def build(self, *, reduction: Reduction = "mean") -> Gmsd:
+    def build(self, *, reduction: Reduction = "mean") -> GMSD:
         """Build the measure."""
-        return Gmsd(self, reduction=reduction)
+        return GMSD(self, reduction=reduction)
 
 
-class Gmsd(PreciseMeasure[GmsdSpec]):
+class GMSD(PreciseMeasure[GmsdSpec]):
     """GMSD of the luma (0.299, 0.587, 0.114) on the 0..255 scale, halved by 2×2 averages, with Prewitt gradients.
 
     ``GMS = (2 m_x m_y + T) / (m_x² + m_y² + T)`` with T = 170 (eq. 4 of the paper); the score is its standard

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 from torch.nn import functional
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.fields import ByKey, Settings
 from ..common.identity import identity
 from .dists import DistsSpec
 from .measure import MeasureSpec
@@ -61,7 +62,7 @@ class Examples:
             raise LearningError(f"the {len(self.quality)} labels to learn from are all equal; nothing can be learnt")
 
 
-class Recipe(BaseModel, ABC):
+class Recipe(Settings, ABC):
     """How weights are learnt.
 
     Attributes:
@@ -71,7 +72,6 @@ class Recipe(BaseModel, ABC):
         sharpness: of the softplus (1/sharpness)·log(1 + exp(sharpness·raw)) that keeps weights positive.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     sharpness: ClassVar[float]
 
     steps: int = Field(ge=1, description="Optimiser steps.")
@@ -218,7 +218,7 @@ class PairwiseRecipe(Recipe):
         return value
 
 
-RECIPES = ("mos", "pairwise")
+RECIPES = ["mos", "pairwise"]
 
 
 def _by_name(value: Any) -> Any:
@@ -231,18 +231,13 @@ def _by_name(value: Any) -> Any:
     return value if isinstance(value, dict) else {"name": name}
 
 
-class _ByName(BeforeValidator):
-    """A mapping, or its name alone."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(RECIPES)}, handler(schema)]}
-
-
-AnyRecipe = Annotated[Annotated[MosRecipe | PairwiseRecipe, Field(discriminator="name")], _ByName(_by_name)]
+AnyRecipe = Annotated[
+    Annotated[MosRecipe | PairwiseRecipe, Field(discriminator="name")], BeforeValidator(_by_name), ByKey(RECIPES)
+]
 """Field type of a recipe: ``mos``, ``pairwise``, or a mapping of ``name`` and the recipe's numbers."""
 
 
-class LearningSpec(BaseModel):
+class LearningSpec(Settings):
     """What determines the weights besides the images.
 
     Attributes:
@@ -252,7 +247,6 @@ class LearningSpec(BaseModel):
         seed: seed of the raw weights at the start, of batches and of texture crops.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 1
 
     recipe: AnyRecipe = Field(default=PairwiseRecipe(), description="mos or pairwise; or a mapping with its numbers.")
@@ -262,8 +256,12 @@ class LearningSpec(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Short content hash."""
-        return identity({"kind": "learning", "version": self.version, **self.model_dump(mode="json")})
+        """Short content hash of the definition."""
+        return identity({"kind": "learning", "version": self.version, **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return the fields, as JSON values."""
+        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..backbones import BackboneError, BackboneSpec, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
+from ..common.fields import PathText
 from ..common.identity import sha256_file
 from .features import FeatureMeasure, FeatureSpec
 from .layerwise import unit, wide
@@ -85,7 +86,7 @@ class LpipsSpec(FeatureSpec):
     """
 
     measure: Literal["lpips"] = "lpips"
-    linear: str = "v0.1"
+    linear: PathText = "v0.1"
     semantic_layer: str | None = None
 
     @model_validator(mode="before")

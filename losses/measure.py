@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from ..common.errors import LopsidedError
+from ..common.fields import Settings
 from ..common.identity import identity
 
 Reduction = Literal["mean", "sum", "none"]
@@ -26,15 +26,19 @@ class MeasureError(LopsidedError):
     """An unknown measure, or images that it cannot take."""
 
 
-class MeasureSpec(BaseModel, ABC):
+class MeasureSpec(Settings, ABC):
     """Everything that makes a measure the number it is; two measures with equal identity give equal scores.
 
     Attributes:
         version: raised whenever the same spec would give other numbers than before.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 1
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the values of the field ``measure``: the names under which the measure is registered."""
+        return get_args(cls.model_fields["measure"].annotation)
 
     @property
     @abstractmethod

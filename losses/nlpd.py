@@ -49,12 +49,12 @@ class NlpdSpec(MeasureSpec):
         """Five halvings of 16 pixels leave one."""
         return 16
 
-    def build(self, *, reduction: Reduction = "mean") -> Nlpd:
+    def build(self, *, reduction: Reduction = "mean") -> NLPD:
         """Build the measure."""
-        return Nlpd(self, reduction=reduction)
+        return NLPD(self, reduction=reduction)
 
 
-class Nlpd(PreciseMeasure[NlpdSpec]):
+class NLPD(PreciseMeasure[NlpdSpec]):
     """NLPD of the luma (0.299, 0.587, 0.114) in [0, 1]: root mean square difference per level, mean over six levels.
 
     Each level ``z`` of the Laplacian pyramid is normalised to ``z / (σ + Σ w |z of a neighbour|)``.

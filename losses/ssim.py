@@ -60,12 +60,12 @@ class SsimSpec(MeasureSpec):
         """The window must fit, for MS-SSIM also after four halvings, which round up."""
         return WINDOW if self.measure == "ssim" else (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
-    def build(self, *, reduction: Reduction = "mean") -> Ssim:
+    def build(self, *, reduction: Reduction = "mean") -> SSIM:
         """Build the measure."""
-        return Ssim(self, reduction=reduction)
+        return SSIM(self, reduction=reduction)
 
 
-class Ssim(PreciseMeasure[SsimSpec]):
+class SSIM(PreciseMeasure[SsimSpec]):
     """SSIM or MS-SSIM with an 11×11 Gaussian window (σ = 1.5) on the positions where it fits, K1 = 0.01, K2 = 0.03.
 
     Per position, with Gaussian-weighted means μ, variances σ² and covariance σ_xy (eqs. 6 and 9 of the 2004 paper)::

@@ -213,6 +213,11 @@ class HandcraftedSpec(MeasureSpec):
             raise ValueError(f"not computed by pyiqa here; known: {', '.join(ENTRIES)}")
         return value
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of :data:`ENTRIES`."""
+        return tuple(ENTRIES)
+
     @property
     def entry(self) -> PyiqaEntry:
         """What the registry knows of the measure."""
