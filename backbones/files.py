@@ -164,7 +164,7 @@ class WeightsFile:
         )
 
 
-_REGISTERED = Registry[WeightsFile]("file of weights")
+FILES = Registry[WeightsFile]("file of weights")
 
 
 def register_file(file: WeightsFile) -> WeightsFile:
@@ -173,12 +173,12 @@ def register_file(file: WeightsFile) -> WeightsFile:
     Raises:
         LopsidedError: there is a file of that name.
     """
-    return _REGISTERED.register(file.name, file)
+    return FILES.register(file.name, file)
 
 
 def registered_files() -> list[WeightsFile]:
     """Return the files that :func:`register_file` knows so far, by name."""
-    return [_REGISTERED[name] for name in sorted(_REGISTERED)]
+    return [FILES[name] for name in sorted(FILES)]
 
 
 def _cache() -> Path:

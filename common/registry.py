@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from .errors import LopsidedError
@@ -15,6 +15,7 @@ class Registry(Mapping[str, T]):
 
     Args:
         kind: what it holds, for messages.
+        reserved: returns other names that are taken.
 
     Examples:
         >>> units = Registry[float]("unit")
@@ -27,8 +28,8 @@ class Registry(Mapping[str, T]):
         lopsided.common.errors.LopsidedError: unit 'metre' exists already; register it under another name
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, reserved: Callable[[], Iterable[str]] = tuple) -> None:
+        self.kind, self.reserved = kind, reserved
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
@@ -37,7 +38,7 @@ class Registry(Mapping[str, T]):
         Raises:
             LopsidedError: the name is taken.
         """
-        if name in self._entries:
+        if name in self._entries or name in self.reserved():
             raise LopsidedError(f"{self.kind} '{name}' exists already; register it under another name")
         self._entries[name] = entry
         return entry

@@ -30,7 +30,7 @@ MAY_IMPORT = {
 # Heavy or restrictive libraries, and the only places that may import them.
 CONFINED = {
     "basicsr": {"common/basicsr_compat.py", "losses/basicsr_plugin.py", "sr/generators.py"},
-    "pyiqa": {"losses/handcrafted.py"},
+    "pyiqa": {"losses/through_pyiqa.py"},
     "spandrel": {"sr/generators.py"},
     "lpips": set(),
     "transformers": {"mllm/transformers_backend.py"},
