@@ -17,7 +17,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import alexnet  # a second to import, which naming a backbone need not cost
+    from torchvision.models import alexnet  # takes a second to import: only when it is built
 
     trunk = alexnet(weights=None)
     del trunk.classifier, trunk.avgpool

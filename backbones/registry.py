@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the registry knows of one backbone, whatever its weights.
+    """What the registry knows about one backbone, whatever its weights.
 
     An image in [0, 1] enters the network as ``(image[channel order] · scale - mean) / std``.
 
@@ -49,7 +49,7 @@ class Architecture:
         split: cuts a trunk into one list of modules per stage; max-pooling layers stand alone so that they can be
             replaced.
         min_size: smallest height and width accepted, in pixels.
-        official_url: the official weights; empty where no address offers this very file.
+        official_url: the official weights; empty if no address offers exactly this file.
         official_sha256: the leading (without an address: all) hexadecimal digits of the file's SHA-256.
         dropped_keys: prefixes of the official state dict that belong to what follows the last stage.
         mean: per-channel mean, in the network's channel order and scale.
@@ -60,13 +60,13 @@ class Architecture:
         multiple: images are padded, by repeating their last row and column, to a multiple of this many pixels.
         readout: turns what a stage hands to the next one into its feature map ``(N, C, H, W)``, given that and the
             map's height and width; None where the two are the same.
-        official_name: name of the official file where there is no address to take it from.
+        official_name: name of the official file if there is no address to take it from.
         hub_id: Hugging Face repository whose ``model.safetensors`` holds the official weights.
         known_files: (name, SHA-256) of other publications of the weights, which a spec may name.
         bf16: whether DISTS keeps the direction of its gradient when the network computes in bfloat16 (cosine with
             float32 0.96 to 0.999, see benchmarks/RESULTS.md); networks with normalisation layers lose it.
-        fan: what the variance of the random twin's He-normal convolutions goes by: ``fan_out``, from which torchvision
-            trains its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
+        fan: what sets the variance of the random twin's He-normal convolutions: ``fan_out``, as torchvision starts
+            its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Architecture:
         """Identity of the official weights.
 
         A hub publishes no digest that could be known here, so ``hub:<repository>@main`` names the place and not the
-        bytes. Give the downloaded file as ``weights: PATH`` where the bytes must count.
+        bytes. Give the downloaded file as ``weights: PATH`` if the bytes must count.
         """
         return f"hub:{self.hub_id}@main" if self.hub_id else f"sha256:{self.official_sha256}"
 
@@ -105,6 +105,8 @@ ARCHITECTURES = Registry[Architecture]("backbone")
 
 def register_backbone(architecture: Architecture) -> Architecture:
     """Add an architecture to the registry, and return it; its random twin ``<name>-r`` comes with it.
+
+    From then on every measure and discriminator on backbones can use it, see ``docs/backbones.md``.
 
     Raises:
         LopsidedError: there is a backbone of that name.
@@ -125,7 +127,13 @@ def architecture(name: str) -> Architecture:
 
 
 def list_backbones() -> list[str]:
-    """Return every backbone key, the ``-r`` (seeded random weights) twins included."""
+    """Return every backbone key, the ``-r`` (seeded random weights) twins included.
+
+    Examples:
+        >>> from lopsided.backbones import list_backbones
+        >>> list_backbones()[:4]
+        ['alexnet', 'alexnet-r', 'clip_vit_b16', 'clip_vit_b16-r']
+    """
     return [key for name in sorted(ARCHITECTURES) for key in (name, f"{name}-r")]
 
 
@@ -138,6 +146,13 @@ class BackboneSpec(Keyed):
             registry knows by its digest, e.g. ``squeezenet1_1.safetensors``, in the folder named by
             ``LOPSIDED_WEIGHTS``. Left out, it follows from the name.
         seed: seed of the random weights; part of the identity only where the weights are random.
+
+    Examples:
+        >>> from lopsided.backbones import BackboneSpec
+        >>> BackboneSpec(name="vgg16").definition()
+        {'architecture': 'vgg16', 'weights': 'sha256:397923af'}
+        >>> BackboneSpec(name="vgg16-r", seed=3).definition()
+        {'architecture': 'vgg16', 'weights': 'random-v1:3'}
     """
 
     name: str

@@ -6,8 +6,13 @@
     train: {folder: data/div2k, pattern: "*.png"}
     test: {manifest: data/test.csv}
 
-Relative paths are relative to the working directory; those inside a manifest to the manifest. The identity of a
-set is that of its names and bytes, never of where it lies.
+Relative paths are relative to the working directory; those inside a manifest, to the manifest. The identity of a
+set depends on the names and bytes of its files, never on where they are.
+
+Examples:
+    >>> from lopsided.common.sources import parse_source
+    >>> [item.name for item in parse_source({"source": "skimage", "split": "test"}).items()]
+    ['astronaut', 'camera', 'chelsea', 'coffee', 'ihc', 'rocket']
 """
 
 from __future__ import annotations
@@ -81,7 +86,7 @@ class _Source(Settings, ABC):
         """
 
     def identity(self, items: Sequence[ImageItem]) -> str:
-        """Return the content identity of ``items``: their names and hashes in order, wherever they lie."""
+        """Return the content identity of ``items``: their names and hashes in order, wherever they are."""
         return identity({"images": [[item.name, item.sha256] for item in items]})
 
 
@@ -121,8 +126,8 @@ class SkimageSource(_Source):
 class FolderSource(_Source):
     """The images of a folder, in natural order (``img2`` before ``img10``).
 
-    Without ``pattern``: the files in the folder itself that have an image's extension, in either case. With it: the
-    files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
+    Without ``pattern``: the files in the folder itself that have an image's extension, in upper or lower case. With
+    it: the files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
     """
 
     folder: Path
@@ -294,7 +299,7 @@ def _skimage_folder() -> Path:
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(
-            "scikit-image is not installed, and its photographs are asked for: pip install 'lopsided[study]'."
+            "scikit-image is not installed, but its photographs are needed: pip install 'lopsided[study]'."
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 

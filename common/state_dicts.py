@@ -16,7 +16,7 @@ def read_state_dict(path: Path | str, error: type[LopsidedError], *, under: tupl
 
     Args:
         path: the file.
-        error: what to raise.
+        error: type of the error to raise.
         under: keys under which a ``.pth`` may hold its state dict, the preferred one first.
 
     Raises:

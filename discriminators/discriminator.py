@@ -1,8 +1,8 @@
-"""A discriminator is a trunk (plain convolutions or a backbone) and a head, or a plain network of the field."""
+"""A discriminator is a trunk (plain convolutions or a backbone) and a head, or a whole published network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,7 @@ PATCH_STRIDE = 8  # a patch head sits on the deepest stage of at most this strid
 
 @dataclass(frozen=True)
 class Network:
-    """A discriminator of the literature that is one whole network.
+    """A published discriminator that is one whole network.
 
     Attributes:
         build: makes it from its options and a ``seed``.
@@ -68,22 +68,22 @@ class DiscriminatorSpec(Settings):
 
     Attributes:
         form: ``none`` (no adversarial term), ``vanilla`` (one logit per image) or ``patch`` (a map of logits) on a
-            trunk; or a network of the field: ``patchgan``, ``srgan``, ``unet``.
+            trunk; or a published network: ``patchgan``, ``srgan``, ``unet``.
         backbone: ``conv`` (a small plain network) or a backbone of the registry, e.g. ``resnet50``.
         trainable: whether the backbone learns too, or only the head does.
         stage: index of the stage the head sits on; by default the last one for ``vanilla`` and the deepest one of
             stride ≤ 8 for ``patch``.
         frozen_stages: how many stages of a trainable trunk, from the shallow end, do not learn.
-        spectral_norm: spectral normalisation, of the head for ``vanilla`` and ``patch``, of the convolutions for the
-            networks of the field; by default as in their papers (``unet`` only).
-        norm: normalisation layer of a network of the field, by default its paper's.
-        width: channels of its first convolution.
+        spectral_norm: spectral normalisation, of the head for ``vanilla`` and ``patch``, of the convolutions for
+            published networks; by default as in their papers (``unet`` only).
+        norm: normalisation layer of a published network, by default its paper's.
+        width: channels of a published network's first convolution.
         receptive_field: of a ``patchgan``, in pixels; 70 by default.
         input_normalisation: what is done to images in [0, 1] first. ``none``; ``symmetric``: to [-1, 1]; ``imagenet``:
             ImageNet's mean and deviation; ``backbone``: as the backbone was trained. By default ``backbone`` where
             there is one, ``none`` for ``unet``, ``symmetric`` for the others.
         weights: a ``.safetensors`` or ``.pth`` file with all weights of the discriminator, the head's included: one
-            that an experiment has written, or a published one. Every seed starts from them then.
+            that an experiment has written, or a published one. Then every seed starts from them.
     """
 
     form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
@@ -253,8 +253,8 @@ class DiscriminatorSpec(Settings):
 class Discriminator(nn.Module):
     """Images to real/fake logits.
 
-    A network of the field is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`. A loop
-    that trains it calls :meth:`begin_step` once a step.
+    A published network is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`. A loop
+    that trains it calls :meth:`begin_step` once per step.
 
     Args:
         spec: the definition; its form must not be ``none``.
@@ -313,7 +313,7 @@ class Discriminator(nn.Module):
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
 
-        The layers stay fixed until the next call, however often the discriminator is asked in between, in whatever
+        The layers stay fixed until the next call, however often the discriminator is called in between, in whatever
         mode: a batch in several parts, or on several machines, gives the numbers of one pass. Without any call they
         iterate in every forward pass in training mode, as published. Not between a forward pass and its backward pass.
         """
@@ -341,23 +341,46 @@ class Discriminator(nn.Module):
 
 
 def list_discriminators() -> list[str]:
-    """Return the key of every discriminator."""
+    """Return the key of every discriminator.
+
+    Examples:
+        >>> from lopsided.discriminators import list_discriminators
+        >>> list_discriminators()[:4], list_discriminators()[-2:]
+        (['none', 'vanilla', 'vanilla-alexnet', 'vanilla-alexnet-r'], ['srgan', 'unet'])
+    """
     tails = ("", *(f"-{key}" for key in list_backbones()))
     trunks = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in tails]
     return ["none", *trunks, *_PATCHGANS, *(form for form in NETWORKS if form != "patchgan")]
 
 
-def build_discriminator(spec: DiscriminatorSpec | str, *, seed: int = 0) -> Discriminator:
-    """Build a discriminator on the CPU from its spec or key (``vanilla``, ``patch-vgg16-r``, ``unet`` …).
+def build_discriminator(spec: DiscriminatorSpec | str | Mapping[str, Any], *, seed: int = 0) -> Discriminator:
+    """Build a discriminator on the CPU.
+
+    Args:
+        spec: its spec, its key (``vanilla``, ``patch-vgg16-r``, ``unet`` …), or a mapping of its options.
+        seed: seed of everything drawn at random.
 
     Raises:
-        DiscriminatorError: unknown key.
+        DiscriminatorError: unknown key, or options that do not fit together.
         WeightsUnavailableError: its backbone's official weights are neither on disk nor reachable.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import build_discriminator
+        >>> images = torch.rand(2, 3, 64, 64)
+        >>> build_discriminator("vanilla")(images).shape  # one logit per image
+        torch.Size([2, 1, 1, 1])
+        >>> build_discriminator({"form": "patchgan", "receptive_field": 34, "width": 8}, seed=1)(images).shape
+        torch.Size([2, 1, 14, 14])
     """
-    if isinstance(spec, str):
+    if not isinstance(spec, DiscriminatorSpec):
         try:
             spec = DiscriminatorSpec.model_validate(spec)
         except ValidationError as error:
-            raise DiscriminatorError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DiscriminatorError(
+                f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+            ) from None
     with torch.random.fork_rng(devices=[]):  # building draws nothing from the global generator
         return Discriminator(spec, seed)

@@ -138,6 +138,16 @@ def objective(name: str, *, label_smoothing: float = 0.0) -> Objective:
 
     Raises:
         LopsidedError: no such objective (the message names the nearest one), or a smoothing it cannot take.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import objective
+        >>> undecided = torch.zeros(4)
+        >>> objective("bce").generator(undecided)  # ln 2
+        tensor(0.6931)
+        >>> objective("hing")
+        Traceback (most recent call last):
+        lopsided.common.errors.LopsidedError: unknown adversarial objective 'hing'; did you mean 'hinge'?
     """
     if name not in OBJECTIVES:
         raise LopsidedError(f"unknown adversarial objective '{name}'; {did_you_mean(name, OBJECTIVES)}")

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from safetensors import safe_open
 from torch import Tensor
 
-from ..backbones import BackboneError, BackboneSpec, FeatureExtractor
+from ..backbones import BackboneError, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
 from ..common.fields import PathText
@@ -62,6 +62,13 @@ class DistsSpec(FeatureSpec):
 
     A mapping may name a public package's variant instead of its options: ``{measure: dists, variant: piq}``, see
     :data:`VARIANTS`.
+
+    Examples:
+        >>> from lopsided.losses import DistsSpec
+        >>> DistsSpec().key, DistsSpec(backbone="vgg16").key
+        ('dists', 'dists-vgg16')
+        >>> DistsSpec(backbone="resnet50-r", layers=["layer1", "layer2"]).channels
+        (256, 512)
     """
 
     measure: Literal["dists"] = "dists"
@@ -100,7 +107,7 @@ class DistsSpec(FeatureSpec):
         """``dists`` or ``dists-<backbone>``, followed by a mark of the definition where it is not the default one."""
         if self == DistsSpec():
             return "dists"
-        default = DistsSpec(backbone=BackboneSpec(name=self.backbone.name))
+        default = DistsSpec.on(self.backbone.name)
         mark = "" if self == default else f"+{self.identity[:4]}"
         return f"dists-{self.backbone.name}{mark}"
 
@@ -138,6 +145,18 @@ class DISTS(FeatureMeasure[DistsSpec]):
         spec: the definition, or a backbone key for the uniform member on that backbone; left out, the authors' metric.
         reduction: how :meth:`forward` reduces over the batch.
         extractor: one to share with other measures.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import DISTS
+        >>> _ = torch.manual_seed(0)
+        >>> loss, reference = DISTS("squeezenet1_1-r"), torch.rand(2, 3, 32, 32)
+        >>> prediction = (reference + 0.1 * torch.randn(2, 3, 32, 32)).requires_grad_()
+        >>> loss(prediction, reference).backward()  # the loss is the mean over the batch
+        >>> bool(prediction.grad.abs().sum() > 0)
+        True
+        >>> loss.score(reference, reference)  # one score per image
+        tensor([0., 0.])
     """
 
     value_range = (0.0, 2.0)
@@ -149,7 +168,7 @@ class DISTS(FeatureMeasure[DistsSpec]):
         extractor: FeatureExtractor | None = None,
     ) -> None:
         if not isinstance(spec, DistsSpec):
-            spec = DistsSpec(backbone=BackboneSpec(name=spec)) if spec else DistsSpec()
+            spec = DistsSpec.on(spec) if spec else DistsSpec()
         super().__init__(spec, reduction, extractor)
         self.channels = (3, *spec.channels) if spec.image_layer else spec.channels
         alpha, beta = _alpha_beta(spec, sum(self.channels))
@@ -202,6 +221,13 @@ def dists(images: Tensor, references: Tensor, backbone: str | None = None) -> Te
         images: RGB in [0, 1], ``(N, 3, H, W)``.
         references: likewise, or one for all.
         backbone: key of a backbone for the uniform member on it; left out, the authors' metric.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import dists
+        >>> image = torch.rand(2, 3, 32, 32)
+        >>> dists(image, image, "squeezenet1_1-r")
+        tensor([0., 0.])
     """
     return DISTS(backbone).to(images.device).score(images, references)
 

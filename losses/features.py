@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
@@ -47,6 +48,16 @@ class FeatureSpec(MeasureSpec):
         if self.precision == "bf16" and not self.architecture.bf16:
             raise ValueError(f"in bf16 '{self.backbone.name}' loses the direction of the gradient; use precision fp32")
         return self
+
+    @classmethod
+    def on(cls, backbone: str) -> Self:
+        """Return the default member of the family on a backbone.
+
+        Raises:
+            BackboneError: no such backbone.
+        """
+        architecture(backbone)
+        return cls(backbone=BackboneSpec(name=backbone))
 
     @property
     def architecture(self) -> Architecture:
@@ -113,7 +124,7 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
 
     @abstractmethod
     def _digest(self, images: Tensor, maps: list[Tensor]) -> Any:
-        """Return what is kept of references: their feature maps, or what can be computed of them alone."""
+        """Return what is kept of references: their feature maps, or what can be computed from them alone."""
 
     @abstractmethod
     def _compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
@@ -135,12 +146,12 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
         return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
 
     def digest(self, images: Tensor, maps: list[Tensor]) -> Any:
-        """Digest a reference's pass, of which only this measure's layers count."""
+        """Digest a pass of the references; only this measure's layers are used."""
         with torch.no_grad():
             return self._digest(images, [maps[i] for i in self.spec.stages])
 
     def compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
-        """Compare a pass, of which only this measure's layers count, with a digested reference."""
+        """Compare a pass with a digested reference; only this measure's layers are used."""
         return self._compare(images, [maps[i] for i in self.spec.stages], reference)
 
     def _prepare(self, references: Tensor) -> Any:

@@ -25,11 +25,6 @@ class GmsdSpec(MeasureSpec):
     measure: Literal["gmsd"] = "gmsd"
 
     @property
-    def key(self) -> str:
-        """The measure's name."""
-        return self.measure
-
-    @property
     def families(self) -> frozenset[str]:
         """Shared with FSIM and VSI, which compare gradient magnitudes too."""
         return frozenset({"gradient-similarity"})

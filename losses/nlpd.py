@@ -35,11 +35,6 @@ class NlpdSpec(MeasureSpec):
     measure: Literal["nlpd"] = "nlpd"
 
     @property
-    def key(self) -> str:
-        """The measure's name."""
-        return self.measure
-
-    @property
     def families(self) -> frozenset[str]:
         """Nothing else here is made of it."""
         return frozenset({"laplacian-pyramid"})

@@ -29,7 +29,7 @@ SPECS = Registry[type[MeasureSpec]]("measure")
 
 
 def register_measure(spec: type[MeasureSpec]) -> type[MeasureSpec]:
-    """Add a measure to the registry under the values of its field ``measure``, and return it.
+    """Add a measure to the registry under the values of its field ``measure``, and return it; usable as a decorator.
 
     Raises:
         LopsidedError: there is a measure of that name.
@@ -47,7 +47,13 @@ for _spec in (
 
 
 def list_measures() -> list[str]:
-    """Return every measure key."""
+    """Return every measure key.
+
+    Examples:
+        >>> from lopsided.losses import list_measures
+        >>> list_measures()[:6]
+        ['l1', 'l2', 'charbonnier', 'ssim', 'ms_ssim', 'gmsd']
+    """
     on_backbones = [f"{name}-{backbone}" for name in _on_backbones() for backbone in list_backbones()]
     aliases = [f"lpips-{backbone}" for backbone in LPIPS_NETWORKS]
     return [*_short_keys(), *(key for key in on_backbones if key not in aliases)]
@@ -58,6 +64,14 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
 
     Raises:
         MeasureError: unknown measure or option; the message names the nearest one.
+
+    Examples:
+        >>> from lopsided.losses import parse_measure
+        >>> parse_measure("dists-vgg16-r") == parse_measure({"measure": "dists", "backbone": "vgg16-r"})
+        True
+        >>> parse_measure("disst")
+        Traceback (most recent call last):
+        lopsided.losses.measure.MeasureError: unknown measure 'disst'; did you mean 'dists'?
     """
     if isinstance(value, MeasureSpec):
         return value
@@ -84,7 +98,17 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
 
     Raises:
         MeasureError: unknown measure or option.
-        LopsidedError: weights that are not to be had, or not what they should be.
+        LopsidedError: weights that are missing or fail verification.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import create_measure
+        >>> black, white = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+        >>> ssim = create_measure({"measure": "ssim", "color": "rgb"})
+        >>> f"{ssim.score(black, white).item():.4f}", ssim.lower_is_better
+        ('0.0001', False)
+        >>> f"{ssim(black, white).item():.4f}"  # as a loss: 1 - score
+        '0.9999'
     """
     return parse_measure(value).build(reduction=reduction)
 

@@ -45,12 +45,6 @@ class SsimSpec(MeasureSpec):
         return self
 
     @property
-    def key(self) -> str:
-        """The measure's name, followed by a mark of the definition where it is not the default one."""
-        mark = "" if self == SsimSpec(measure=self.measure) else f"+{self.identity[:4]}"
-        return f"{self.measure}{mark}"
-
-    @property
     def families(self) -> frozenset[str]:
         """All structural similarities of the image itself are of one family."""
         return frozenset({"structural-similarity"})
@@ -78,6 +72,19 @@ class SSIM(PreciseMeasure[SsimSpec]):
 
     Direction: higher is better, 1 for identical images. Range: [-1, 1] for SSIM, [0, 1] for MS-SSIM, which is 0, with
     zero gradient, where the mean at a scale is negative. Loss: 1 - score.
+
+    Args:
+        spec: the definition, or ``ssim`` or ``ms_ssim``.
+        reduction: how :meth:`forward` reduces over the batch.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import SSIM
+        >>> image = torch.rand(2, 3, 32, 32)
+        >>> SSIM().score(image, image)
+        tensor([1., 1.])
+        >>> SSIM()(image, image)  # as a loss
+        tensor(0.)
     """
 
     lower_is_better = False

@@ -29,7 +29,7 @@ NETWORKS = ["patchgan16", "patchgan34", "patchgan", "patchgan142", "patchgan286"
 
 
 def narrow(key, width=4, **options):
-    """A thin variant of a network of the field, as fast as tests want it."""
+    """A thin variant of a published network, fast enough for tests."""
     spec = DiscriminatorSpec.model_validate(key)
     field = {"receptive_field": spec.receptive_field} if spec.receptive_field else {}
     return DiscriminatorSpec.model_validate({"form": spec.form, "width": width, **field, **options})
@@ -635,7 +635,7 @@ def spoilt(change):
     ("write", "message"),
     [
         (spoilt(lambda s: s.pop("conv3.weight_orig")), r"D\.pth.*'unet'.*no tensor 'conv3\.weight_orig'"),
-        (spoilt(lambda s: s.update(conv10=torch.ones(1))), r"D\.pth.*'conv10' is none of its tensors"),
+        (spoilt(lambda s: s.update(conv10=torch.ones(1))), r"D\.pth.*'conv10' is not one of its tensors"),
         (spoilt(lambda s: s.update({"conv9.bias": torch.ones(3)})), r"'conv9\.bias' is \(3,\), not \(1,\)"),
         (spoilt(lambda s: s["conv0.bias"].fill_(torch.nan)), r"'conv0\.bias' is not finite"),
         (lambda path: published_unet(path, spectral_norm=False), r"no tensor 'conv1\.weight_orig'"),
