@@ -146,13 +146,6 @@ class BackboneSpec(Keyed):
             registry knows by its digest, e.g. ``squeezenet1_1.safetensors``, in the folder named by
             ``LOPSIDED_WEIGHTS``. Left out, it follows from the name.
         seed: seed of the random weights; part of the identity only where the weights are random.
-
-    Examples:
-        >>> from lopsided.backbones import BackboneSpec
-        >>> BackboneSpec(name="vgg16").definition()
-        {'architecture': 'vgg16', 'weights': 'sha256:397923af'}
-        >>> BackboneSpec(name="vgg16-r", seed=3).definition()
-        {'architecture': 'vgg16', 'weights': 'random-v1:3'}
     """
 
     name: str
@@ -189,6 +182,13 @@ class BackboneSpec(Keyed):
 
         Raises:
             BackboneError: a file of weights does not exist.
+
+        Examples:
+            >>> from lopsided.backbones import BackboneSpec
+            >>> BackboneSpec(name="vgg16").definition()
+            {'architecture': 'vgg16', 'weights': 'sha256:397923af'}
+            >>> BackboneSpec(name="vgg16-r", seed=3).definition()
+            {'architecture': 'vgg16', 'weights': 'random-v1:3'}
         """
         if self.random:
             weights = f"random-v1:{self.seed}"

@@ -62,13 +62,6 @@ class DistsSpec(FeatureSpec):
 
     A mapping may name a public package's variant instead of its options: ``{measure: dists, variant: piq}``, see
     :data:`VARIANTS`.
-
-    Examples:
-        >>> from lopsided.losses import DistsSpec
-        >>> DistsSpec().key, DistsSpec(backbone="vgg16").key
-        ('dists', 'dists-vgg16')
-        >>> DistsSpec(backbone="resnet50-r", layers=["layer1", "layer2"]).channels
-        (256, 512)
     """
 
     measure: Literal["dists"] = "dists"

@@ -55,6 +55,13 @@ class FeatureSpec(MeasureSpec):
 
         Raises:
             BackboneError: no such backbone.
+
+        Examples:
+            >>> from lopsided.losses import DistsSpec
+            >>> DistsSpec().key, DistsSpec.on("vgg16").key  # the authors' metric, and the uniform member
+            ('dists', 'dists-vgg16')
+            >>> DistsSpec.on("vgg16").channels
+            (64, 128, 256, 512, 512)
         """
         architecture(backbone)
         return cls(backbone=BackboneSpec(name=backbone))

@@ -381,7 +381,7 @@ def no_weights(tmp_path, monkeypatch):
     template = f"{refusing}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     vgg16 = dataclasses.replace(architecture("vgg16"), official_url=f"{refusing}/vgg16-397923af.pth")
-    monkeypatch.setitem(registry._ARCHITECTURES, "vgg16", vgg16)
+    monkeypatch.setitem(registry.ARCHITECTURES._entries, "vgg16", vgg16)
     return tmp_path
 
 

@@ -138,5 +138,6 @@ def test_mad_is_a_judge_only():
     other[..., 32, 32] -= 0.1
     assert measure.score(other, image).item() == 0
     other.requires_grad_()
-    (gradient,) = torch.autograd.grad(measure.network(other, image).sum(), other)
+    score: torch.Tensor = measure.get_submodule("network")(other, image)
+    (gradient,) = torch.autograd.grad(score.sum(), other)
     assert torch.isnan(gradient).any()
