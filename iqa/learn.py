@@ -248,8 +248,7 @@ def correlations(dataset: FRDataset, distances: dict[str, Tensor], rows: Tensor)
         reference); ``difference``: SRCC of ``learnt`` minus that of ``uniform``, with its interval over the same
         resamples and ``p``. Values that do not exist are None.
     """
-    from ..analysis.assessment import assess  # scipy, which planning is spared
-    from ..analysis.statistics.frames import records
+    from ..analysis.statistics import assess, records  # scipy, which planning is spared
 
     labels = {"label_kind": dataset.label_kind, "label_higher_is_better": dataset.label_higher_is_better}
     common = {"dataset": "", "dataset_id": "", "higher_is_better": False, "status": "ok", **labels}

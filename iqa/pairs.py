@@ -38,7 +38,7 @@ def evaluate_pairs(
         and votes as in :class:`PairRow`; ``first`` and ``second``, the measure between the reference and each patch,
         of a jnd pair ``first`` the measure between its two patches, the second being its reference, and ``second``
         NaN; higher_is_better (of the scores), measure, measure_id, status (``ok``, or ``non-finite`` with NaN scores).
-        ``lopsided.analysis.pairs`` makes 2AFC accuracy and JND precision of it.
+        ``lopsided.analysis.assess_pairs`` computes 2AFC accuracy and JND precision from it.
 
     Raises:
         ImageError: a patch that cannot be read.

@@ -85,7 +85,9 @@ class SelfSupervised(_Named):
     """
 
     name: Literal["self"] = "self"
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the weights and of everything drawn.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of all that is drawn; experiments take the seeds of the grid."
+    )
     steps: int = Field(default=300, ge=1, description="Optimiser steps.")
     batch: int = Field(default=4, ge=1, description="Crops a step, each at six grades.")
     crop: int = Field(default=96, ge=16, description="Side of the crops in pixels.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...analysis.statistics.frames import grouped, where
+from ...analysis.statistics import grouped, where
 from .common import NO_GROUP, SCORER, Bootstrap, ratio, require
 
 BY = ("benchmark", "dimension")

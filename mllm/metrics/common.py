@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ...analysis.statistics.bootstrap import LEVEL, draw_resamples, percentile_interval
-from ...analysis.statistics.correlation import Counts, Floats
-from ...analysis.statistics.frames import grouped
+from ...analysis.statistics import LEVEL, Counts, Floats, draw_resamples, grouped, percentile_interval
 from ..errors import MllmError
 from ..item import Item
 

@@ -421,17 +421,3 @@ def test_mappings_in_place_of_keys_fit_the_schema(tmp_path):
 
 def test_error_class_is_of_the_family():
     assert issubclass(ExperimentError, LopsidedError)
-
-
-def test_the_readmes_experiment_is_valid(tmp_path: Path) -> None:
-    """The reader copies it; data and weights are looked for later."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = [part.split("```")[0] for part in readme.split("```yaml\n")[1:]]
-    path = tmp_path / "mine.yaml"
-    path.write_text(block, encoding="utf-8")
-    experiment = load_experiment(path)
-    assert [fidelity.key for fidelity in experiment.grid.fidelity if fidelity][:3] == [
-        "ssim",
-        "dists-vgg16",
-        "dists-vgg16-r",
-    ]
