@@ -117,7 +117,7 @@ def learn_from_dataset(
         {
             "measure": measure.identity,
             "key": measure.key,
-            "backbone": measure.backbone.identity,
+            "backbone": measure.backbone.definition(),
             "dataset": dataset.name,
             "dataset_identity": dataset.identity,
             "label_kind": dataset.label_kind,

@@ -321,7 +321,7 @@ class NRSpec(Views):
         """
         start = self.initialisation
         if isinstance(start, Pretrained):
-            weights: Any = BackboneSpec(name=self.backbone, weights=start.weights).identity
+            weights: Any = BackboneSpec(name=self.backbone, weights=start.weights).definition()
         elif isinstance(start, FromDiscriminator):
             weights = {"discriminator": start.discriminator.identity, "sha256": _sha256(start.weights)}
         else:

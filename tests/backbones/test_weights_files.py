@@ -91,7 +91,7 @@ def nothing_here(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(weights_files, "_REGISTERED", dict(weights_files._REGISTERED))
+    monkeypatch.setattr(weights_files.FILES, "_entries", dict(weights_files.FILES))  # what a test adds is forgotten
 
 
 def everything_in(folder):
@@ -118,7 +118,7 @@ def test_a_file_is_downloaded_once_into_the_cache(publisher, tmp_path, name, dig
         ("/wrong.pth", "net.pth", rf"another file: its SHA-256 starts with [0-9a-f]{{8}}, not {DIGEST[:8]}"),
         ("/empty.pth", "net.pth", "the connection ended after 0 of 0 bytes"),
         ("/absent.pth", "net.pth", "HTTP 404 Not Found"),
-        ("/page", "net.safetensors", "no safetensors file"),
+        ("/page", "net.safetensors", "not a safetensors file"),
     ],
 )
 def test_a_bad_download_leaves_nothing_and_says_what_was_seen(publisher, tmp_path, served, name, seen):
@@ -197,7 +197,7 @@ def test_a_mirror_offers_what_no_address_does(publisher, monkeypatch):
 def test_a_mirror_is_a_web_address(tmp_path, monkeypatch):
     (tmp_path / "net.pth").write_bytes(BODY)
     monkeypatch.setenv("LOPSIDED_MIRROR", tmp_path.as_uri())
-    with pytest.raises(BackboneError, match=r"no http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
+    with pytest.raises(BackboneError, match=r"is not an http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
         WeightsFile("net.pth", sha256=DIGEST).locate("nothing")
 
 
@@ -470,7 +470,7 @@ def test_fetch_from_a_mirror_verifies_and_says_how_to_pin(publisher, tmp_path, m
 
 
 def test_verify_counts_what_it_was_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_files, "_REGISTERED", {})  # packages may bring files of their own
+    monkeypatch.setattr(weights_files.FILES, "_entries", {})  # packages may bring files of their own
     save_file({"alpha": torch.ones(3)}, tmp_path / "good.safetensors")
     digest = hashlib.sha256((tmp_path / "good.safetensors").read_bytes()).hexdigest()
     register_file(WeightsFile("good.safetensors", sha256=digest))

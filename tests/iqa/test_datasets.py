@@ -582,7 +582,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "16 bits": (
         "kadid-10k",
         lambda folder: Image.fromarray(np.zeros((8, 12), np.uint16)).save(folder / IMAGE),
-        f"{{folder}}/{IMAGE}: 16 bits a channel; convert it to 8 bits first.",
+        f"{{folder}}/{IMAGE}: 16 bits per channel; convert it to 8 bits first.",
     ),
     "transparent": (
         "kadid-10k",
