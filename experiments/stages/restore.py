@@ -24,6 +24,6 @@ class Restore(CellSpec):
 
     def content(self) -> dict[str, Any]:
         """Task and images; the generator's weights come in as an input."""
-        generator = self.generator.identity if self.generator else self.task.baseline
+        generator = self.generator.definition() if self.generator else self.task.baseline
         images = {"scale": self.scale, "test": self.test_identity, "crop": self.test.crop}
         return {**images, **_of_task(self.task), "generator": generator}
