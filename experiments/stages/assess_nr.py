@@ -17,7 +17,7 @@ from ...common.sources import ImageItem, hash_file
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.inputs import InputNormalisation
 from ...iqa.ladder import build_ladder
-from ...iqa.manifest import FRDataset, NRDataset, files
+from ...iqa.manifest import FRDataset, NRDataset
 from ...iqa.nr import (
     FeatureCache,
     FineTuned,
@@ -270,7 +270,7 @@ def _refuse_seen(experiment: Experiment, settings: NoReference, name: str, rated
     if isinstance(rated, LadderSet):
         found = {item.path: item.sha256 for item in rated.ladder.source.items()}
     else:
-        found = {path: hash_file(path) for row in rated.open().rows for path in files(row)}
+        found = {path: hash_file(path) for row in rated.open().rows for path in row.files}
     seen = {item.sha256 for item in train}
     if twins := [path for path, sha256 in found.items() if sha256 in seen]:
         place = ("fr_sets", settings.fr_sets.index(name)) if name in settings.fr_sets else ("datasets", name)

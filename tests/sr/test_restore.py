@@ -316,7 +316,7 @@ def test_what_is_there_is_skipped_and_overwritten_on_request(swinir, photos, tmp
     assert (again.restored, again.skipped, len(again.failed)) == (1, 1, 1)
     assert (out / "sub" / "a.png").stat().st_mtime_ns == before["sub/a.png"]
     other = RestoreSettings(Tiling(32, 16))
-    with pytest.raises(SuperResolutionError, match="made with tile 50, not 32; --overwrite"):
+    with pytest.raises(SuperResolutionError, match="made with tile 50, not 32; replace it with --overwrite"):
         restore_folder(photos, out, swinir, other)
     (photos / "a.png").write_bytes(b"damaged since")
     replaced = restore_folder(photos, out, swinir, other, overwrite=True)
