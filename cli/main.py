@@ -122,7 +122,7 @@ def run(
     torchrun --nproc-per-node N -m lopsided run … shares each training among N processes, one GPU each.
     """
     from ..experiments import api
-    from ..experiments.running.progress import Reporter, label
+    from ..experiments.running.progress import Reporter
 
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun
         api.follow(experiment, store=store, overrides=set_)
@@ -138,7 +138,7 @@ def run(
     parts += [f"{n} {what}" for n, what in ((summary.skipped, "skipped"), (summary.remaining, "not reached")) if n]
     out.print(f"{', '.join(parts)} of {len(planned.cells)} cells, in {summary.seconds:.0f} s", highlight=False)
     for cell, reason in summary.failed:
-        err.print(f"[red]failed[/] {label(cell)}: ", end="", soft_wrap=True)
+        err.print(f"[red]failed[/] {cell.title}: ", end="", soft_wrap=True)
         err.print(reason, markup=False, highlight=False, soft_wrap=True)
     if summary.stopped:
         err.print("stopped; the same command resumes")
@@ -154,7 +154,6 @@ def run(
 def status(experiment: Experiment, store: StoreFolder = Path("runs"), set_: Overrides = []) -> None:  # noqa: B006
     """Count the experiment's cells by stage and state, and list what failed or diverged."""
     from ..experiments import api
-    from ..experiments.running.progress import label
 
     found = api.status(experiment, store=store, overrides=set_)
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -170,7 +169,7 @@ def status(experiment: Experiment, store: StoreFolder = Path("runs"), set_: Over
     out.print(table)
     for cell, state in found:
         if state.state in ("failed", "diverged", "running", "interrupted"):
-            line = f"{state.state}: {label(cell)} [{cell.id}]: {state.reason}"
+            line = f"{state.state}: {cell.title} [{cell.id}]: {state.reason}"
             out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -218,13 +217,11 @@ def schema(
 
 
 def _row_label(cell: Any, every: bool) -> str:
-    from ..experiments.running.progress import label
-
     if not every and "judge" in cell.labels:
         return f"[dim]by[/] {cell.labels['judge']}"
     if not every and cell.stage == "restore":
         return f"[dim]test set[/] {cell.labels['test_set']}"
-    return label(cell).removeprefix(f"{cell.stage} ")
+    return cell.title.removeprefix(f"{cell.stage} ")
 
 
 def _state_text(state: str, new: bool) -> str:
