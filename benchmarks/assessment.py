@@ -36,9 +36,7 @@ from PIL import Image
 from torch import nn
 
 from lopsided.backbones import build_extractor
-from lopsided.iqa import evaluate_fr, evaluate_fr_group
-from lopsided.iqa.ladder import DISTORTIONS, LEVELS, distort
-from lopsided.iqa.manifest import FRDataset
+from lopsided.iqa import DISTORTIONS, LEVELS, FRDataset, distort, evaluate_fr, evaluate_fr_group
 from lopsided.losses import MeasureGroup, create_measure
 
 Scores = dict[str, list[float]]

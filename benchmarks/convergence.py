@@ -44,17 +44,18 @@ from lopsided.sr import (
     Fidelity,
     FinetuneSpec,
     GeneratorSpec,
+    PairCache,
     Trainer,
     TrainingSpec,
     Validated,
     Validation,
+    bicubic_resize,
     build_generator,
+    pairs,
+    read_history,
+    summarise_stability,
     super_resolve,
 )
-from lopsided.sr.degradation import bicubic_resize
-from lopsided.sr.history import read_history
-from lopsided.sr.images import PairCache, pairs
-from lopsided.sr.stability import summarise_stability
 
 SCALE = 4
 Image = NDArray[np.uint8]

@@ -25,7 +25,7 @@ from lopsided.discriminators import (
     list_objectives,
     objective,
 )
-from lopsided.sr.degradation import bicubic_resize
+from lopsided.sr import bicubic_resize
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
 BATCH, UNSEEN = 8, 64  # crops of each kind: in a step, and to be judged on

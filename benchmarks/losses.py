@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from lopsided.backbones import BackboneError, build_extractor
 from lopsided.common.images import to_tensor
 from lopsided.losses import DISTS, DistsSpec, MeasureGroup, create_measure
-from lopsided.sr.degradation import bicubic_resize
+from lopsided.sr import bicubic_resize
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 BATCH = 4

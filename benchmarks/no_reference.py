@@ -29,12 +29,18 @@ import torch
 from lopsided.analysis.no_reference import assess_nr
 from lopsided.common.sources import FolderSource, SkimageSource
 from lopsided.discriminators import DiscriminatorSpec, build_discriminator, objective
-from lopsided.iqa.ladder import LadderSpec, build_ladder
-from lopsided.iqa.manifest import FRDataset
+from lopsided.iqa import FRDataset, LadderSpec, build_ladder
 from lopsided.iqa.nr import FeatureCache, LinearProbe, NRSpec, Splits, ZeroLabelSpec, evaluate_nr
-from lopsided.sr import Adversarial, FinetuneSpec, GeneratorSpec, Trainer, TrainingSpec, build_generator
-from lopsided.sr.checkpoint import write_tensors
-from lopsided.sr.images import PairCache
+from lopsided.sr import (
+    Adversarial,
+    FinetuneSpec,
+    GeneratorSpec,
+    PairCache,
+    Trainer,
+    TrainingSpec,
+    build_generator,
+    write_tensors,
+)
 
 SCALE, PATCH, BATCH = 4, 64, 8
 

@@ -44,8 +44,17 @@ from lopsided.common.images import read_rgb
 from lopsided.common.sources import parse_source
 from lopsided.discriminators import build_discriminator, objective
 from lopsided.losses import create_measure
-from lopsided.sr import Adversarial, Fidelity, FinetuneSpec, GeneratorSpec, Runtime, Trainer, build_generator
-from lopsided.sr.images import PairCache, pairs
+from lopsided.sr import (
+    Adversarial,
+    Fidelity,
+    FinetuneSpec,
+    GeneratorSpec,
+    PairCache,
+    Runtime,
+    Trainer,
+    build_generator,
+    pairs,
+)
 
 SCALE = 4
 LEARNING_RATE, BETAS, EMA, ADVERSARIAL_WEIGHT = 1e-4, (0.9, 0.99), 0.999, 0.1

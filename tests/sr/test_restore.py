@@ -282,7 +282,7 @@ def test_files_that_are_no_8_bit_images_are_refused(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three images, one of them broken, and a file that is none."""
+    """Three images, one of them broken, and a file that is no image."""
     folder = tmp_path / "photos"
     save(folder / "a.png", photograph(9, 12))
     save(folder / "sub" / "a.jpg", photograph(20, 17))
