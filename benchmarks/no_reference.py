@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lopsided.analysis.no_reference import assess_nr
+from lopsided.analysis import assess_nr
 from lopsided.common.sources import FolderSource, SkimageSource
 from lopsided.discriminators import DiscriminatorSpec, build_discriminator, objective
 from lopsided.iqa import FRDataset, LadderSpec, build_ladder

@@ -33,14 +33,15 @@ import numpy as np
 from scipy import stats
 
 from lopsided.analysis.no_reference import Design, estimate, t_estimate
-from lopsided.analysis.statistics.bootstrap import (
+from lopsided.analysis.statistics import (
+    Floats,
     Resamples,
     draw_counts,
     draw_resamples,
     percentile_interval,
+    srcc,
     srcc_replicates,
 )
-from lopsided.analysis.statistics.correlation import Floats, srcc
 
 LEVEL = 0.95
 ROUNDS = 10

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..experiments.schema.mllm import LocalModel, ServedModel
+    from ..mllm import Run
     from ..mllm.backends.meter import Meter
     from ..mllm.benchmarks import Benchmark
     from ..mllm.item import Item
-    from ..mllm.rate import Run
     from ..mllm.scoring.presets import Preset
     from ..mllm.scoring.scorer import Scorer
 
@@ -103,8 +103,8 @@ def rate(
     """
     import torch
 
+    from ..mllm import rate as rate_items
     from ..mllm.backends.meter import Meter
-    from ..mllm.rate import rate as rate_items
     from ..mllm.scoring.scorer import Scorer
 
     torch.set_num_threads(threads)

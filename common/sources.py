@@ -29,6 +29,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    Field,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -110,7 +111,9 @@ class SkimageSource(_Source):
     """
 
     source: Literal["skimage"] = "skimage"
-    split: Annotated[Literal["train", "test", "all"], BeforeValidator(_known_split)]
+    split: Annotated[Literal["train", "test", "all"], BeforeValidator(_known_split)] = Field(
+        description="Which photographs: train and test share none."
+    )
 
     def items(self) -> list[ImageItem]:
         """List the split's photographs.
@@ -135,8 +138,10 @@ class FolderSource(_Source):
     files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
     """
 
-    folder: Path
-    pattern: str | None = None
+    folder: Path = Field(description="Folder of the images.")
+    pattern: str | None = Field(
+        default=None, description="Glob such as '*_HR.png'; `**/` descends. Default: the images in the folder itself."
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -172,7 +177,7 @@ class FolderSource(_Source):
 class ManifestSource(_Source):
     """The images a CSV lists: column ``image`` (path relative to the CSV), optional column ``sha256``, in its order."""
 
-    manifest: Path
+    manifest: Path = Field(description="The CSV.")
 
     def items(self) -> list[ImageItem]:
         """List the manifest's images.
