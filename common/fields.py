@@ -14,6 +14,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the settings by their docstring, without its examples: editors show it."""
+        json_schema = handler(schema)
+        described = handler.resolve_ref_schema(json_schema)
+        if text := described.get("description"):
+            described["description"] = text.partition("\n\nExamples:")[0]
+        return json_schema
+
 
 class Keyed(Settings):
     """Settings that one word stands for: the word ``vgg16`` reads as ``{name: vgg16}``.

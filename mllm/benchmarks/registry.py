@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
-from ..registry import register
 from .cogip import read_cogip
 from .culturemix import read_culturemix, read_culturemix_real
 from .jsonl import read_jsonl
@@ -42,16 +42,16 @@ class BenchmarkInfo:
     read: Callable[..., Found]
 
 
-_BENCHMARKS: dict[str, BenchmarkInfo] = {}
+_BENCHMARKS = Registry["BenchmarkInfo"]("benchmark")
 
 
 def register_benchmark(info: BenchmarkInfo) -> None:
     """Make a benchmark known to ``open_benchmark`` in this process.
 
     Raises:
-        MllmError: the name is taken.
+        LopsidedError: the name is taken.
     """
-    register(_BENCHMARKS, "benchmark", info.name, info)
+    _BENCHMARKS.register(info.name, info)
 
 
 def list_benchmarks() -> list[str]:

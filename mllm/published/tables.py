@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
-from ..registry import register
 
 UNIPERCEPT = "UniPercept and UniPercept-Bench, arXiv 2512.21675"
 
@@ -37,16 +37,16 @@ class PublishedTable:
         return pd.read_csv(Path(__file__).parent / f"{self.name}.csv")
 
 
-_TABLES: dict[str, PublishedTable] = {}
+_TABLES = Registry["PublishedTable"]("published table")
 
 
 def register_table(table: PublishedTable) -> None:
     """Make a table known to ``published_table`` in this process.
 
     Raises:
-        MllmError: the name is taken.
+        LopsidedError: the name is taken.
     """
-    register(_TABLES, "published table", table.name, table)
+    _TABLES.register(table.name, table)
 
 
 def list_tables() -> list[str]:

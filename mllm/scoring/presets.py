@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
-from ..registry import register
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
 from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
 from .scale import SCALES, LabelBins, ScoreScale
@@ -251,7 +251,7 @@ def _letters() -> Preset:
     )
 
 
-_PRESETS: dict[str, Callable[..., Preset]] = {}
+_PRESETS = Registry[Callable[..., Preset]]("preset")
 
 
 def register_preset(key: str, create: Callable[..., Preset]) -> None:
@@ -262,9 +262,9 @@ def register_preset(key: str, create: Callable[..., Preset]) -> None:
         create: makes it; keyword arguments are options of its own.
 
     Raises:
-        MllmError: the key is taken.
+        LopsidedError: the key is taken.
     """
-    register(_PRESETS, "preset", key, create)
+    _PRESETS.register(key, create)
 
 
 def list_presets() -> list[str]:

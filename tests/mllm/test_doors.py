@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from lopsided.mllm import MllmError, Preset, create_preset, list_benchmarks, list_presets
+from lopsided.common.errors import LopsidedError
+from lopsided.common.registry import Registry
+from lopsided.mllm import Preset, create_preset, list_benchmarks, list_presets
 from lopsided.mllm.benchmarks import benchmark_info, register_benchmark
 from lopsided.mllm.published import list_tables, published_table, register_table
 from lopsided.mllm.scoring import register_preset
@@ -45,21 +47,21 @@ def test_every_name_of_a_door_is_there_once_and_listed(door):
 @pytest.mark.parametrize(
     ("register_again", "message"),
     [
-        (lambda: register_preset("q-align", create_preset), "preset called 'q-align' already"),
-        (lambda: register_benchmark(benchmark_info("cogip")), "benchmark called 'cogip' already"),
-        (lambda: register_table(published_table("unipercept_vr")), "published table called 'unipercept_vr' already"),
+        (lambda: register_preset("q-align", create_preset), "preset 'q-align' exists already"),
+        (lambda: register_benchmark(benchmark_info("cogip")), "benchmark 'cogip' exists already"),
+        (lambda: register_table(published_table("unipercept_vr")), "published table 'unipercept_vr' exists already"),
     ],
     ids=["preset", "benchmark", "table"],
 )
 def test_a_name_that_is_taken_is_refused(register_again, message):
     before = list_presets(), list_benchmarks(), list_tables()
-    with pytest.raises(MllmError, match=message):
+    with pytest.raises(LopsidedError, match=message):
         register_again()
     assert (list_presets(), list_benchmarks(), list_tables()) == before
 
 
 def test_a_new_preset_is_made_by_its_key(monkeypatch):
-    monkeypatch.setattr("lopsided.mllm.scoring.presets._PRESETS", {})
+    monkeypatch.setattr("lopsided.mllm.scoring.presets._PRESETS", Registry("preset"))
     register_preset("own", lambda: Preset(key="own", reproduces="nothing"))
     assert list_presets() == ["own"]
     assert create_preset("own", max_tokens=8).key == "own[max_tokens=8]"
