@@ -1,0 +1,65 @@
+"""``lopsided plan``: what a run would compute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from . import console
+from .options import RUNS, Experiment, Overrides, StoreFolder, flag
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ..experiments.stages.cell import Cell
+    from ..experiments.store import Status
+
+
+def plan(
+    experiment: Experiment,
+    store: StoreFolder = RUNS,
+    set_: Overrides = [],  # noqa: B006 - typer reads the default
+    every: Annotated[bool, flag("--all", help="Show one row per cell, the judging too.")] = False,
+) -> None:
+    """Show what a run would compute, what is already there, and why. Nothing is computed.
+
+    Example: lopsided plan study.yaml --set grid.seed=[0,1]
+    """
+    from ..experiments import api
+    from ..experiments.store import Store
+
+    planned = api.plan(experiment, set_)
+    rows: dict[tuple[str, str, str, str], int] = {}
+    counts = {"new": 0, "cached": 0}
+    for cell, status in planned.with_status(Store(store)):
+        counts["cached" if status.state in ("done", "diverged") else "new"] += 1
+        row = (cell.stage, _label(cell, every), status.state, _why(status))
+        rows[row] = rows.get(row, 0) + 1
+    table = console.table("stage", "cells", "state", "why", whole=["state"])
+    for (stage, label, state, why), count in rows.items():
+        cells = console.text(label, (f" ×{count}" if count > 1 else "", "dim"))
+        table.add_row(stage, cells, _state(state), why)
+    console.out.print(table)
+    console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
+
+
+def _label(cell: Cell, every: bool) -> str:
+    """Name a row; unless every cell is to be seen, cells that differ only in what trained share a row."""
+    from ..experiments.running.progress import label
+
+    if not every and "judge" in cell.labels:
+        return f"by {cell.labels['judge']}"
+    if not every and cell.stage == "restore":
+        return f"test set {cell.labels['test_set']}"
+    return label(cell).removeprefix(f"{cell.stage} ")
+
+
+def _state(state: str) -> Text:
+    return console.state(state, {"pending": "new", "done": "cached"}.get(state))
+
+
+def _why(status: Status) -> str:
+    if status.state == "pending":
+        return "not computed yet"
+    if status.state == "failed":
+        return f"will be tried again: {status.reason}"
+    return "" if status.state == "done" else status.reason
