@@ -83,6 +83,14 @@ def state(word: str, shown: str | None = None) -> Text:
     return text((shown or word, COLOURS.get(word, "dim")))
 
 
+def some(word: str, lines: Sequence[str], most: int | None, way_to_all: str, problem: bool = False) -> None:
+    """Print lines as :func:`tell` does, of many the first ones."""
+    for line in lines[:most]:
+        tell(word, line, problem=problem)
+    if most is not None and len(lines) > most:
+        (err if problem else out).print(f"… and {len(lines) - most} more; {way_to_all}", soft_wrap=True)
+
+
 def say(*parts: Part) -> None:
     """Print one line of results."""
     out.print(text(*parts), soft_wrap=True)
@@ -212,7 +220,7 @@ def run(app: typer.Typer) -> NoReturn:
         if message := error.format_message():  # none where the help was shown instead
             tell("error", message, problem=True)
             if error.ctx:
-                err.print(f"'{error.ctx.command_path} --help' explains the command", soft_wrap=True)
+                err.print(f"see '{error.ctx.command_path} --help'", soft_wrap=True)
         status = USAGE
     except Exception as error:
         if _state["debug"]:

@@ -161,17 +161,10 @@ def _meaning(info: DatasetInfo) -> str:
 
 def _report(report: CheckReport, every: bool) -> None:
     """Print problems, notes and counts; exit with status 1 if there are problems."""
-    _lines("wrong", report.problems, every)
-    _lines("note", report.notes, every)
+    most = None if every else SHOWN
+    console.some("wrong", report.problems, most, "--all shows them", problem=True)
+    console.some("note", report.notes, most, "--all shows them")
     counts = f"{report.name}: {report.listed} listed, {report.right} right, {report.wrong} wrong"
     console.say(f"{counts}; {len(report.problems)} problem(s), {len(report.notes)} note(s)")
     if not report.ok:
         raise typer.Exit(console.FAILED)
-
-
-def _lines(word: str, lines: tuple[str, ...], every: bool) -> None:
-    shown = lines if every else lines[:SHOWN]
-    for line in shown:
-        console.tell(word, line, problem=word == "wrong")
-    if len(shown) < len(lines):
-        console.say(f"… and {len(lines) - len(shown)} more; --all shows them")

@@ -52,7 +52,10 @@ def learn_weights(
         typer.Option("--set", metavar="KEY=VALUE", help="Number of the recipe, such as steps=2000 (repeatable)."),
     ] = [],  # noqa: B006 - typer reads the default
     store: Annotated[
-        Path, typer.Option("--store", metavar="FOLDER", help="Folder of results; the ladder is made in its cache.")
+        Path,
+        typer.Option(
+            "--store", metavar="FOLDER", file_okay=False, help="Folder of results; the ladder is made in its cache."
+        ),
     ] = Path("runs"),
     device: Device = "cpu",
     threads: Threads = 1,

@@ -23,7 +23,10 @@ def flag(*names: str, help: str) -> Any:  # noqa: A002 - as in typer
 
 Experiment = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="The experiment file.")]
 StoreFolder = Annotated[
-    Path, typer.Option("--store", metavar="FOLDER", help="Folder that holds all results; experiments share it.")
+    Path,
+    typer.Option(
+        "--store", metavar="FOLDER", file_okay=False, help="Folder that holds all results; experiments share it."
+    ),
 ]
 RUNS = Path("runs")
 Overrides = Annotated[
@@ -41,7 +44,9 @@ Architecture = Annotated[
 Scale = Annotated[
     int | None, typer.Option("--scale", metavar="N", help="The generator's scale, if the file does not say it.")
 ]
-CellStore = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Folder of results, to look cells up in.")]
+CellStore = Annotated[
+    Path, typer.Option("--store", metavar="FOLDER", file_okay=False, help="Folder of results, to look cells up in.")
+]
 
 
 def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def settings_from(model: type[Model], known: Iterable[str] = (), **values: Any) -> Model:
+def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: Any) -> Model:
     """Return the settings that options describe.
 
     Args:
@@ -102,8 +107,14 @@ def usable(device: str) -> str:
     import torch
 
     try:
-        torch.empty(1, device=device)
+        known = torch.device(device)
+    except RuntimeError:
+        raise LopsidedError(
+            f"--device {device}: unknown; known are cpu, cuda, cuda:N (such as cuda:0) and mps"
+        ) from None
+    try:
+        torch.empty(1, device=known)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
-        raise LopsidedError(f"--device {device}: {reason}; known are cpu, cuda, cuda:N and mps") from None
+        raise LopsidedError(f"--device {device}: cannot be used here: {reason}") from None
     return device

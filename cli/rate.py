@@ -11,7 +11,7 @@ import typer
 
 from ..common.errors import LopsidedError
 from . import console
-from .options import Threads, flag, key_values, settings_from
+from .options import Threads, flag, key_values, settings_from, usable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +178,7 @@ def rate(
     torch.set_num_threads(threads)
     common = {"model": model, "preset": preset, "options": key_values("--option", options)}
     if server is None:
+        device = device if device == "auto" else usable(device)
         local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels}
         settings = settings_from(LocalModel, **common, **local)
     else:
@@ -253,9 +254,11 @@ def _cell(row: dict[Any, Any], name: str) -> Any:
 
 def _close(rated: Rated, meter: Meter) -> None:
     """Say what the run did; exit with status 1 if items have no reply."""
+    from ..mllm.rating_folder import RESULTS
+
     run = rated.run
-    for row in run.failed[:FAILURES_SHOWN]:
-        console.tell("failed", f"{row['item']}: {row['raw']}", problem=True)
+    failures = [f"{row['item']}: {row['raw']}" for row in run.failed]
+    console.some("failed", failures, FAILURES_SHOWN, f"{RESULTS} has them", problem=True)
     counts = ", ".join(f"{count} {status}" for status, count in run.statuses.most_common())
     line = f"{len(run.rows)} items: {counts}; {run.asked} asked, {run.known} known before, {run.shared} equal to others"
     if run.asked:

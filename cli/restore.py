@@ -19,7 +19,9 @@ def restore(
             "--generator", metavar="FILE|CELL", help="File of weights; or the ID or folder of a finished cell."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Folder to write PNG files to.")],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FOLDER", file_okay=False, help="Folder to write PNG files to.")
+    ],
     name: Architecture = None,
     scale: Scale = None,
     store: CellStore = RUNS,

@@ -10,6 +10,7 @@ import typer
 from . import console
 from .options import RUNS, Experiment, Overrides, StoreFolder
 
+SHOWN = 5  # failures
 RESUMES = "the same command resumes from the last checkpoint"
 
 
@@ -43,8 +44,8 @@ def run(
     more = {"diverged": summary.diverged, "failed": len(summary.failed), "skipped": summary.skipped}
     parts += [f"{count} {what}" for what, count in {**more, "not reached": summary.remaining}.items() if count]
     console.say(f"{', '.join(parts)} of {len(planned.cells)} cells, in {summary.seconds:.0f} s")
-    for cell, reason in summary.failed:
-        console.tell("failed", f"{label(cell)}: {reason}", problem=True)
+    failures = [f"{label(cell)}: {reason}" for cell, reason in summary.failed]
+    console.some("failed", failures, SHOWN, "'lopsided status' shows them", problem=True)
     if summary.stopped:
         console.err.print("stopped; the same command resumes")
         raise typer.Exit(console.INTERRUPTED)

@@ -17,7 +17,12 @@ def tables(
     set_: Overrides = [],  # noqa: B006 - typer reads the default
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FOLDER", help="Folder to write to; default: the experiment's, in the store."),
+        typer.Option(
+            "--to",
+            metavar="FOLDER",
+            file_okay=False,
+            help="Folder to write to; default: the experiment's, in the store.",
+        ),
     ] = None,
     csv: Annotated[bool, flag("--csv", help="Write CSV files as well as Parquet files.")] = False,
 ) -> None:

@@ -45,7 +45,12 @@ def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help=f"{NAME}.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FOLDER", help="Folder to write to; LOPSIDED_WEIGHTS=FOLDER then finds them."),
+        typer.Option(
+            "--to",
+            metavar="FOLDER",
+            file_okay=False,
+            help="Folder to write to; LOPSIDED_WEIGHTS=FOLDER then finds them.",
+        ),
     ] = None,
 ) -> None:
     """Download files of weights that are not here, verify them, and say where they are.
