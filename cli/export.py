@@ -27,7 +27,7 @@ def export(
 
     Example: lopsided export 9b9bdf46ce41 x4.safetensors
     """
-    from ..experiments.trained import find_generator
+    from ..experiments import find_generator
     from ..sr.export import export_generator, load_exported, read_metadata
 
     path, origin = find_generator(source, store)

@@ -116,7 +116,7 @@ def _ranged(values: dict[str, Any], name: str, sign: str = "") -> str:
 
 def _dataset(value: str, store: Path) -> FRDataset:
     from ..common.sources import SkimageSource
-    from ..experiments.store import Store
+    from ..experiments import Store
     from ..iqa.ladder import LadderSpec, build_ladder
     from ..iqa.manifest import FRDataset
 

@@ -10,8 +10,8 @@ from .options import RUNS, Experiment, Overrides, StoreFolder, flag
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from ..experiments import Status
     from ..experiments.stages.cell import Cell
-    from ..experiments.store import Status
 
 
 def plan(
@@ -24,33 +24,31 @@ def plan(
 
     Example: lopsided plan study.yaml --set grid.seed=[0,1]
     """
-    from ..experiments import api
-    from ..experiments.store import Store
+    from .. import experiments
 
-    planned = api.plan(experiment, set_)
+    planned = experiments.plan(experiment, set_)
     rows: dict[tuple[str, str, str, str], int] = {}
     counts = {"new": 0, "cached": 0}
-    for cell, status in planned.with_status(Store(store)):
+    for cell, status in planned.with_status(experiments.Store(store)):
         counts["cached" if status.state in ("done", "diverged") else "new"] += 1
         row = (cell.stage, _label(cell, every), status.state, _why(status))
         rows[row] = rows.get(row, 0) + 1
-    table = console.table("stage", "cells", "state", "why", whole=["state"])
+    reasons = ["why"] if any(why for *_, why in rows) else []
+    table = console.table("stage", "cells", "state", *reasons, whole=["state"])
     for (stage, label, state, why), count in rows.items():
         cells = console.text(label, (f" ×{count}" if count > 1 else "", "dim"))
-        table.add_row(stage, cells, _state(state), why)
+        table.add_row(stage, cells, _state(state), *([why] if reasons else []))
     console.out.print(table)
     console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
 
 
 def _label(cell: Cell, every: bool) -> str:
     """Name a row; unless every cell is to be seen, cells that differ only in what trained share a row."""
-    from ..experiments.running.progress import label
-
     if not every and "judge" in cell.labels:
         return f"by {cell.labels['judge']}"
-    if not every and cell.stage == "restore":
+    if not every and "test_set" in cell.labels:
         return f"test set {cell.labels['test_set']}"
-    return label(cell).removeprefix(f"{cell.stage} ")
+    return cell.title.removeprefix(f"{cell.stage} ")
 
 
 def _state(state: str) -> Text:
@@ -58,8 +56,6 @@ def _state(state: str) -> Text:
 
 
 def _why(status: Status) -> str:
-    if status.state == "pending":
-        return "not computed yet"
     if status.state == "failed":
         return f"will be tried again: {status.reason}"
-    return "" if status.state == "done" else status.reason
+    return "" if status.state in ("done", "pending") else status.reason

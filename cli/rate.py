@@ -16,7 +16,7 @@ from .options import Threads, flag, key_values, settings_from, usable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..experiments.schema.mllm import LocalModel, ServedModel
+    from ..experiments import LocalModel, ServedModel
     from ..mllm.backends.meter import Meter
     from ..mllm.benchmarks import Benchmark
     from ..mllm.rating_folder import Rated
@@ -170,8 +170,7 @@ def rate(
     """
     import torch
 
-    from ..experiments.running.provenance import provenance
-    from ..experiments.schema.mllm import LocalModel, ServedModel
+    from ..experiments import LocalModel, ServedModel, provenance
     from ..mllm.backends.meter import Meter
     from ..mllm.rating_folder import rate_into
 

@@ -11,12 +11,11 @@ def report(experiment: Experiment, store: StoreFolder = RUNS, set_: Overrides = 
 
     Example: lopsided report study.yaml
     """
-    from ..experiments import api
-    from ..experiments.store import Store
+    from .. import experiments
 
-    planned = api.plan(experiment, set_)
-    done = sum(status.state in ("done", "diverged") for _, status in planned.with_status(Store(store)))
+    planned = experiments.plan(experiment, set_)
+    done = sum(status.state in ("done", "diverged") for _, status in planned.with_status(experiments.Store(store)))
     if done < len(planned.cells):
         console.tell("note", f"{done} of {len(planned.cells)} cells are done; the report is about those")
-    path = api.report(experiment, store=store, overrides=set_, planned=planned)
+    path = experiments.report(experiment, store=store, overrides=set_, planned=planned)
     console.say(f"report: {path}")

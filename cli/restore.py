@@ -54,7 +54,7 @@ def restore(
     """
     import torch
 
-    from ..experiments.trained import find_generator
+    from ..experiments import find_generator
     from ..sr.export import load_exported
     from ..sr.restore import Tiling
     from ..sr.restore_files import RestoreSettings, restore_folder

@@ -31,20 +31,21 @@ def run(
 
     Example: lopsided run study.yaml --workers 2
     """
-    from ..experiments import api
-    from ..experiments.running.progress import Reporter, label
+    from .. import experiments
 
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun
-        api.follow(experiment, store=store, overrides=set_)
+        experiments.follow(experiment, store=store, overrides=set_)
         return
     with console.resumable(RESUMES):
-        planned = api.plan(experiment, set_)
-        summary = api.run(experiment, store=store, planned=planned, reporter=Reporter(console.out), workers=workers)
+        planned = experiments.plan(experiment, set_)
+        summary = experiments.run(
+            experiment, store=store, planned=planned, reporter=experiments.Reporter(console.out), workers=workers
+        )
     parts = [f"{summary.done} computed", f"{summary.cached} cached"]
     more = {"diverged": summary.diverged, "failed": len(summary.failed), "skipped": summary.skipped}
     parts += [f"{count} {what}" for what, count in {**more, "not reached": summary.remaining}.items() if count]
     console.say(f"{', '.join(parts)} of {len(planned.cells)} cells, in {summary.seconds:.0f} s")
-    failures = [f"{label(cell)}: {reason}" for cell, reason in summary.failed]
+    failures = [f"{cell.title}: {reason}" for cell, reason in summary.failed]
     console.some("failed", failures, SHOWN, "'lopsided status' shows them", problem=True)
     if summary.stopped:
         console.err.print("stopped; the same command resumes")
@@ -52,5 +53,5 @@ def run(
     if not summary.ok:
         raise typer.Exit(console.FAILED)
     if write:
-        path = api.report(experiment, store=store, overrides=set_, planned=planned, force=False)
+        path = experiments.report(experiment, store=store, overrides=set_, planned=planned, force=False)
         console.say(f"report: {path}")

@@ -15,17 +15,17 @@ def status(experiment: Experiment, store: StoreFolder = RUNS, set_: Overrides = 
 
     Example: lopsided status study.yaml
     """
-    from ..experiments import api
-    from ..experiments.running.progress import label
+    from .. import experiments
 
-    found = api.status(experiment, store=store, overrides=set_)
-    table = console.table("stage", *STATES, "time", numbers=[*STATES, "time"])
+    found = experiments.status(experiment, store=store, overrides=set_)
+    states = [state for state in STATES if state == "done" or any(s.state == state for _, s in found)]
+    table = console.table("stage", *states, "time", numbers=[*states, "time"])
     for stage in dict.fromkeys(cell.stage for cell, _ in found):
         of_stage = [state for cell, state in found if cell.stage == stage]
         counts = Counter(state.state for state in of_stage)
         seconds = sum(state.seconds or 0 for state in of_stage)
-        table.add_row(stage, *(str(counts[state] or "·") for state in STATES), f"{seconds:.0f} s")
+        table.add_row(stage, *(str(counts[state] or "·") for state in states), f"{seconds:.0f} s")
     console.out.print(table)
     for cell, state in found:
         if state.state not in ("done", "pending"):
-            console.tell(state.state, f"{label(cell)} [{cell.id}]: {state.reason}")
+            console.tell(state.state, f"{cell.title} [{cell.id}]: {state.reason}")

@@ -31,8 +31,7 @@ def tables(
     Example: lopsided tables study.yaml --csv --to tables
     """
     from ..analysis.result_tables import SCHEMAS
-    from ..experiments import collect_tables, load_experiment
-    from ..experiments.store import Store
+    from ..experiments import Store, collect_tables, load_experiment
 
     loaded = load_experiment(experiment, set_)
     folder = to or Store(store).experiment(loaded.name) / "tables"

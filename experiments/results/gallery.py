@@ -12,11 +12,11 @@ from ...common.images import read_rgb
 from ...sr.images import pairs
 from ..planning import Plan
 from ..stages.cell import Cell
-from ..stages.restore import Restore
+from ..stages.restore import IMAGES, Restore
 from ..store import Store
 
 CROP = 64  # pixels a side
-IMAGES = 3
+SHOWN = 3
 
 
 def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
@@ -25,11 +25,7 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
     The crop of an image is the window in which the restorations vary most between settings, and the images are those
     with the largest such variation, so that the choice favours no setting.
     """
-    done = [
-        cell
-        for cell in plan.of_stage("restore")
-        if isinstance(cell.spec, Restore) and store.status(cell.stage, cell.id).state == "done"
-    ]
+    done = [cell for cell in plan.of(Restore) if store.status(cell.stage, cell.id).state == "done"]
     trained = [cell for cell in done if cell.inputs]
     if not trained:
         return []
@@ -39,8 +35,6 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
     if baseline is None:
         return []
     spec = trained[0].spec
-    if not isinstance(spec, Restore):
-        return []
     candidates = []
     for pair in pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task):
         images = [read_rgb(_image(store, cell, pair.name)) for cell in [baseline, *trained]]
@@ -51,11 +45,11 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
         crops |= {_title(cell): image[window] for cell, image in zip(trained, images[1:], strict=True)}
         candidates.append((amount, GalleryRow(label=f"{pair.name}, seed {first['seed']}", crops=crops)))
     candidates.sort(key=lambda candidate: -candidate[0])
-    return [row for _, row in candidates[:IMAGES]]
+    return [row for _, row in candidates[:SHOWN]]
 
 
 def _image(store: Store, cell: Cell, name: str) -> Path:
-    return store.folder(cell.stage, cell.id) / "images" / f"{name}.png"
+    return store.folder(cell.stage, cell.id) / IMAGES / f"{name}.png"
 
 
 def _title(cell: Cell) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ..stages.cell import Cell
-from ..stages.train import Finetune, Pretrain
+from ..stages.stage import Stage
 from ..store import Status
 
 UNSEEN_SECONDS = 0.5  # taken for a cell of a stage not yet seen: scoring one cell's images takes about that
@@ -27,8 +27,8 @@ class Reporter:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
-        self._cells: list[Cell] = []
-        self._waiting: dict[str, Cell] = {}
+        self._cells: list[Cell[Stage]] = []
+        self._waiting: dict[str, Cell[Stage]] = {}
         self._ended = 0
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._began = self._cell_began = self._last_line = time.monotonic()
@@ -37,7 +37,7 @@ class Reporter:
         self._tasks: tuple[Any, Any] | None = None
 
     @contextlib.contextmanager
-    def running(self, cells: Sequence[Cell]) -> Iterator[None]:
+    def running(self, cells: Sequence[Cell[Stage]]) -> Iterator[None]:
         """Show progress over ``cells`` while the block runs."""
         self._cells, self._began = list(cells), time.monotonic()
         self._waiting = {cell.id: cell for cell in cells}
@@ -57,9 +57,9 @@ class Reporter:
             yield
         self._bar = None
 
-    def started(self, cell: Cell, others: int = 0) -> None:
+    def started(self, cell: Cell[Stage], others: int = 0) -> None:
         """Note that a cell begins, and how many others with it."""
-        self._label = label(cell) + (f" and {others} more" if others else "")
+        self._label = cell.title + (f" and {others} more" if others else "")
         self._cell_began = time.monotonic()
         self._last_line = self._cell_began
         if self._bar and self._tasks:
@@ -77,23 +77,23 @@ class Reporter:
             self._last_line = now
             self._line(f"{self._label}: {done}/{total}  {text}")
 
-    def ended(self, cell: Cell, status: Status) -> None:
+    def ended(self, cell: Cell[Stage], status: Status) -> None:
         """Note a cell's end, here or in another process."""
         seconds = status.seconds or 0.0
         self._seconds[cell.stage].append(seconds)
         self._advance(cell)
         if status.state != "done":
-            self._line(f"{status.state}: {label(cell)} [{cell.id}]: {status.reason}")
-        elif not self._bar and cell.stage in ("pretrain", "finetune", "assess_fr"):
-            self._line(f"done {self._ended}/{len(self._cells)}: {label(cell)} in {_duration(seconds)}; {self._left()}")
+            self._line(f"{status.state}: {cell.title} [{cell.id}]: {status.reason}")
+        elif not self._bar and cell.spec.announced:
+            self._line(f"done {self._ended}/{len(self._cells)}: {cell.title} in {_duration(seconds)}; {self._left()}")
 
-    def skipped(self, cell: Cell) -> None:
+    def skipped(self, cell: Cell[Stage]) -> None:
         """Note that a cell cannot be computed because an input is missing."""
         self._advance(cell)
-        if cell.stage in ("pretrain", "finetune"):  # what follows from those is counted at the end
-            self._line(f"skipped: {label(cell)} [{cell.id}]: its input is not done")
+        if cell.spec.effort:  # what follows from trainings is counted at the end
+            self._line(f"skipped: {cell.title} [{cell.id}]: its input is not done")
 
-    def _advance(self, cell: Cell) -> None:
+    def _advance(self, cell: Cell[Stage]) -> None:
         self._ended += 1
         self._waiting.pop(cell.id, None)
         if self._bar and self._tasks:
@@ -108,15 +108,15 @@ class Reporter:
         elapsed = time.monotonic() - self._began
         return f"{_duration(elapsed)} so far, about {_duration(work * elapsed / max(sum(seen), elapsed))} left"
 
-    def _expected(self, cell: Cell) -> float:
-        """Guess a cell's seconds: as its stage took so far; training before that, by its steps."""
+    def _expected(self, cell: Cell[Stage]) -> float:
+        """Guess a cell's seconds: as its stage took so far; before that, by its effort where stages state it."""
         if seen := self._seconds.get(cell.stage):
             return sum(seen) / len(seen)
-        if isinstance(cell.spec, Pretrain | Finetune):
-            ended = [c for c in self._cells if c.id not in self._waiting and isinstance(c.spec, Pretrain | Finetune)]
-            steps = sum(c.spec.training.steps for c in ended if isinstance(c.spec, Pretrain | Finetune))
-            seconds = sum(sum(self._seconds.get(stage, [])) for stage in ("pretrain", "finetune"))
-            return cell.spec.training.steps * seconds / steps if steps else UNSEEN_SECONDS
+        if cell.spec.effort:
+            ended = [c for c in self._cells if c.id not in self._waiting and c.spec.effort]
+            effort = sum(c.spec.effort or 0 for c in ended)
+            seconds = sum(sum(self._seconds.get(stage, [])) for stage in {c.stage for c in ended})
+            return cell.spec.effort * seconds / effort if effort else UNSEEN_SECONDS
         return UNSEEN_SECONDS
 
     def _line(self, text: str) -> None:
@@ -128,22 +128,6 @@ class SilentReporter(Reporter):
 
     def _line(self, text: str) -> None:
         """Say nothing."""
-
-
-def label(cell: Cell) -> str:
-    """Describe a cell in a few words."""
-    names = cell.labels
-    parts = [cell.stage]
-    if "measure" in names:
-        parts += [str(names["measure"]), "on", str(names["dataset"])]
-    else:
-        parts += [str(names[key]) for key in ("generator", "fidelity", "discriminator") if key in names]
-        if names.get("gan_weight"):
-            parts.append(f"w={names['gan_weight']:g}")
-        parts.append(f"seed {names['seed']}")
-        if "judge" in names:
-            parts += ["by", str(names["judge"])]
-    return " ".join(parts)
 
 
 def _duration(seconds: float) -> str:

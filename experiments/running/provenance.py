@@ -54,7 +54,7 @@ def _versions() -> dict[str, str | None]:
 @functools.cache
 def _commit() -> str | None:
     """Commit of a source checkout, marked when the tree differs from it; None for an installed package."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -54,7 +54,15 @@ class LabelledSet(Settings, ABC):
         return canonical(name) if canonical(name) in list_datasets() else None
 
 
-class LadderSet(LabelledSet):
+class FullReferenceSet(LabelledSet, ABC):
+    """Distorted images with labels and references."""
+
+    @abstractmethod
+    def open(self, cache: Path) -> FRDataset:
+        """Read and check the set, see :meth:`LabelledSet.open`."""
+
+
+class LadderSet(FullReferenceSet):
     """An FR set made here by distorting photographs in graded steps; its labels are severity grades."""
 
     ladder: LadderSpec
@@ -80,7 +88,7 @@ class LadderSet(LabelledSet):
         return "ladder"
 
 
-class _ListedSet(LabelledSet):
+class _ListedSet(LabelledSet, ABC):
     """A set whose images exist already, so reading it needs no cache."""
 
     @abstractmethod
@@ -104,7 +112,7 @@ class _ListedSet(LabelledSet):
         return pictures_of_dataset(self._read())
 
 
-class _FRListed(_ListedSet):
+class _FRListed(_ListedSet, FullReferenceSet, ABC):
     @abstractmethod
     def _read(self) -> FRDataset:
         """Read and check the set."""

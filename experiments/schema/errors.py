@@ -10,6 +10,10 @@ class ExperimentError(LopsidedError):
     """An experiment that cannot be read, planned or run as it is written."""
 
 
+class LocatedError(ExperimentError):
+    """An error whose message already names the place in the YAML."""
+
+
 class PlacedError(ExperimentError, ValueError):
     """A validation error tied to one place in the experiment.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import (
@@ -12,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...common.errors import LopsidedError
 from ...common.fields import Settings
 from ...common.sources import ImageSource
 from ...iqa import JudgeSpec, parse_judge
@@ -19,7 +22,7 @@ from ...losses.learn_weights import LearningSpec
 from ...sr import GeneratorSpec
 from .axes import Grid, Seed
 from .datasets import FRSet
-from .errors import ExperimentError, PlacedError, unknown
+from .errors import ExperimentError, LocatedError, PlacedError, unknown
 from .execution import Execution
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
 from .mllm import Mllm
@@ -211,4 +214,14 @@ class Experiment(Settings):
 
     def error(self, place: Location, message: str) -> ExperimentError:
         """Return an error about the part at ``place``, which names file and line where they are known."""
-        return ExperimentError(self._origin.message(place, message) if self._origin else located(place, message))
+        return LocatedError(self._origin.message(place, message) if self._origin else located(place, message))
+
+    @contextlib.contextmanager
+    def placed(self, *place: str | int) -> Iterator[None]:
+        """Attach the place in the YAML to an error that the block raises."""
+        try:
+            yield
+        except LocatedError:
+            raise
+        except (LopsidedError, OSError) as error:
+            raise self.error(place, str(error)) from None

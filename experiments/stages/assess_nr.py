@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import SerializeAsAny, ValidationError
 
 from ...common.errors import LopsidedError
-from ...common.sources import ImageItem, hash_file
+from ...common.identity import identity
+from ...common.sources import ImageItem
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.inputs import InputNormalisation
-from ...iqa.ladder import build_ladder
-from ...iqa.manifest import FRDataset, NRDataset, files
+from ...iqa.manifest import FRDataset, NRDataset
 from ...iqa.nr import (
     FeatureCache,
     FineTuned,
@@ -33,13 +33,16 @@ from ...iqa.nr.initialisation import build_trunk
 from ...iqa.nr.spec import CONV
 from ...iqa.nr.splits import group
 from ...sr.trainer import StoppedError
-from ..schema.datasets import FRManifest, FRPublished, LadderSet, RatedManifest, RatedPublished
+from ..schema.datasets import LabelledSet
 from ..schema.errors import ExperimentError
 from ..schema.experiment import Experiment
 from ..schema.no_reference import NoReference
 from ..schema.origin import Location
-from .cell import Cell, CellSpec
+from .cell import Cell, only
 from .context import Context
+from .draft import Draft
+from .outputs import SCORES, read_table, write_table
+from .stage import Stage
 from .train import DISCRIMINATOR, Finetune
 
 PLACE = ("assessment", "no_reference")
@@ -104,44 +107,143 @@ class Model:
         return self.spec.backbone, self.initialisation, self.seed, self.source.cell.id if self.source else None
 
 
-# --- planning -------------------------------------------------------------------------------------------------------
+class AssessNR(Stage):
+    """Train a no-reference model on the training part of one split, and score its test part.
 
-
-def plan_nr(
-    experiment: Experiment, trained: Iterable[Cell], identities: dict[str, str], train: list[ImageItem]
-) -> Iterator[Cell]:
-    """Yield the cells of the section ``assessment.no_reference``.
-
-    Args:
-        experiment: the experiment.
-        trained: its fine-tuned cells.
-        identities: those of its FR sets, by name.
-        train: the images that generators and discriminators are trained on.
-
-    Raises:
-        ExperimentError: a set that cannot be read or shares an image with ``train``, a model that cannot be, or
-            discriminators that are wanted but not in the grid.
+    Attributes:
+        model: the model. Where a discriminator comes in as input, its weights take the place of the random ones.
+        discriminator: definition of the input, for a model that starts from its trunk.
+        layers: probe each layer alone, in place of the whole.
+        splits: how the set is divided.
+        split: name of the one division.
     """
-    settings = experiment.assessment.no_reference
-    if settings is None:
-        return
-    sets: dict[str, tuple[Any, str]] = {}
-    for name in settings.fr_sets:
-        sets[name] = experiment.assessment.datasets[name], identities[name]
-    for name, rated in settings.datasets.items():
-        try:
-            found = rated.ladder.identity if isinstance(rated, LadderSet) else rated.open().identity
-        except LopsidedError as error:
-            raise experiment.error((*PLACE, "datasets", name), str(error)) from None
-        sets[name] = rated, found
-    models = list(_models(experiment, settings, trained))
-    for name, (rated, identity) in sets.items():
-        if any(model.source for model in models):
-            _refuse_seen(experiment, settings, name, rated, train)
-        common = {"dataset": rated, "dataset_identity": identity, "splits": settings.splits}
-        for _, alike in itertools.groupby(models, key=lambda model: model.weights):
-            for split, model in itertools.product(settings.splits.names, list(alike)):
-                yield _cell(model, split, name, common)
+
+    stage: ClassVar[str] = "assess_nr"
+    model: NRSpec | ZeroLabelSpec
+    discriminator: DiscriminatorSpec | None = None
+    layers: bool = False
+    dataset: SerializeAsAny[LabelledSet]
+    dataset_identity: str
+    splits: Splits
+    split: str
+
+    def content(self) -> dict[str, Any]:
+        """Model, images and the one split, whatever their number; a discriminator's weights come in as an input."""
+        return {
+            "model": self.model.identity,
+            "discriminator": self.discriminator.identity if self.discriminator else None,
+            "layers": self.layers,
+            "dataset": self.dataset_identity,
+            # The first of more random splits are those of fewer.
+            "splits": self.splits.model_copy(update={"count": 1}).identity,
+            "split": self.split,
+        }
+
+    @classmethod
+    def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
+        """Plan the section ``assessment.no_reference``.
+
+        Raises:
+            ExperimentError: a set that cannot be read or shares an image with the training images, a model that
+                cannot exist, or discriminators that are wanted but not in the grid.
+        """
+        experiment = draft.experiment
+        settings = experiment.assessment.no_reference
+        if settings is None:
+            return
+        sets: dict[str, tuple[LabelledSet, str]] = {}
+        for name in settings.fr_sets:
+            sets[name] = experiment.assessment.datasets[name], draft.fr_identities[name]
+        for name, rated in settings.datasets.items():
+            with experiment.placed(*PLACE, "datasets", name):
+                sets[name] = rated, rated.identity()
+        models = list(_models(experiment, settings, draft.of(Finetune)))
+        for name, (rated, content) in sets.items():
+            if any(model.source for model in models):
+                _refuse_seen(experiment, settings, name, rated, draft.train_items)
+            common = {"dataset": rated, "dataset_identity": content, "splits": settings.splits}
+            for _, alike in itertools.groupby(models, key=lambda model: model.weights):
+                for split, model in itertools.product(settings.splits.names, list(alike)):
+                    yield _cell(model, split, name, common)
+
+    @classmethod
+    def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
+        """Open data sets, divide them, look at the sizes of their images, and build what models start from."""
+        specs = [cell.spec for cell in only(pending, cls)]
+        needs: dict[str, tuple[AssessNR, int]] = {}
+        built = set()
+        for spec in specs:
+            need = _min_size(spec.model)
+            if need > needs.get(spec.dataset_identity, (spec, 0))[1]:
+                needs[spec.dataset_identity] = spec, need
+            if isinstance(spec.model, NRSpec) and isinstance(spec.model.initialisation, Pretrained):
+                key = spec.model.trunk_identity, spec.model.n_stages
+                if key not in built:
+                    build_trunk(spec.model)
+                    built.add(key)
+        for spec, need in needs.values():
+            dataset = _dataset(spec, context)
+            _split(spec, dataset, context)
+            for row in dataset.rows:
+                with Image.open(row.image_path) as image:
+                    width, height = image.size
+                if min(width, height) < need:
+                    raise ExperimentError(
+                        f"assessment.no_reference: '{row.image_path}' is {width}×{height} px, at least {need} per side "
+                        "are needed; leave it out, or lower crop or test_crop"
+                    )
+
+    def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
+        """Train and test the model, or a probe of each of its layers, and write a row per test image.
+
+        The table is that of ``evaluate_split``, with the columns stage (index of the layer, NA for the whole) and
+        train_references (how many references, or images without one, were learnt from).
+        """
+        dataset = _dataset(self, context)
+        split = _split(self, dataset, context)
+        model = _with_weights(cell, self, context)
+        probes = [model]
+        if self.layers and isinstance(model, NRSpec):
+            probes = [_probe(model, stage) for stage in range(model.n_stages)]
+
+        def progress(done: int, total: int, note: str) -> None:
+            context.progress(done, total, f"split {split.name}: {note}")
+            if context.stop():
+                raise StoppedError(f"stopped in split {split.name}")
+
+        features = _features(model, self, context)
+        parts = [
+            evaluate_split(
+                probe, dataset, split, device=context.execution.device, features=features, progress=progress
+            ).assign(stage=stage if self.layers else pd.NA)
+            for stage, probe in enumerate(probes)
+        ]
+        groups = group(dataset)
+        table = pd.concat(parts, ignore_index=True)
+        table = table.assign(
+            stage=table["stage"].astype("Int64"), train_references=len({groups[index] for index in split.train})
+        )
+        write_table(folder / SCORES, table)
+
+    def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
+        """One row per test image."""
+        source = cell.inputs.get("finetune")
+        scores = read_table(folder / SCORES).assign(
+            backbone=self.model.backbone,
+            initialisation=cell.labels["initialisation"],
+            source_cell=source.id if source else "",
+            model=cell.labels["model"],
+            model_id=identity({"model": self.model.identity, "source": source.id if source else None}),
+            dataset=cell.labels["dataset"],
+            dataset_id=self.dataset_identity,
+            **{name: source.labels[name] if source else "" for name in ("generator", "fidelity", "discriminator")},
+            gan_weight=source.labels["gan_weight"] if source else 0.0,
+            seed=cell.labels["seed"],
+        )
+        return {"nr_scores": scores.astype({"seed": "Int64", "gan_weight": "float64"})}
+
+
+# --- which models an experiment has -----------------------------------------------------------------------------------
 
 
 def _cell(model: Model, split: str, dataset: str, common: dict[str, Any]) -> Cell:
@@ -159,12 +261,10 @@ def _cell(model: Model, split: str, dataset: str, common: dict[str, Any]) -> Cel
     return Cell(spec, {"finetune": source.cell} if source else {}, labels)
 
 
-def _models(experiment: Experiment, settings: NoReference, trained: Iterable[Cell]) -> Iterator[Model]:
+def _models(experiment: Experiment, settings: NoReference, trained: Iterable[Cell[Finetune]]) -> Iterator[Model]:
     """Yield every model: of each trunk, from each start, by each protocol; then the discriminators themselves."""
     adversaries = [
-        Adversary(cell, cell.spec.discriminator)
-        for cell in trained
-        if isinstance(cell.spec, Finetune) and cell.spec.discriminator.form != "none"
+        Adversary(cell, cell.spec.discriminator) for cell in trained if cell.spec.discriminator.form != "none"
     ]
     # A trunk that never learns is the random or pretrained one.
     trunks = [found for found in adversaries if found.backbone and found.spec.trainable]
@@ -265,14 +365,12 @@ def _missing(experiment: Experiment, settings: NoReference, name: str, backbones
     )
 
 
-def _refuse_seen(experiment: Experiment, settings: NoReference, name: str, rated: Any, train: list[ImageItem]) -> None:
+def _refuse_seen(
+    experiment: Experiment, settings: NoReference, name: str, rated: LabelledSet, train: list[ImageItem]
+) -> None:
     """Refuse a set with an image, or a reference, that discriminators are trained on."""
-    if isinstance(rated, LadderSet):
-        found = {item.path: item.sha256 for item in rated.ladder.source.items()}
-    else:
-        found = {path: hash_file(path) for row in rated.open().rows for path in files(row)}
     seen = {item.sha256 for item in train}
-    if twins := [path for path, sha256 in found.items() if sha256 in seen]:
+    if twins := [path for path, sha256 in rated.originals().items() if sha256 in seen]:
         place = ("fr_sets", settings.fr_sets.index(name)) if name in settings.fr_sets else ("datasets", name)
         raise experiment.error(
             (*PLACE, *place),
@@ -281,38 +379,7 @@ def _refuse_seen(experiment: Experiment, settings: NoReference, name: str, rated
         )
 
 
-# --- before a run ---------------------------------------------------------------------------------------------------
-
-
-def preflight_nr(cells: Iterable[Cell], context: Context) -> None:
-    """Open data sets, divide them, look at the sizes of their images, and build what models start from.
-
-    Raises:
-        LopsidedError: the first thing that is missing or does not fit.
-    """
-    specs = [cell.spec for cell in cells if isinstance(cell.spec, AssessNR)]
-    needs: dict[str, tuple[AssessNR, int]] = {}
-    built = set()
-    for spec in specs:
-        need = _min_size(spec.model)
-        if need > needs.get(spec.dataset_identity, (spec, 0))[1]:
-            needs[spec.dataset_identity] = spec, need
-        if isinstance(spec.model, NRSpec) and isinstance(spec.model.initialisation, Pretrained):
-            key = spec.model.trunk_identity, spec.model.n_stages
-            if key not in built:
-                build_trunk(spec.model)
-                built.add(key)
-    for spec, need in needs.values():
-        dataset = rated_dataset(spec, context)
-        _split(spec, dataset, context)
-        for row in dataset.rows:
-            with Image.open(row.image_path) as image:
-                width, height = image.size
-            if min(width, height) < need:
-                raise ExperimentError(
-                    f"assessment.no_reference: '{row.image_path}' is {width}×{height} px, at least {need} a side are "
-                    "needed; leave it out, or lower crop or test_crop"
-                )
+# --- what a cell needs ------------------------------------------------------------------------------------------------
 
 
 def _min_size(model: NRSpec | ZeroLabelSpec) -> int:
@@ -321,55 +388,9 @@ def _min_size(model: NRSpec | ZeroLabelSpec) -> int:
     return max(own, crop, model.test_crop or 0)
 
 
-# --- computing ------------------------------------------------------------------------------------------------------
-
-
-def assess_nr(cell: Cell, spec: AssessNR, context: Context) -> pd.DataFrame:
-    """Train and test the model of a cell, or a probe of each of its layers.
-
-    Returns:
-        What ``evaluate_split`` does, with the columns stage (index of the layer, NA for the whole) and
-        train_references (how many references, or images without one, were learnt from).
-
-    Raises:
-        StoppedError: it was asked to stop.
-        LopsidedError: an image or weights that cannot be used.
-    """
-    dataset = rated_dataset(spec, context)
-    split = _split(spec, dataset, context)
-    model = _with_weights(cell, spec, context)
-    probes = [model]
-    if spec.layers and isinstance(model, NRSpec):
-        probes = [_probe(model, stage) for stage in range(model.n_stages)]
-
-    def progress(done: int, total: int, note: str) -> None:
-        context.progress(done, total, f"split {split.name}: {note}")
-        if context.stop():
-            raise StoppedError(f"stopped in split {split.name}")
-
-    features = _features(model, spec, context)
-    parts = [
-        evaluate_split(
-            probe, dataset, split, device=context.execution.device, features=features, progress=progress
-        ).assign(stage=stage if spec.layers else pd.NA)
-        for stage, probe in enumerate(probes)
-    ]
-    groups = group(dataset)
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(
-        stage=table["stage"].astype("Int64"), train_references=len({groups[index] for index in split.train})
-    )
-
-
-def rated_dataset(spec: AssessNR, context: Context) -> FRDataset | NRDataset:
+def _dataset(spec: AssessNR, context: Context) -> FRDataset | NRDataset:
     """Return the rated images, making a ladder in the store's cache if it is not there yet."""
-
-    def read() -> FRDataset | NRDataset:
-        if isinstance(spec.dataset, LadderSet):
-            return FRDataset(build_ladder(spec.dataset.ladder, context.store.cache))
-        return spec.dataset.open()
-
-    return context.once(f"rated {spec.dataset_identity}", read)
+    return context.once(f"rated {spec.dataset_identity}", lambda: spec.dataset.open(context.store.cache))
 
 
 def _split(spec: AssessNR, dataset: FRDataset | NRDataset, context: Context) -> Split:
@@ -406,36 +427,3 @@ def _features(model: NRSpec | ZeroLabelSpec, spec: AssessNR, context: Context) -
         held.clear()
         held[key] = FeatureCache()
     return held[key]
-
-
-class AssessNR(CellSpec):
-    """Train a no-reference model on the training part of one split, and score its test part.
-
-    Attributes:
-        model: the model. Where a discriminator comes in as input, its weights take the place of the random ones.
-        discriminator: definition of the input, for a model that starts from its trunk.
-        layers: probe each layer alone, in place of the whole.
-        splits: how the set is divided.
-        split: name of the one division.
-    """
-
-    stage: ClassVar[str] = "assess_nr"
-    model: NRSpec | ZeroLabelSpec
-    discriminator: DiscriminatorSpec | None = None
-    layers: bool = False
-    dataset: LadderSet | FRManifest | FRPublished | RatedManifest | RatedPublished
-    dataset_identity: str
-    splits: Splits
-    split: str
-
-    def content(self) -> dict[str, Any]:
-        """Model, images and the one split, whatever their number; a discriminator's weights come in as an input."""
-        return {
-            "model": self.model.identity,
-            "discriminator": self.discriminator.identity if self.discriminator else None,
-            "layers": self.layers,
-            "dataset": self.dataset_identity,
-            # The first of more random splits are those of fewer.
-            "splits": self.splits.model_copy(update={"count": 1}).identity,
-            "split": self.split,
-        }

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
+from ...common.fields import Settings
 from ...common.identity import identity
-from ...sr.tasks import Bicubic, Degradation
 
 
-class CellSpec(BaseModel, ABC):
-    """What a stage needs besides the outputs of other cells.
+class CellSpec(Settings, ABC):
+    """What a cell is, besides the outputs of other cells that it reads.
 
     Attributes:
         stage: the stage's name.
         version: raised whenever the stage would give other outputs for the same content.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     stage: ClassVar[str]
     version: ClassVar[int] = 1
 
@@ -32,17 +29,16 @@ class CellSpec(BaseModel, ABC):
 
     @property
     def together(self) -> str | None:
-        """See :attr:`Cell.together`."""
+        """What cells have in common that are best computed in one go; None: the cell is computed alone."""
         return None
 
 
-def _of_task(task: Degradation) -> dict[str, Any]:
-    """Return what a task adds to a content; bicubic, once the only one, adds nothing."""
-    return {} if isinstance(task, Bicubic) else {"task": task.identity}
+S = TypeVar("S", bound=CellSpec, covariant=True)
+K = TypeVar("K", bound=CellSpec)
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Cell(Generic[S]):
     """A node of the plan.
 
     Attributes:
@@ -51,19 +47,14 @@ class Cell:
         labels: names for tables and people; they do not enter the identity.
     """
 
-    spec: CellSpec
-    inputs: Mapping[str, Cell] = field(default_factory=dict)
+    spec: S
+    inputs: Mapping[str, Cell[CellSpec]] = field(default_factory=dict)
     labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stage(self) -> str:
         """The stage's name."""
         return self.spec.stage
-
-    @property
-    def together(self) -> str | None:
-        """What cells have in common that are best computed in one go; None: it is computed alone."""
-        return self.spec.together
 
     @cached_property
     def id(self) -> str:
@@ -76,3 +67,29 @@ class Cell:
                 "inputs": {role: cell.id for role, cell in self.inputs.items()},
             }
         )
+
+    @property
+    def title(self) -> str:
+        """The cell in a few words."""
+        names = self.labels
+        parts = [self.stage]
+        if "measure" in names:
+            parts += [str(names["measure"]), "on", str(names["dataset"])]
+        else:
+            parts += [str(names[key]) for key in ("generator", "fidelity", "discriminator") if key in names]
+            if names.get("gan_weight"):
+                parts.append(f"w={names['gan_weight']:g}")
+            parts.append(f"seed {names['seed']}")
+            if "judge" in names:
+                parts += ["by", str(names["judge"])]
+        return " ".join(parts)
+
+    def input(self, role: str, kind: type[K]) -> Cell[K]:
+        """Return the input of that role, a cell of ``kind``."""
+        (found,) = only([self.inputs[role]], kind)
+        return found
+
+
+def only(cells: Iterable[Cell[CellSpec]], kind: type[K]) -> list[Cell[K]]:
+    """Return the cells of one kind."""
+    return [cell for cell in cells if isinstance(cell.spec, kind)]  # pyright: ignore[reportReturnType]

@@ -19,9 +19,8 @@ from ..schema.execution import Execution
 from ..schema.measures import LearntDists
 from ..store import Store
 from .cell import Cell
-from .learn_weights import LearnWeights
 
-ALPHA_BETA = "alpha_beta.safetensors"
+ALPHA_BETA = "alpha_beta.safetensors"  # in the folder of a cell that learns them
 JUDGED_BYTES = 1 << 30  # of features of references that judges keep; beyond it they are computed anew for every cell
 
 T = TypeVar("T")
@@ -71,10 +70,13 @@ class Context:
             self._made[key] = make()
         return self._made[key]
 
-    def measure(self, spec: MeasureSpec) -> Measure[Any]:
-        """Build a measure, one whose weights are learnt from the store."""
+    def measure(self, spec: MeasureSpec, cell: Cell | None = None) -> Measure[Any]:
+        """Build a measure; one whose weights the experiment learns takes them from the cell's input ``weights``.
+
+        Without a cell such a measure has uniform weights, which is enough to find out whether it can be built.
+        """
         if isinstance(spec, LearntDists):
-            spec = spec.with_weights(self.store.folder(LearnWeights.stage, str(spec.cell)) / ALPHA_BETA)
+            spec = spec.with_weights(self.input(cell, "weights") / ALPHA_BETA) if cell else spec.base
         return self.once(f"measure {spec.identity}", spec.build)
 
     def judge(self, spec: JudgeSpec) -> Judge:

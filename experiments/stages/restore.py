@@ -1,29 +1,82 @@
-""""""
+"""The stage restore: a trained generator, or the task's baseline, restores a test set."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import SerializeAsAny
+from ...common.images import to_tensor, to_uint8, write_png
+from ...discriminators import DiscriminatorSpec
+from ...sr import GeneratorSpec, build_generator, super_resolve
+from ...sr.degradation import bicubic_resize
+from .cell import Cell
+from .context import Context
+from .draft import Draft
+from .outputs import NAMES
+from .pictures import TestImagesStage
+from .stage import Stage
+from .train import GENERATOR, Finetune
 
-from ...sr import GeneratorSpec
-from ...sr.tasks import Bicubic, Degradation
-from ..schema.restoration import TestSet
-from .cell import CellSpec, _of_task
+UNTRAINED = {"generator": "none", "discriminator": "none", "gan_weight": 0.0, "seed": 0}  # fidelity: the baseline
+NO_DISCRIMINATOR = DiscriminatorSpec(form="none")
+IMAGES = "images"  # folder of the restored images
 
 
-class Restore(CellSpec):
+class Restore(TestImagesStage):
     """Restore a test set with a fine-tuned generator, or without one by the task's baseline."""
 
     stage: ClassVar[str] = "restore"
-    scale: int
-    task: SerializeAsAny[Degradation] = Bicubic()
-    test: TestSet
-    test_identity: str
     generator: GeneratorSpec | None
 
     def content(self) -> dict[str, Any]:
         """Task and images; the generator's weights come in as an input."""
-        generator = self.generator.identity if self.generator else self.task.baseline
-        images = {"scale": self.scale, "test": self.test_identity, "crop": self.test.crop}
-        return {**images, **_of_task(self.task), "generator": generator}
+        return {
+            **super().content(),
+            "generator": self.generator.identity if self.generator else self.task.baseline,
+        }
+
+    @classmethod
+    def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
+        """Restore every test set by the baseline and by every fine-tuned generator."""
+        sr = draft.experiment.super_resolution
+        untrained = {**UNTRAINED, "fidelity": sr.task.baseline}
+        for name, test in draft.experiment.data.test.items():
+            identity = draft.test_identities[name]
+            common: dict[str, Any] = {"scale": sr.scale, "task": sr.task, "test": test, "test_identity": identity}
+            yield Cell(cls(generator=None, **common), {}, {**untrained, "test_set": name})
+            for source in draft.of(Finetune):
+                spec = cls(generator=source.spec.generator, **common)
+                yield Cell(spec, {"finetune": source}, {**source.labels, "test_set": name})
+
+    def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
+        """Write every restored image as ``images/<name>.png``."""
+        images = self.pairs(context)
+        generator, multiple = None, 1
+        if self.generator:
+            generator, multiple = build_generator(self.generator, self.scale), self.generator.side_multiple
+            generator.load_state_dict(context.weights(cell, "finetune", GENERATOR))
+            generator.to(context.execution.device)
+        for index, pair in enumerate(images):
+            if generator is None:
+                restored = bicubic_resize(pair.lr, self.scale)  # at ×1 the input itself
+            else:
+                low = to_tensor(pair.lr).to(context.execution.device)
+                restored = to_uint8(super_resolve(generator, low, self.scale, multiple=multiple).cpu())
+            write_png(folder / IMAGES / f"{pair.name}.png", restored)
+            context.progress(index + 1, len(images), pair.name)
+
+
+def restored_by(cell: Cell[Stage]) -> dict[str, Any]:
+    """Return the columns that say what restored the images that a cell judges."""
+    restored = cell.input("restore", Restore)
+    source = restored.input("finetune", Finetune) if restored.inputs else None
+    fidelity = source.spec.fidelity if source else None
+    return {
+        "cell": source.id if source else restored.id,
+        **{name: cell.labels[name] for name in NAMES},
+        "fidelity_id": fidelity.identity if fidelity else ("none" if source else restored.spec.task.baseline),
+        "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
+        "discriminator_id": (source.spec.discriminator if source else NO_DISCRIMINATOR).identity,
+        "test_set": cell.labels["test_set"],
+    }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from pydantic import SerializeAsAny
 from torch import nn
 
+from ...analysis.stability import PREFIX
 from ...common.files import write_json, write_text
 from ...common.images import to_tensor, to_uint8
 from ...common.sources import ImageSource
@@ -31,80 +34,271 @@ from ...sr import (
     super_resolve,
 )
 from ...sr.checkpoint import read_tensors, write_tensors
+from ...sr.distributed import current_ranks
 from ...sr.history import read_lines
-from ...sr.images import Pair, PairCache
+from ...sr.images import Pair, PairCache, pairs
 from ...sr.stability import summarise_stability
 from ...sr.tasks import Bicubic, Degradation
+from ..schema.grid import expand
 from ..schema.restoration import ValidationSet
-from .cell import Cell, CellSpec, _of_task
+from .cell import Cell, only
 from .context import Context
+from .draft import Draft
+from .learn_weights import planned_measure, weights_input
+from .outputs import NAMES, damaged
+from .pictures import check_judged_sizes, of_task
+from .stage import Stage
 
 GENERATOR = "generator.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 HISTORY = "training.jsonl"
+RESULT = "result.json"
 TOP = "top"  # folder of the weights that validation ranked best
 SHOWN = 4  # validation images that TensorBoard shows
 
+# Numbers of a fine-tuning that only a discriminator makes use of.
+ADVERSARIAL = {
+    *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
+    *("gradient_penalty", "r1_penalty", "r2_penalty"),
+}
 
-def train(
-    cell: Cell, spec: Pretrain | Finetune, folder: Path, context: Context, crops: PairCache, validated: Sequence[Pair]
-) -> None:
-    """Train a cell's generator into ``folder``.
 
-    Args:
-        cell: the cell.
-        spec: its spec.
-        folder: where outputs go; ``work`` in it holds checkpoints.
-        context: see :class:`Context`.
-        crops: training images.
-        validated: validation images, none if there is no validation.
+class TrainingStage(Stage, ABC):
+    """Train a generator.
 
-    Raises:
-        DivergedError: training became non-finite; the history is in the folder.
-        StoppedError: it was asked to stop; the state to resume from is in the folder.
-        LopsidedError: an input or setting that cannot be used.
+    Attributes:
+        scale: magnification.
+        task: how LR images are made.
+        generator: what is trained.
+        train: the training images.
+        train_identity: their content identity.
+        validation: how the training is validated on the way, if it is.
+        validation_identity: content identity of the validation images, where there are any.
+        training: the numbers of the training.
+        seed: seed of weights and crops.
     """
-    generator = build_generator(spec.generator, spec.scale, seed=spec.seed)
-    fidelity: Fidelity | None = None
-    adversarial: Adversarial | None = None
-    if isinstance(spec, Finetune):
-        generator.load_state_dict(context.weights(cell, "pretrain", GENERATOR))
-        if spec.fidelity:
-            weight = None if spec.training.gradient_matching else spec.training.fidelity_weight
-            fidelity = Fidelity(context.measure(spec.fidelity), weight)
-        if spec.discriminator.form != "none":
-            adversarial = _adversarial(spec, spec.training)
-    trainer = Trainer(
-        spec.training,
-        generator,
-        crops,
-        seed=spec.seed,
-        stream=spec.stage,
-        fidelity=fidelity,
-        adversarial=adversarial,
-        validation=_validation(spec.validation, spec, validated, context) if spec.validation else None,
-        runtime=context.execution.runtime,
-    )
-    work, history = folder / "work", folder / "work" / "history.jsonl"
-    try:
-        trainer.run(
-            work,
-            checkpoint_every=context.execution.checkpoint_every,
-            progress=lambda step, loss: context.progress(step, spec.training.steps, f"loss {loss:.4f}"),
-            stop=context.stop,
-            tensorboard=folder / "tensorboard" if context.execution.tensorboard else None,
+
+    version: ClassVar[int] = 2  # 2: crops drawn for each micro-batch, fused Adam, SwinIR's own attention
+    distributed: ClassVar[bool] = True
+    announced: ClassVar[bool] = True
+    has_rows: ClassVar[tuple[str, ...]] = ("done", "diverged")
+    scale: int
+    task: SerializeAsAny[Degradation] = Bicubic()
+    generator: GeneratorSpec
+    train: ImageSource
+    train_identity: str
+    validation: ValidationSet | None = None
+    validation_identity: str | None = None
+    training: TrainingSpec
+    seed: int
+
+    def content(self) -> dict[str, Any]:
+        """Task, generator, data, training numbers and seed."""
+        common = {
+            "scale": self.scale,
+            **of_task(self.task),
+            "generator": self.generator.identity,
+            "train": self.train_identity,
+            "training": self.training.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+        if self.validation is None:
+            return common
+        validation = {
+            "images": self.validation_identity,
+            "judges": [judge.identity for judge in self.validation.judges],
+            **self.validation.model_dump(mode="json", include={"crop", "every", "top"}),
+        }
+        return {**common, "validation": validation}
+
+    @property
+    def effort(self) -> float:
+        """Training steps."""
+        return self.training.steps
+
+    @classmethod
+    def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
+        """Make the training crops, decode the validation images, and build judges and generators."""
+        specs = [cell.spec for cell in only(pending, cls)]
+        for spec in specs:
+            current_ranks().share(spec.training.micro_batches)
+            spec.crops(context).validate(spec.training.patch // spec.scale)
+            for judge in spec.validation.judges if spec.validation else ():
+                context.judge(judge)
+                check_judged_sizes(judge, spec.validation_pairs(context), "super_resolution.validation.crop")
+        for spec in {(str(spec.generator.identity), spec.scale): spec for spec in specs}.values():
+            build_generator(spec.generator, spec.scale)
+
+    def crops(self, context: Context) -> PairCache:
+        """Return the training images with their LR versions, prepared for drawing crops."""
+        key = f"pairs {self.train_identity} ×{self.scale} {self.task.identity}"
+        return context.once(
+            key, lambda: PairCache.build(self.train.items(), self.scale, context.store.cache, task=self.task)
         )
-        kept = trainer.averaged_generator().state_dict()
-        for name, tensor in kept.items():
-            if not torch.isfinite(tensor).all():
-                raise DivergedError(trainer.step, f"weight {name}", float("nan"), len(trainer.skipped))
-    finally:
-        # A diverged run's history is its result, and empty if it diverged at its first step.
+
+    def validation_pairs(self, context: Context) -> list[Pair]:
+        """Return the validation images, none if there is no validation."""
+        validation = self.validation
+        if validation is None:
+            return []
+        key = f"validation {self.validation_identity} crop {validation.crop} ×{self.scale}"
+        return context.once(key, lambda: list(pairs(validation.images.items(), self.scale, crop=validation.crop)))
+
+    def terms(self, cell: Cell[Stage], context: Context) -> tuple[Fidelity | None, Adversarial | None]:  # noqa: ARG002
+        """Return the terms of the loss besides the pixel loss."""
+        return None, None
+
+    def initial_generator(self, cell: Cell[Stage], context: Context) -> nn.Module:  # noqa: ARG002
+        """Return the generator that the training starts from."""
+        return build_generator(self.generator, self.scale, seed=self.seed)
+
+    def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
+        """Train, and write networks, history and result; ``work`` in the folder holds checkpoints."""
+        fidelity, adversarial = self.terms(cell, context)
+        trainer = Trainer(
+            self.training,
+            self.initial_generator(cell, context),
+            self.crops(context),
+            seed=self.seed,
+            stream=self.stage,
+            fidelity=fidelity,
+            adversarial=adversarial,
+            validation=_validation(self.validation, self, context) if self.validation else None,
+            runtime=context.execution.runtime,
+        )
+        work, history = folder / "work", folder / "work" / "history.jsonl"
+        try:
+            trainer.run(
+                work,
+                checkpoint_every=context.execution.checkpoint_every,
+                progress=lambda step, loss: context.progress(step, self.training.steps, f"loss {loss:.4f}"),
+                stop=context.stop,
+                tensorboard=folder / "tensorboard" if context.execution.tensorboard else None,
+            )
+            kept = trainer.averaged_generator().state_dict()
+            for name, tensor in kept.items():
+                if not torch.isfinite(tensor).all():
+                    raise DivergedError(trainer.step, f"weight {name}", float("nan"), len(trainer.skipped))
+        finally:
+            # A diverged run's history is its result, and empty if it diverged at its first step.
+            if trainer.ranks.first:
+                write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
+                write_json(folder / RESULT, _result(trainer, history))
         if trainer.ranks.first:
-            write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
-            write_json(folder / "result.json", _result(trainer, history))
-    if trainer.ranks.first:
-        _write_networks(spec, trainer, kept, folder)
+            _write_networks(self, trainer, kept, folder)
+
+    def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
+        """One row per recorded step and term, and the summary of stability at the last step."""
+        path = folder / HISTORY
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise damaged(path, error) from None
+        if lines:
+            lines.append({"step": lines[-1]["step"], **_stability(folder / RESULT)})
+        terms = [(line["step"], term, value) for line in lines for term, value in line.items() if term != "step"]
+        table = pd.DataFrame(terms, columns=["step", "term", "value"])
+        return {"training": table.assign(cell=cell.id, stage=self.stage, **self.names(cell))}
+
+    def names(self, cell: Cell[Stage]) -> dict[str, Any]:
+        """Return the columns that name the network."""
+        return {name: cell.labels.get(name) for name in NAMES}
+
+
+class Pretrain(TrainingStage):
+    """Train a generator with the pixel loss alone; planned as the start of fine-tunings."""
+
+    stage: ClassVar[str] = "pretrain"
+
+    def names(self, cell: Cell[Stage]) -> dict[str, Any]:
+        """Return the columns that name the network: it has no other terms."""
+        return {**super().names(cell), "fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
+
+
+class Finetune(TrainingStage):
+    """Fine-tune a pretrained generator with fidelity and adversarial terms."""
+
+    stage: ClassVar[str] = "finetune"
+    training: FinetuneSpec  # pyright: ignore[reportIncompatibleVariableOverride] (frozen, so it may be narrower)
+    fidelity: SerializeAsAny[MeasureSpec] | None
+    discriminator: DiscriminatorSpec
+    gan_weight: float
+
+    def content(self) -> dict[str, Any]:
+        """As for pretraining, with the two terms; numbers of a term that is absent do not count."""
+        absent: set[str] = set()
+        if self.fidelity is None:
+            absent |= {"fidelity_weight", "gradient_matching"}
+        if self.discriminator.form == "none":
+            absent |= ADVERSARIAL
+        elif self.training.objective != "wasserstein":
+            absent |= {"gradient_penalty"}
+        return {
+            **super().content(),
+            "training": self.training.model_dump(mode="json", exclude=absent),
+            "fidelity": self.fidelity.identity if self.fidelity else None,
+            "discriminator": self.discriminator.identity,
+            "gan_weight": self.gan_weight,
+        }
+
+    @classmethod
+    def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
+        """Fine-tune at every point of the grid, from the generator that was pretrained with its seed."""
+        sr, data = draft.experiment.super_resolution, draft.experiment.data
+        images: dict[str, Any] = {
+            "scale": sr.scale,
+            "task": sr.task,
+            "train": data.train,
+            "train_identity": draft.train_identity,
+            "validation": sr.validation,
+            "validation_identity": draft.validation_identity,
+        }
+        pretrained: dict[tuple[GeneratorSpec, int], Cell[Stage]] = {}
+        for point in expand(draft.experiment.grid):
+            start = point.generator, point.seed
+            common: dict[str, Any] = {**images, "generator": point.generator, "seed": point.seed}
+            if start not in pretrained:
+                names = {"generator": point.generator.name, "seed": point.seed}
+                pretrained[start] = Cell(Pretrain(training=sr.pretrain, **common), {}, names)
+            fidelity = planned_measure(point.fidelity, draft) if point.fidelity else None
+            spec = cls(
+                training=sr.finetune,
+                fidelity=fidelity,
+                discriminator=point.discriminator,
+                gan_weight=point.gan_weight,
+                **common,
+            )
+            inputs = {"pretrain": pretrained[start], **weights_input(fidelity, draft)}
+            yield Cell(spec, inputs, replace(point, fidelity=fidelity).labels)
+
+    @classmethod
+    def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
+        """As for pretraining; also build measures and discriminators."""
+        super().preflight(pending, context)
+        cells = only(pending, cls)
+        measures = [cell.spec.fidelity for cell in cells if cell.spec.fidelity]
+        for measure in {measure.identity: measure for measure in measures}.values():
+            context.measure(measure)
+        discriminators = {cell.spec.discriminator.identity: cell.spec.discriminator for cell in cells}
+        for discriminator in discriminators.values():
+            if discriminator.form != "none":
+                build_discriminator(discriminator)
+
+    def initial_generator(self, cell: Cell[Stage], context: Context) -> nn.Module:
+        """Return the pretrained generator."""
+        generator = super().initial_generator(cell, context)
+        generator.load_state_dict(context.weights(cell, "pretrain", GENERATOR))
+        return generator
+
+    def terms(self, cell: Cell[Stage], context: Context) -> tuple[Fidelity | None, Adversarial | None]:
+        """Return the fidelity and the adversarial term, each if there is one."""
+        fidelity = adversarial = None
+        if self.fidelity:
+            weight = None if self.training.gradient_matching else self.training.fidelity_weight
+            fidelity = Fidelity(context.measure(self.fidelity, cell), weight)
+        if self.discriminator.form != "none":
+            adversarial = _adversarial(self, self.training)
+        return fidelity, adversarial
 
 
 def _adversarial(spec: Finetune, training: FinetuneSpec) -> Adversarial:
@@ -120,9 +314,8 @@ def _adversarial(spec: Finetune, training: FinetuneSpec) -> Adversarial:
     )
 
 
-def _validation(
-    settings: ValidationSet, spec: Pretrain | Finetune, images: Sequence[Pair], context: Context
-) -> Validation:
+def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) -> Validation:
+    images = spec.validation_pairs(context)
     judges = {judge.key: context.judge(judge) for judge in settings.judges}
     device = context.execution.device
 
@@ -157,7 +350,7 @@ def _result(trainer: Trainer, history: Path) -> dict[str, Any]:
     }
 
 
-def _write_networks(spec: Pretrain | Finetune, trainer: Trainer, kept: dict[str, Any], folder: Path) -> None:
+def _write_networks(spec: TrainingStage, trainer: Trainer, kept: dict[str, Any], folder: Path) -> None:
     about = {"generator": spec.generator.name, "scale": spec.scale}
     if trainer.ranking:
         for path in trainer.ranking.paths():
@@ -172,80 +365,9 @@ def _write_networks(spec: Pretrain | Finetune, trainer: Trainer, kept: dict[str,
         write_tensors(folder / DISCRIMINATOR, network.state_dict(), {"discriminator": network.spec.key})
 
 
-# Numbers of a fine-tuning that only a discriminator makes use of.
-ADVERSARIAL = {
-    *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
-    *("gradient_penalty", "r1_penalty", "r2_penalty"),
-}
-
-
-class TrainingCell(CellSpec, ABC):
-    """Train a generator.
-
-    Attributes:
-        task: how LR images are made.
-        validation_identity: content identity of the validation images, where there are any.
-    """
-
-    version: ClassVar[int] = 2  # 2: crops drawn for each micro-batch, fused Adam, SwinIR's own attention
-    scale: int
-    task: SerializeAsAny[Degradation] = Bicubic()
-    generator: GeneratorSpec
-    train: ImageSource
-    train_identity: str
-    validation: ValidationSet | None = None
-    validation_identity: str | None = None
-    training: TrainingSpec
-    seed: int
-
-    def content(self) -> dict[str, Any]:
-        """Task, generator, data, training numbers and seed."""
-        common = {
-            "scale": self.scale,
-            **_of_task(self.task),
-            "generator": self.generator.identity,
-            "train": self.train_identity,
-            "training": self.training.model_dump(mode="json"),
-            "seed": self.seed,
-        }
-        if self.validation is None:
-            return common
-        validation = {
-            "images": self.validation_identity,
-            "judges": [judge.identity for judge in self.validation.judges],
-            **self.validation.model_dump(mode="json", include={"crop", "every", "top"}),
-        }
-        return {**common, "validation": validation}
-
-
-class Pretrain(TrainingCell):
-    """Train a generator with the pixel loss alone."""
-
-    stage: ClassVar[str] = "pretrain"
-
-
-class Finetune(TrainingCell):
-    """Fine-tune a pretrained generator with fidelity and adversarial terms."""
-
-    stage: ClassVar[str] = "finetune"
-    training: FinetuneSpec  # pyright: ignore[reportIncompatibleVariableOverride] (frozen, so it may be narrower)
-    fidelity: SerializeAsAny[MeasureSpec] | None
-    discriminator: DiscriminatorSpec
-    gan_weight: float
-
-    def content(self) -> dict[str, Any]:
-        """As for pretraining, with the two terms; numbers of a term that is absent do not count."""
-        absent: set[str] = set()
-        if self.fidelity is None:
-            absent |= {"fidelity_weight", "gradient_matching"}
-        if self.discriminator.form == "none":
-            absent |= ADVERSARIAL
-        elif self.training.objective != "wasserstein":
-            absent |= {"gradient_penalty"}
-        return {
-            **super().content(),
-            "training": self.training.model_dump(mode="json", exclude=absent),
-            "fidelity": self.fidelity.identity if self.fidelity else None,
-            "discriminator": self.discriminator.identity,
-            "gan_weight": self.gan_weight,
-        }
+def _stability(path: Path) -> dict[str, float]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["stability"]
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged(path, error) from None
+    return {f"{PREFIX}{name}": value for name, value in found.items()}

@@ -25,7 +25,7 @@ from lopsided.discriminators import (
 )
 from lopsided.discriminators.layers import SpectralConv2d
 from lopsided.experiments import api
-from lopsided.experiments.stages.stage_list.cell import Finetune
+from lopsided.experiments.stages.train import Finetune
 from lopsided.sr.degradation import bicubic_resize
 
 NETWORKS = ["patchgan16", "patchgan34", "patchgan", "patchgan142", "patchgan286", "srgan", "unet"]

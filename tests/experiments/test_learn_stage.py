@@ -210,7 +210,7 @@ def test_weights_from_one_set_must_hold_out_the_same_references(folder):
 
 def test_a_measure_outside_an_experiment_is_refused():
     loose = LearntDists(name="tuned")
-    with pytest.raises(ExperimentError, match="within an experiment only"):
+    with pytest.raises(ExperimentError, match="only defined inside an experiment"):
         _ = loose.key
     with pytest.raises(ExperimentError, match="before the experiment is planned"):
         _ = loose.identity

@@ -19,7 +19,7 @@ from lopsided.common.sources import SKIMAGE_TRAIN, SkimageSource
 from lopsided.experiments import load_experiment, plan
 from lopsided.experiments.api import collect_tables, report, run
 from lopsided.experiments.schema.experiment import Experiment
-from lopsided.experiments.stages.stage_list.cell import AssessNR
+from lopsided.experiments.stages.assess_nr import AssessNR
 from lopsided.experiments.store import Store
 from lopsided.iqa.ladder import LadderSpec, build_ladder
 from lopsided.iqa.manifest import FRDataset
@@ -240,7 +240,7 @@ def test_sets_without_references_are_rated_too_and_images_that_discriminators_sa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([("fr_sets: [ladder]", "datasets: {mine: {manifest: mine/rated.csv}}"), ("layers: true", "layers: true\n    test_crop: 96")], r"0\.png' is 64×64 px, at least 96 a side are needed; leave it out, or lower crop or test_crop"),
+        ([("fr_sets: [ladder]", "datasets: {mine: {manifest: mine/rated.csv}}"), ("layers: true", "layers: true\n    test_crop: 96")], r"0\.png' is 64×64 px, at least 96 per side are needed; leave it out, or lower crop or test_crop"),
         ([("fr_sets: [ladder]", "datasets: {mine: {manifest: mine/rated.csv}}"), ("{count: 2, test: 0.34}", "official")], "no image is in split 'train'"),
         ([("{count: 2, test: 0.34}", "{count: 99}")], r"6 group\(s\) of images, 1 of them tested, can be split in 6 way\(s\), not 99"),
         ([("[random, ", "[random, pretrained, ")], "squeezenet1_1-.* LOPSIDED_WEIGHTS"),

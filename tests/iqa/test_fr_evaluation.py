@@ -27,11 +27,13 @@ from lopsided.experiments import ExperimentError, load_experiment, plan
 from lopsided.experiments.planning import Plan
 from lopsided.experiments.running import execute as executors
 from lopsided.experiments.running.progress import SilentReporter
-from lopsided.experiments.schema import experiment as specs
 from lopsided.experiments.schema.execution import Execution
-from lopsided.experiments.stages.stage_list.cell import AssessFR, Cell, JudgeImages, Restore
-from lopsided.experiments.stages.stage_list.context import Context
-from lopsided.experiments.stages.stage_list.stage_list import run_stage
+from lopsided.experiments.schema.restoration import TestSet
+from lopsided.experiments.stages.assess_fr import AssessFR
+from lopsided.experiments.stages.cell import Cell
+from lopsided.experiments.stages.context import Context
+from lopsided.experiments.stages.judge import JudgeImages
+from lopsided.experiments.stages.restore import Restore
 from lopsided.experiments.store import Store
 from lopsided.iqa import evaluate_fr, evaluate_fr_group, fr, judges, parse_judge
 from lopsided.iqa.datasets import open_dataset
@@ -317,15 +319,15 @@ def test_a_worker_takes_its_share_and_leaves_the_rest(folder, tmp_path):
     planned, store = assessment(folder, tmp_path), Store(tmp_path / "store")
     (tmp_path / "store" / "cells").mkdir(parents=True)
     context = Context(store, Execution())
-    executors._work(list(planned.cells), store, Execution(), context, SilentReporter(), lambda: False, 0.0, 2)
+    executors._work(list(planned.cells), context, SilentReporter(), lambda: False, 0.0, 2)
     together = [store.status(cell.stage, cell.id).together for cell in planned.cells]
     assert together == [3, 3, 3, 1, 1]
 
 
 def test_sets_are_assessed_one_by_one(folder, tmp_path):
     cells = [*assessment(folder, tmp_path / "a").cells, *assessment(folder, tmp_path / "b", split="test").cells]
-    assert [cell.together for cell in cells] == [cells[0].together] * 5 + [cells[5].together] * 5
-    assert cells[0].together != cells[5].together
+    assert [cell.spec.together for cell in cells] == [cells[0].spec.together] * 5 + [cells[5].spec.together] * 5
+    assert cells[0].spec.together != cells[5].spec.together
 
 
 def test_a_stopped_assessment_is_resumed(folder, tmp_path):
@@ -333,10 +335,10 @@ def test_a_stopped_assessment_is_resumed(folder, tmp_path):
     (tmp_path / "store" / "cells").mkdir(parents=True)
     steps, seen = [], []
     context = Context(store, Execution(), lambda *step: steps.append(step), lambda: len(steps) >= 3)
-    executors._work(list(planned.cells), store, Execution(), context, SilentReporter(), lambda: False, 0.0, 1)
+    executors._work(list(planned.cells), context, SilentReporter(), lambda: False, 0.0, 1)
     assert {store.status(cell.stage, cell.id).state for cell in planned.cells} == {"interrupted"}
     again = Context(store, Execution(), lambda *step: seen.append(step))
-    executors._work(list(planned.cells), store, Execution(), again, SilentReporter(), lambda: False, 0.0, 1)
+    executors._work(list(planned.cells), again, SilentReporter(), lambda: False, 0.0, 1)
     assert steps[-1][0] == 5
     assert seen[0][0] == 7
     assert {store.status(cell.stage, cell.id).state for cell in planned.cells} == {"done"}
@@ -345,10 +347,11 @@ def test_a_stopped_assessment_is_resumed(folder, tmp_path):
 CHILD = """
 import sys, time
 from pathlib import Path
-from lopsided.experiments import executors, load_experiment, plan
+from lopsided.experiments import load_experiment, plan
 from lopsided.experiments.planning import Plan
 from lopsided.experiments.running.progress import SilentReporter
-from lopsided.experiments.schema.experiment import Execution
+from lopsided.experiments.running.execute import execute
+from lopsided.experiments.schema.execution import Execution
 from lopsided.experiments.store import Store
 from lopsided.iqa import fr
 
@@ -359,7 +362,7 @@ class Slow(SilentReporter):
 fr.BATCH_PIXELS["cpu"] = 2 * 64 * 80
 planned = plan(load_experiment(Path(sys.argv[1])))
 cells = tuple(planned.of_stage("assess_fr"))
-executors.execute(Plan(planned.experiment, cells), Store(Path(sys.argv[2])), Execution(), Slow())
+execute(Plan(planned.experiment, cells), Store(Path(sys.argv[2])), Execution(), Slow())
 """
 
 
@@ -401,7 +404,7 @@ def restored(folder, tmp_path_factory):
         write_png(root / "originals" / f"{name}.png", read_rgb(folder / f"{name}.png"))
     source = parse_source({"folder": str(root / "originals")})
     identity = source.identity(source.items())
-    common: dict[str, Any] = {"scale": 2, "test": specs.TestSet(images=source), "test_identity": identity}
+    common: dict[str, Any] = {"scale": 2, "test": TestSet(images=source), "test_identity": identity}
     store, cells = Store(root / "store"), []
     for level in range(3):
         other: dict[str, Any] = common | {"test_identity": f"{level}"}
@@ -419,7 +422,8 @@ def judged(restored, key, context, out):
     judge = parse_judge(key, scale=2)
     tables = []
     for index, cell in enumerate(cells):
-        run_stage(Cell(JudgeImages(**common, judge=judge), {"restore": cell}), out / f"{index}", context)
+        spec = JudgeImages(**common, judge=judge)
+        spec.run(Cell(spec, {"restore": cell}), out / f"{index}", context)
         tables.append(pd.read_parquet(out / f"{index}" / "scores.parquet"))
     return tables
 

@@ -8,8 +8,6 @@ from PIL import Image
 from lopsided.common.errors import SourceError
 from lopsided.experiments import load_experiment, plan
 from lopsided.experiments.schema.datasets import FRPublished
-from lopsided.experiments.stages.stage_list.stage_list import fr_dataset
-from lopsided.experiments.store import Store
 from lopsided.iqa import evaluate_fr
 from lopsided.iqa.manifest import FRDataset
 from lopsided.losses import create_measure
@@ -49,7 +47,7 @@ def test_a_published_set_is_the_same_set_as_its_manifest(folder, tmp_path):
     assert assessed(folder, published="tqd", path=str(folder)) == assessed(
         folder, manifest=str(folder / "manifest.csv")
     )
-    opened = fr_dataset(FRPublished(published="tqd", path=folder), Store(tmp_path / "store"))
+    opened = FRPublished(published="tqd", path=folder).open(tmp_path)
     assert opened.identity == FRDataset(folder / "manifest.csv").identity
     scores = evaluate_fr(create_measure("ssim"), opened)
     assert scores["label"].tolist() == [0.5, 1.5, 2.5, 3.5]

@@ -27,7 +27,6 @@ from lopsided.cli import main as cli
 from lopsided.common.errors import LopsidedError
 from lopsided.experiments import plan
 from lopsided.experiments.api import collect_tables, report, run
-from lopsided.experiments.stages.stage_list.rate import rated_rows
 from lopsided.mllm.backends.backend import Backend, LevelLogits, Prompt
 from lopsided.mllm.backends.meter import Meter
 from lopsided.mllm.errors import MllmError
@@ -540,11 +539,12 @@ def test_a_fault_of_the_yaml_is_one_line(experiment: Path, old: str, new: str, m
     assert "\n" not in str(caught.value)
 
 
-def test_parts_of_a_benchmark_keep_their_names(experiment: Path) -> None:
+def test_parts_of_a_benchmark_keep_their_names(experiment: Path, tmp_path: Path) -> None:
     cell = next(cell for cell in plan(experiment).of_stage("rate") if cell.labels.get("dataset") == "own")
     rated = pd.DataFrame({"benchmark": ["vr/KonIQ-10K", "vr/SPAQ"], "item": ["1.jpg", "1.jpg"]})
-    assert rated_rows(cell, rated)["benchmark"].tolist() == ["own/KonIQ-10K", "own/SPAQ"]
-    assert rated_rows(cell, rated.head(1))["benchmark"].tolist() == ["own"]
+    for table, names in ((rated, ["own/KonIQ-10K", "own/SPAQ"]), (rated.head(1), ["own"])):
+        table.to_parquet(tmp_path / "scores.parquet")
+        assert cell.spec.rows(cell, tmp_path)["mllm_scores"]["benchmark"].tolist() == names
 
 
 def test_identities_are_those_of_contents(experiment: Path, benchmark: Path, model: Path, tmp_path: Path) -> None:

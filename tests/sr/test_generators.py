@@ -12,7 +12,7 @@ from support.paths import ROOT
 
 from lopsided.common.basicsr_compat import load_basicsr
 from lopsided.experiments import ExperimentError, load_experiment, plan
-from lopsided.experiments.stages.stage_list.cell import Finetune
+from lopsided.experiments.stages.train import Finetune
 from lopsided.sr import GeneratorSpec, build_generator, super_resolve
 from lopsided.sr.errors import SuperResolutionError
 from lopsided.sr.generators import ARCHITECTURES, fitting_generators, list_generators

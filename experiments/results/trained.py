@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..common.identity import sha256_file
-from ..sr.generators import list_generators
-from .schema.errors import ExperimentError
-from .stages.train import GENERATOR
-from .store import Store
+from ...common.identity import sha256_file
+from ...sr.generators import list_generators
+from ..schema.errors import ExperimentError
+from ..stages.train import GENERATOR
+from ..store import Store
 
 STAGES = ("finetune", "pretrain")  # those whose cells hold a generator
 

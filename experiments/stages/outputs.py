@@ -1,0 +1,36 @@
+"""Files in the folders of cells, and the columns that name trained networks in the result tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ...common.files import atomic_path
+from ..schema.errors import ExperimentError
+
+SCORES = "scores.parquet"
+NAMES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that a cell has written.
+
+    Raises:
+        ExperimentError: it is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> ExperimentError:
+    """Return the error about an output that cannot be read."""
+    return ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again")
