@@ -38,8 +38,7 @@ import torch
 import transformers
 from PIL import Image
 
-from lopsided.mllm.backends.backend import Prompt
-from lopsided.mllm.backends.transformers import TransformersBackend
+from lopsided.mllm.backends import Prompt, TransformersBackend
 
 NOUNS = ("quality", "aesthetics", "sharpness and the colours", "structure and the texture", "composition")
 LEVELS = (" excellent", " good", " fair", " poor", " bad")

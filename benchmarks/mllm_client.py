@@ -27,10 +27,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from lopsided.mllm.backends import Prompt, ServerBackend
 from lopsided.mllm.backends import server as server_backend
-from lopsided.mllm.backends.backend import Prompt
 from lopsided.mllm.backends.chat_completions import chat_messages, png_base64
-from lopsided.mllm.backends.server import ServerBackend
 
 CANDIDATES = (" excellent", " good", " fair", " poor", " bad")
 TOP = [

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..experiments import LocalModel, ServedModel
-    from ..mllm.backends.meter import Meter
-    from ..mllm.benchmarks import Benchmark
+    from ..mllm import Benchmark, Meter
     from ..mllm.rating_folder import Rated
 
 FAILURES_SHOWN = 5
@@ -171,8 +170,7 @@ def rate(
     import torch
 
     from ..experiments import LocalModel, ServedModel, provenance
-    from ..mllm.backends.meter import Meter
-    from ..mllm.rating_folder import rate_into
+    from ..mllm import Meter, rate_into
 
     torch.set_num_threads(threads)
     common = {"model": model, "preset": preset, "options": key_values("--option", options)}
@@ -217,8 +215,7 @@ def _benchmark(
     strict: bool,
 ) -> Benchmark:
     """Read the benchmark, or make one of a folder's images."""
-    from ..mllm.benchmarks import open_benchmark
-    from ..mllm.rating_folder import folder_benchmark
+    from ..mllm import folder_benchmark, open_benchmark
 
     if images is None:
         if name is None or path is None:

@@ -4,7 +4,7 @@
 ``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
 ``meta.json``                       the scorer, the benchmark, and what each run took
 ``mllm_scores.parquet``             one row per item
-``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.metrics.summary.summarise`
+``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
 ==================================  =================================================================================
 """
 
@@ -25,8 +25,8 @@ from .benchmarks.benchmark import Benchmark
 from .errors import MllmError
 from .item import Item
 from .metrics.summary import summarise
-from .rate import CHUNK, Run, rate
-from .scoring.presets import Preset
+from .rating import CHUNK, Run, rate
+from .scoring.preset import Preset
 from .scoring.scorer import Scorer
 from .table import scores_table, storable
 
@@ -81,7 +81,7 @@ def rate_into(
         progress: told (items done, items to be asked, name of the last one).
 
     Raises:
-        MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate.rate`.
+        MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
     folder, items = Path(folder), benchmark.items[:limit]
     meta = _read_meta(folder / META, benchmark)

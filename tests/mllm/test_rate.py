@@ -31,7 +31,7 @@ from lopsided.mllm.backends.backend import Backend, LevelLogits, Prompt
 from lopsided.mllm.backends.meter import Meter
 from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
-from lopsided.mllm.rate import Run, rate
+from lopsided.mllm.rating import Run, rate
 from lopsided.mllm.results import COLUMNS
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scorer import Scorer
@@ -157,7 +157,7 @@ def test_large_images_are_held_one_by_one(
 ) -> None:
     steps: list[int] = []
     rate(q_align(backend), items, tmp_path / "a.jsonl", progress=lambda done, total, name: steps.append(done))
-    monkeypatch.setattr("lopsided.mllm.rate.MOST_PIXELS", 1)
+    monkeypatch.setattr("lopsided.mllm.rating.MOST_PIXELS", 1)
     rate(q_align(backend), items, tmp_path / "b.jsonl", progress=lambda done, total, name: steps.append(done))
     assert steps == [COUNT + 1, *range(2, COUNT + 2)]  # the first two are equal
 
@@ -244,7 +244,7 @@ def test_damage_and_other_writers_are_refused(backend: Backend, items: list[Item
     path.write_text(f"{first[:50]}\n{second}\n", encoding="utf-8")
     with pytest.raises(MllmError, match=r"line 1 of '.*' is damaged; remove it"):
         rate(q_align(backend), items[:2], path)
-    with pytest.raises(MllmError, match="taken twice, first own / quality / image0"):
+    with pytest.raises(MllmError, match="used twice, first own / quality / image0"):
         rate(q_align(backend), [items[0], items[0]], tmp_path / "s.jsonl")
 
 
@@ -415,14 +415,14 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--preset": "q-alin"}, "unknown preset 'q-alin', did you mean 'q-align'"),
+        ({"--preset": "q-alin"}, "unknown preset 'q-alin'; did you mean 'q-align'"),
         ({"--option": "steps=3"}, "steps"),
         ({"--option": "steps"}, "--option steps: give KEY=VALUE"),
         ({"--dtype": "float8"}, "--dtype: "),
         ({"--dimension": "quality"}, "--dimension is for --images"),
         ({"--images": "there"}, "give BENCHMARK and PATH, or --images DIR, not both"),
-        ({"--model": "./nowhere"}, "./nowhere is no folder"),
-        ({"--server": "nowhere"}, "'nowhere' is no address of a server"),
+        ({"--model": "./nowhere"}, "./nowhere is not a folder"),
+        ({"--server": "nowhere"}, "'nowhere' is not the address of a server"),
     ],
 )
 def test_a_fault_is_one_line(
@@ -518,7 +518,7 @@ def test_a_cell_without_all_replies_fails_and_goes_on_where_it_was(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("preset: q-align", "preset: q-alin", "mllm.scorers[0]: unknown preset 'q-alin', did you mean 'q-align'"),
+        ("preset: q-align", "preset: q-alin", "mllm.scorers[0]: unknown preset 'q-alin'; did you mean 'q-align'"),
         ("fr_sets: [ladder]", "fr_sets: [lader]", "mllm.fr_sets[0]: unknown FR set 'lader'; assessment.datasets has ladder"),
         ("benchmark: jsonl", "benchmark: json", "mllm.benchmarks.own.benchmark: unknown benchmark 'json'"),
         ("own.jsonl", "absent.jsonl", "mllm.benchmarks.own: "),

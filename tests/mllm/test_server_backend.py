@@ -34,7 +34,7 @@ from lopsided.mllm.backends.decision_endpoint import decision_config, read_decis
 from lopsided.mllm.backends.server import ServerBackend
 from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
-from lopsided.mllm.rate import rate
+from lopsided.mllm.rating import rate
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scorer import Scorer
 
@@ -231,7 +231,7 @@ def test_faults_that_end_change_nothing(served: Any, local: Local, expected: np.
 
     called: list[int] = []
     with servers.FaultProxy(served.url, script) as proxy:
-        there = backend(proxy.url, local, concurrency=8)
+        there = backend(proxy.url, local, concurrency=8, timeout=2.0)
         results = there.level_logits(local.prompts, local.levels, on_result=lambda index, _: called.append(index))
         np.testing.assert_allclose(levels(results), expected, atol=1e-5)
         assert sorted(called) == list(range(len(local.prompts)))
