@@ -148,10 +148,10 @@ def progress(what: str, units: str, begin: str = "") -> Iterator[Callable[[float
     from rich.table import Column
 
     began = last_line = time.monotonic()
-    one_line = Column(no_wrap=True, overflow="ellipsis")
     bar = [BarColumn(BAR)] if out.width >= BAR_FITS else []
-    note = TextColumn("{task.fields[note]}", markup=False, table_column=one_line)
-    columns = (TextColumn(what), *bar, note)
+    name = TextColumn(what, table_column=Column(no_wrap=True, min_width=len(what)))
+    note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (name, *bar, note)
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as shown:
         task = shown.add_task("", total=None, note=begin)
 
