@@ -52,7 +52,7 @@ from lopsided.sr import (
     super_resolve,
 )
 from lopsided.sr.degradation import bicubic_resize
-from lopsided.sr.history import read_lines
+from lopsided.sr.history import read_history
 from lopsided.sr.images import PairCache, pairs
 from lopsided.sr.stability import summarise_stability
 
@@ -107,7 +107,7 @@ def train(trainer: Trainer, folder: Path, label: str, began: float) -> tuple[lis
         trainer.run(folder, checkpoint_every=10**9, progress=say)
     except DivergedError as error:
         diverged = str(error)
-    return read_lines(folder / "history.jsonl"), diverged
+    return read_history(folder / "history.jsonl"), diverged
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
 from pydantic_core import core_schema
@@ -98,6 +99,10 @@ class OneOrMore(BeforeValidator):
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         several = handler(schema)
         return {"anyOf": [several["items"], several]}
+
+
+PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, os.PathLike) else value)]
+"""Field type of a path that is kept as text, because a word such as ``official`` may stand in its place."""
 
 
 def by_own_key(*keys: str, default: str | None = None, error: str | None = None, message: str = "") -> Discriminator:

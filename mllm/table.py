@@ -34,6 +34,12 @@ def join_items(results: pd.DataFrame, items: Iterable[Item]) -> pd.DataFrame:
 
     Raises:
         MllmError: a result without its item, or an item for which a scorer has no result or two.
+
+    Examples:
+        >>> item = Item(benchmark="own", dimension="IQA", id="1", task="rate", images=(), target=3, scale=(1, 5))
+        >>> row = {"scorer": "s", "scorer_id": "0", "benchmark": "own", "dimension": "IQA", "item": "1", "value": 2.5}
+        >>> join_items(pd.DataFrame([row]), [item])[["value", "target", "scale_high"]].to_dict("records")
+        [{'value': 2.5, 'target': 3, 'scale_high': 5}]
     """
     described = pd.DataFrame([_described(item) for item in items])
     if described.empty or described.duplicated(NAME).any():

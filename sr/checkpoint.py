@@ -1,4 +1,4 @@
-"""Training checkpoints: whole, checked, two deep. Tensors in safetensors; the step and scalars in its metadata."""
+"""Training checkpoints, checked by SHA-256, the last two kept: tensors in safetensors, the rest in its metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..common.identity import sha256_file
 
 log = logging.getLogger(__name__)
 
-KEPT = 2  # the newest may be damaged on disk; the one before it is then used
+KEPT = 2  # if the newest is damaged on disk, the one before it is used
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ class Checkpoint:
     scalars: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into ``folder`` and delete all but the newest :data:`KEPT`.
 
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints are untouched.
     """
+    folder = Path(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     write_tensors(path, checkpoint.tensors, {"step": checkpoint.step, "scalars": checkpoint.scalars})
     index = {"step": checkpoint.step, "sha256": sha256_file(path), "scalars": checkpoint.scalars}
@@ -51,12 +52,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         old.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the newest checkpoint that is whole, or None when there is none.
+def load_checkpoint(folder: Path | str) -> Checkpoint | None:
+    """Return the newest complete checkpoint, or None if there is none.
 
-    A checkpoint whose bytes do not have the recorded SHA-256 is reported in the log and passed over.
+    A checkpoint whose bytes do not have the recorded SHA-256 is reported in the log and skipped.
     """
-    for step, index in _indexed(folder):
+    for step, index in _indexed(Path(folder)):
         path = index.with_suffix(".safetensors")
         try:
             if sha256_file(path) != json.loads(index.read_text())["sha256"]:
@@ -74,8 +75,20 @@ def kept_scalars(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(index.read_text())["scalars"] for _, index in _indexed(folder)]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata to a safetensors file, atomically."""
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata to a safetensors file, atomically.
+
+    Raises:
+        OSError: the disk is full or not writable.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_tensors(f"{folder}/x.safetensors", {"a": torch.ones(2)}, {"step": 3})
+        ...     read_tensors(f"{folder}/x.safetensors")
+        ({'a': tensor([1., 1.])}, {'step': 3})
+    """
+    path = Path(path)
     with atomic_path(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         temporary.touch()
@@ -87,12 +100,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             raise OSError(f"cannot write {path.name}: {error}") from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote."""
     with safe_open(path, framework="pt") as file:
         metadata = json.loads((file.metadata() or {}).get("lopsided", "{}"))
         # Cloned: a mapped file's tensors start at any multiple of four bytes, and vector code may round differently
-        # on them than on aligned memory; a resumed run must not part from an uninterrupted one in the last digit.
+        # on them than on aligned memory; a resumed run must equal an uninterrupted one to the last digit.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
 
@@ -103,5 +116,5 @@ def _indexed(folder: Path) -> list[tuple[int, Path]]:
         try:
             found.append((int(json.loads(path.read_text())["step"]), path))
         except (ValueError, KeyError, OSError) as error:
-            log.warning("checkpoint index %s is damaged (%s); passed over", path.name, error)
+            log.warning("checkpoint index %s is damaged (%s); skipped", path.name, error)
     return sorted(found, reverse=True)

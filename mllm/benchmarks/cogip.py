@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import MllmError
 from ..item import Item
+from ..scoring.presets import COGIP_LABELS
 from .reading import (
     Count,
     EmbeddedImages,
@@ -36,17 +37,11 @@ SCALES: dict[str, tuple[float, float]] = {
     "Emotional_Valence": (-3, 3),
     "Memorability": (0, 1),
 }
-_OF_TEN = ((0, 3.5, "very low"), (3.5, 5, "low"), (5, 6.5, "medium"), (6.5, 8, "high"), (8, 10.1, "very high"))
 # (from, below, label) as in the prompts, which use all kinds of brackets; the scores follow [from, below). Between the
 # labels of valence there are gaps, in which no whole number lies.
 LABELS: dict[str, tuple[tuple[float, float, str], ...]] = {
-    "Aesthetics": _OF_TEN,
-    "Funniness": _OF_TEN,
-    "Memorability": (
-        *((0, 0.35, "very low"), (0.35, 0.5, "low"), (0.5, 0.65, "medium"), (0.65, 0.8, "high")),
-        (0.8, 1.0, "very high"),
-    ),
-    "Emotional_Valence": ((-3, -0.1, "negative"), (0, 0.1, "neutral"), (1, 3.1, "positive")),
+    name: tuple((low, high, label) for label, (low, high) in zip(bins.labels, bins.bounds, strict=True))
+    for name, bins in ((name, COGIP_LABELS[name.lower()]) for name in SCALES)
 }
 REPOSITORY_ITEMS = {"Aesthetics": 120, "Funniness": 199, "Emotional_Valence": 700, "Memorability": 700}
 HUB_ITEMS = {"test": 120, "train": 800}  # per dimension

@@ -38,6 +38,15 @@ def open_benchmark(
     Raises:
         MllmError: an unknown name or option, a file that is missing or malformed, an image that is not there, two items
             with the same name, a target out of range, an unknown country, a wrong number of items.
+
+    Examples:
+        >>> import json, tempfile
+        >>> file = Path(tempfile.mkdtemp(), "own.jsonl")
+        >>> line = {"id": "1", "task": "rate", "images": "lamp.png", "target": 3.5, "scale": [1, 5]}
+        >>> _ = file.write_text(json.dumps(line), encoding="utf-8")
+        >>> benchmark = open_benchmark("jsonl", file, images="absent")
+        >>> benchmark.items[0].benchmark, benchmark.items[0].target, benchmark.notes
+        ('own', 3.5, ('images were not looked for: labels only',))
     """
     info = benchmark_info(name)
     if images not in ("present", "absent"):

@@ -55,7 +55,12 @@ def register_benchmark(info: BenchmarkInfo) -> None:
 
 
 def list_benchmarks() -> list[str]:
-    """Return the names that ``open_benchmark`` knows."""
+    """Return the names that ``open_benchmark`` knows.
+
+    Examples:
+        >>> "cogip" in list_benchmarks()
+        True
+    """
     return list(_BENCHMARKS)
 
 

@@ -52,6 +52,14 @@ def rating_metrics(
     Raises:
         MllmError: columns missing.
         AnalysisError: a valid rating that is not finite, or a scorer with two directions in a group.
+
+    Examples:
+        >>> table = pd.DataFrame({"value": [1.0, 2.0, 4.0, 3.0], "target": [1, 2, 3, 4], "reference": list("abcd")})
+        >>> table = table.assign(scorer="s", scorer_id="0", benchmark="own", dimension="IQA", task="rate", status="ok")
+        >>> table = table.assign(higher_is_better=True, target_higher_is_better=True)
+        >>> found = rating_metrics(table, same_scale=True)
+        >>> found[["reading", "n", "srcc", "mae"]].round(3).to_dict("records")[0]
+        {'reading': 'valid only', 'n': 4, 'srcc': 0.8, 'mae': 0.5}
     """
     require(table, *SCORER, *by, "task", "target", "target_higher_is_better", "higher_is_better", "reference", "status")
     rated = where(table, task="rate")

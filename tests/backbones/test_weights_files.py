@@ -91,7 +91,7 @@ def nothing_here(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(weights_files, "_REGISTERED", dict(weights_files._REGISTERED))
+    monkeypatch.setattr(weights_files.FILES, "_entries", dict(weights_files.FILES))  # what a test adds is forgotten
 
 
 def everything_in(folder):
@@ -470,7 +470,7 @@ def test_fetch_from_a_mirror_verifies_and_says_how_to_pin(publisher, tmp_path, m
 
 
 def test_verify_counts_what_it_was_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_files, "_REGISTERED", {})  # packages may bring files of their own
+    monkeypatch.setattr(weights_files.FILES, "_entries", {})  # packages may bring files of their own
     save_file({"alpha": torch.ones(3)}, tmp_path / "good.safetensors")
     digest = hashlib.sha256((tmp_path / "good.safetensors").read_bytes()).hexdigest()
     register_file(WeightsFile("good.safetensors", sha256=digest))

@@ -9,8 +9,7 @@ import pytest
 
 from lopsided.mllm import MllmError, Preset, create_preset, list_benchmarks, list_presets
 from lopsided.mllm.benchmarks import benchmark_info, register_benchmark
-from lopsided.mllm.published import list_tables, published_table
-from lopsided.mllm.published.tables import register_table
+from lopsided.mllm.published import list_tables, published_table, register_table
 from lopsided.mllm.scoring import register_preset
 
 DOORS = ["", ".backends", ".benchmarks", ".metrics", ".published", ".scoring"]

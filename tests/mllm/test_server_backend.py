@@ -21,6 +21,7 @@ from PIL import Image
 from support import model_servers as servers
 
 from lopsided.analysis.statistics.correlation import srcc
+from lopsided.mllm import MllmError
 from lopsided.mllm.backends import server as server_backend
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
 from lopsided.mllm.backends.chat_completions import (
@@ -32,7 +33,6 @@ from lopsided.mllm.backends.chat_completions import (
 )
 from lopsided.mllm.backends.decision_endpoint import decision_config, read_decision
 from lopsided.mllm.backends.server import ServerBackend
-from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
 from lopsided.mllm.rating import rate
 from lopsided.mllm.scoring.presets import create_preset

@@ -59,4 +59,4 @@ def test_a_set_without_references_is_refused(folder):
     lines = [line.split(",") for line in manifest.read_text().splitlines()]
     manifest.write_text("\n".join(",".join(cells[:1] + cells[2:]) for cells in lines) + "\n")
     with pytest.raises(SourceError, match="reference"):
-        FRPublished(published="tqd", path=folder).open()
+        FRPublished(published="tqd", path=folder).open(folder)
