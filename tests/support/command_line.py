@@ -31,8 +31,8 @@ class Shown:
 
     @property
     def text(self) -> str:
-        """Both outputs on one line, with single spaces: for what may be folded."""
-        return " ".join((self.out + self.err).split())
+        """Errors, then results, on one line with single spaces: for what may be folded."""
+        return " ".join((self.err + self.out).split())
 
 
 def invoke(*arguments: object, **variables: object) -> Shown:
@@ -104,9 +104,7 @@ def lopsided(
 def started(*arguments: object, overrides: Iterable[str] = (), **options: Any) -> subprocess.Popen[str]:
     """Start a process."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        command(*arguments, *sets(overrides)), text=True, env=environment(), **{**pipes, **options}
-    )
+    return subprocess.Popen(command(*arguments, *sets(overrides)), text=True, env=environment(), **{**pipes, **options})
 
 
 def wait_for(condition: Callable[[], Found], process: subprocess.Popen[str], seconds: float = 60) -> Found:
