@@ -1,9 +1,12 @@
 """``lopsided learn-weights``: what it writes, what it says, and what it refuses."""
 
+from types import SimpleNamespace
+
 import pytest
 from support.command_line import invoke
 from support.noisy_set import noisy_set
 
+from lopsided.cli.learn_weights import result_lines
 from lopsided.losses import create_measure
 
 
@@ -17,12 +20,25 @@ def test_it_writes_the_file_and_says_what_it_is_worth(tmp_path, manifest):
     options = ["--held-out", 0.6, "--set", "steps=20", "--set", "scale=learnt"]
     shown = invoke("learn-weights", "dists-squeezenet1_1-r", "--dataset", manifest, "--to", path, *options)
     assert (shown.status, shown.err) == (0, "")
-    assert "learnt from 1 references" in shown.out
-    assert "held out: 10 images of 2 references; labels: MOS" in shown.out
-    assert shown.out.count("95 % interval") == 5
+    assert "learnt from 2 references" in shown.out
+    assert "held out: 5 images of 1 references; labels: MOS" in shown.out
+    assert shown.out.count("(no interval)") == 5
     assert "held-out reference(s) are few" in shown.out
     assert shown.out.endswith(f"weights: {path}\n")
     create_measure({"measure": "dists", "backbone": "squeezenet1_1-r", "alpha_beta": str(path)})
+
+
+def test_numbers_come_with_their_intervals():
+    found = {"srcc": 0.5, "srcc_low": 0.4, "srcc_high": 0.625, "plcc": 0.25, "plcc_low": 0.125, "plcc_high": 0.375}
+    held_out = {"status": "ok", "n": 90, "n_references": 30, "uniform": found, "learnt": found, "difference": found}
+    metadata = {"key": "dists-x", "dataset": "mine", "label_kind": "dmos"}
+    learnt = SimpleNamespace(results={"held_out": held_out}, metadata=metadata, train_references=range(70))
+    assert result_lines(learnt) == [
+        "dists-x learnt from 70 references of 'mine'; held out: 90 images of 30 references; labels: DMOS",
+        "uniform  SRCC 0.500 (95 % interval 0.400 to 0.625)  PLCC 0.250 (95 % interval 0.125 to 0.375)",
+        "learnt   SRCC 0.500 (95 % interval 0.400 to 0.625)  PLCC 0.250 (95 % interval 0.125 to 0.375)",
+        "gain     SRCC +0.500 (95 % interval +0.400 to +0.625)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
         proxy.script = lambda key, attempt: "400" if int(key, 16) % 3 == 0 else ""
         command = ("jsonl", benchmark, "--server", proxy.url, "--model", "lab/tiny-vlm", "--preset", "q-align")
         command += ("--prefix", "continue", "--logprobs", "chat", "--to", tmp_path)
-        code, text, error = command_rate(*command)
+        code, text, _ = command_rate(*command)
         failing = sum(1 for key in proxy.seen if int(key, 16) % 3 == 0)
         assert 0 < failing < COUNT
         assert code == 1
