@@ -33,7 +33,7 @@ def test_numbers_come_with_their_intervals():
     held_out = {"status": "ok", "n": 90, "n_references": 30, "uniform": found, "learnt": found, "difference": found}
     metadata = {"key": "dists-x", "dataset": "mine", "label_kind": "dmos"}
     learnt = SimpleNamespace(results={"held_out": held_out}, metadata=metadata, train_references=range(70))
-    assert result_lines(learnt) == [
+    assert result_lines(learnt) == [  # pyright: ignore[reportArgumentType]
         "dists-x learnt from 70 references of 'mine'; held out: 90 images of 30 references; labels: DMOS",
         "uniform  SRCC 0.500 (95 % interval 0.400 to 0.625)  PLCC 0.250 (95 % interval 0.125 to 0.375)",
         "learnt   SRCC 0.500 (95 % interval 0.400 to 0.625)  PLCC 0.250 (95 % interval 0.125 to 0.375)",
