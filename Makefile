@@ -11,14 +11,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: quickstart install test lint types unit notebooks schema clean
+.PHONY: quickstart install test lint types unit notebooks docs schema clean
 
 quickstart: $(VENV)/.study
 	$(BIN)/lopsided run experiments/quickstart.yaml --store runs --workers $(WORKERS)
 
 install: $(VENV)/.study
 
-test: lint types unit notebooks
+test: lint types unit notebooks docs
 
 # torch and build tools first: basicsr imports torch while it builds, and would otherwise fetch a second copy.
 $(VENV)/.study: pyproject.toml
@@ -29,7 +29,7 @@ $(VENV)/.study: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
-	$(PIP) install --quiet --no-build-isolation --editable ".[study,mllm,dev]"
+	$(PIP) install --quiet --no-build-isolation --editable ".[study,mllm,docs,dev]"
 	mkdir -p .typing && ln -sfn .. .typing/lopsided
 	touch $@
 
@@ -46,8 +46,15 @@ unit: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python -m pytest --nbmake notebooks
 
+# The site, in build/site; any warning is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+# What is written from the fields of an experiment: the JSON Schema for editors, and the tables of options.
 schema: $(VENV)/.study
 	$(BIN)/lopsided schema --to experiments/experiment.schema.json
+	$(BIN)/python -c "from lopsided.experiments.schema.reference import option_tables; print(option_tables(), end='')" \
+		> docs/experiment_options.md
 
 clean:
 	rm -rf $(VENV) .typing build *.egg-info .pytest_cache .ruff_cache

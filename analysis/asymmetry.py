@@ -1,4 +1,4 @@
-"""The asymmetry: how far the ranking of measures by assessment departs from their ranking by gain, per setting.
+"""The asymmetry: how much the ranking of measures by assessment differs from their ranking by gain, per setting.
 
 A = SRCC of a measure on a data set (``assessment.py``); O = gain of the super-resolver trained with it (``gain.py``).
 A *setting* is (discriminator, gan_weight). rho = Spearman's correlation of A and O over measures: +1 means that the
@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .assessment import Assessment
 from .errors import AnalysisError
 from .gain import CellKey, Gains
 from .result_tables import UNTRAINED
+from .statistics.assessment import Assessment
 from .statistics.bootstrap import LEVEL, percentile_interval, share_above_zero
 from .statistics.correlation import Floats, weighted_pearson
 from .statistics.frames import grouped, records, where
 
 MIN_MEASURES = 3
-# 8! = 40,320 orders take milliseconds; 9! would take seconds a setting for a third digit.
+# 8! = 40,320 orders take milliseconds; 9! would take seconds per setting, only for a third digit.
 MAX_EXACT = 8
 ALPHA = 0.05
 NOT_MEASURES = ("none", *UNTRAINED)
@@ -54,14 +54,14 @@ SPREAD_COLUMNS = [
 
 @dataclass(frozen=True)
 class Asymmetry:
-    """Where the two rankings agree and where they part.
+    """Where the two rankings agree and where they differ.
 
     Attributes:
         settings: One row per (generator, data set, setting): ``rho`` with its interval, two-sided ``p`` (exact
-            permutation up to 8 measures), ``critical_rho`` (smallest |rho| with p < 0.05 at this n; NaN if none has),
-            the number of pairs of measures, of those in opposite order (``n_discordant``), and of those whose A and O
-            differences both have intervals that exclude 0 (``n_significant``); ``excluded`` measures with the reason;
-            ``status``.
+            permutation up to 8 measures), ``critical_rho`` (the smallest |rho| with p < 0.05 at this n; NaN if there is
+            none), the number of pairs of measures, of those in opposite order (``n_discordant``), and of those for
+            which the intervals of both the A and the O difference exclude 0 (``n_significant``); ``excluded`` measures
+            with the reason; ``status``.
         points: The joined measures with A, O, intervals and mid-ranks (1 = best).
         pairs: Every pair of joined measures, ``better_metric`` having the larger SRCC, with both differences.
         changes: One row per adversarial setting: rho without a discriminator minus rho with it, over the measures that
@@ -89,11 +89,11 @@ class Joined:
     o_again: Floats
 
 
-def asymmetry(assessment: Assessment, gains: Gains, *, level: float = LEVEL) -> Asymmetry:
+def compare_rankings(assessment: Assessment, gains: Gains, *, level: float = LEVEL) -> Asymmetry:
     """Join the two sides of every measure and compare their rankings.
 
     Replicate i of A and replicate i of O make one joint resample (the two sides are independent data). Sampling noise
-    shuffles ranks, so the replicates of rho lie nearer 0 than rho does: read the interval as how little is known.
+    shuffles ranks, so the replicates of rho lie nearer to 0 than rho does: the interval shows how little is known.
 
     Args:
         assessment: Result of ``assess``.
@@ -145,7 +145,7 @@ def refuse_different_ids(assessed: pd.DataFrame, trained: pd.DataFrame) -> None:
         key = different[0]
         raise AnalysisError(
             f"{len(different)} measure(s) differ between the two sides, first {key}: id {metric[key]} as a metric,"
-            f" {objective[key]} as a fidelity term. Give both sides the same specification and run the stale side"
+            f" {objective[key]} as a fidelity term. Give both sides the same specification and run the outdated side"
             " again."
         )
 
@@ -233,7 +233,12 @@ def orders(n: int) -> np.ndarray:
 
 @lru_cache
 def critical_rho(n: int) -> float:
-    """Return the smallest |rho| of n untied measures that has two-sided p < 0.05 (n = 6: 0.886); NaN if none has."""
+    """Return the smallest |rho| of n untied measures with two-sided p < 0.05 (n = 6: 0.886), NaN if there is none.
+
+    Examples:
+        >>> round(critical_rho(6), 3)
+        0.886
+    """
     if n < MIN_MEASURES:
         return float("nan")
     if n > MAX_EXACT:
@@ -259,7 +264,7 @@ def list_points(side: Joined, assessed: pd.DataFrame, trained: pd.DataFrame) -> 
 
 
 def list_pairs(side: Joined, level: float) -> list[dict]:
-    """Return one row per pair of measures: both differences, whether the order is inverted, and whether surely so."""
+    """Return one row per pair of measures: both differences, whether the order is inverted, and if so beyond noise."""
     rows = []
     for i, j in combinations(range(len(side.measures)), 2):
         if side.a[i] < side.a[j]:
@@ -307,7 +312,7 @@ def change(without: Joined | None, with_: Joined, level: float) -> dict:
 def spread(gains: Gains, level: float) -> list[dict]:
     """Compare the spread of the gain across fidelity measures with that across settings, per generator.
 
-    Only measures with an "ok" gain in every setting of the scope enter. Sampling noise adds to both spreads.
+    Only measures with an "ok" gain in every setting of the scope count. Sampling noise adds to both spreads.
     """
     rows = []
     trained = gains.table.loc[~gains.table["fidelity"].isin(NOT_MEASURES)]

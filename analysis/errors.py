@@ -1,7 +1,7 @@
-"""The analysis' own exception."""
+"""The error that the analysis raises."""
 
 from ..common.errors import LopsidedError
 
 
 class AnalysisError(LopsidedError):
-    """Result tables that cannot be analysed as they are: the message names the rows, the value seen and the way out."""
+    """Result tables that cannot be analysed as they are: the message names the rows, the value found and what to do."""

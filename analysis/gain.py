@@ -1,9 +1,9 @@
-"""The optimization side: how much better than the pixel-only cell a trained cell is, by judges that are not its loss.
+"""The optimization side: how much better a trained cell is than the pixel-only one, by judges that are not its loss.
 
 A *difference* is one judge's signed score (positive is better) of one restored image, minus that of the pixel-only cell
 with the same generator, seed and image. Judges differ in scale, so each one's differences are divided by that judge's
 pooled standard deviation: the root mean square, over all trained cells, of the SD within a cell. The unit of a gain is
-therefore "judge SDs": a gain of 1 moves the mean by as much as the difference varies from image to image.
+therefore "judge SDs": a gain of 1 moves the mean by as much as the difference varies between images.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NO_SPREAD = 1e-9
 
 
 class CellKey(NamedTuple):
-    """What names a trained cell up to its seed."""
+    """What identifies a trained cell, apart from its seed."""
 
     generator: str
     fidelity: str
@@ -61,9 +61,9 @@ class Gains:
 
     Attributes:
         table: One row per trained cell other than the baseline: ``gain`` in judge SDs (+ is better than pixel-only),
-            its interval, the judges left out because related to the fidelity measure or without spread (";"-joined),
-            the counts of scores expected, not ok and missing (of the cell or of its baseline), and ``status``: "ok" or
-            why the gain is NaN.
+            its interval, the judges left out because they are related to the fidelity measure or have no spread
+            (";"-joined), the numbers of scores expected, not ok and missing (of the cell or of its baseline), and
+            ``status``: "ok" or why the gain is NaN.
         by_judge: One row per cell and judge: ``raw_gain`` in the judge's own unit (+ is better), ``gain`` in judge SDs,
             and whether the judge is ``related`` to the fidelity measure, i.e. left out of the cell's gain.
         judges: One row per judge: its families, direction, ``sd`` (one judge SD in the judge's unit) and ``status``.
@@ -82,15 +82,15 @@ class Gains:
 
 @dataclass(frozen=True)
 class Differences:
-    """Signed differences to the baseline, of one generator.
+    """Signed differences from the baseline, for one generator.
 
     Attributes:
-        keys: The cells, the baseline not among them.
+        keys: The cells, without the baseline.
         seeds: Distinct seeds.
         images: Distinct (test_set, image).
         judges: Judge keys.
         values: ``(cells, judges, seeds, images)``, NaN where a score is missing or not ok.
-        not_ok: Same shape, true where a score is there but not ok.
+        not_ok: Same shape, true where there is a score but it is not ok.
     """
 
     keys: list[CellKey]
@@ -104,13 +104,14 @@ class Differences:
 def gains(sr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> Gains:
     """Compute the gain of every trained cell over the pixel-only cell of its generator.
 
-    Per generator, every cell is expected to have every (seed, image, judge) that any cell has. A cell that lacks one,
-    or has one that is not ok, among its independent judges gets a status and NaN, never an average over what is left.
-    A judge is independent of a fidelity measure if it is not that measure and shares no family with it.
+    Per generator, every cell is expected to have every (seed, image, judge) that any cell has. If a score by an
+    independent judge is missing or not ok, the cell gets a status and NaN, never an average over what is left.
+    A judge is independent of a fidelity measure if it is another measure and shares no family with it.
     The interval resamples seeds and images with replacement, each seed's images together (a crossed bootstrap); judges
-    are not resampled, and a judge SD is a unit, not re-estimated. With one seed the interval covers images only. It is
-    not widened for few seeds as ``percentile_interval`` can do for clusters: where seeds are alike that is half too
-    wide, and where two seeds differ much it still covers 60 to 86 % (``benchmarks/resampling.py --only seeds``).
+    are not resampled, and a judge SD is a fixed unit, not estimated again. With one seed the interval covers images
+    only. It is not widened for few seeds as ``percentile_interval`` can do for clusters: where seeds are alike it would
+    be half too wide, and where two seeds differ much it would still cover only 60 to 86 % (``benchmarks/resampling.py
+    --only seeds``).
 
     Args:
         sr_scores: The table of that name.
@@ -121,6 +122,17 @@ def gains(sr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: 
     Raises:
         AnalysisError: No pixel-only score for a (seed, image, judge) that a cell needs; repeated rows; one key with two
             ids or directions; an "ok" score that is not finite.
+
+    Examples:
+        >>> rows = [("none", 1, 30.0), ("none", 2, 31.0), ("ssim", 1, 30.5), ("ssim", 2, 31.2)]
+        >>> scores = pd.DataFrame(rows, columns=["fidelity", "image", "value"]).assign(
+        ...     generator="unet", fidelity_id=lambda row: row["fidelity"], fidelity_families="", discriminator="none",
+        ...     discriminator_id="none", gan_weight=0.0, seed=0, test_set="set5", judge="musiq", judge_id="musiq",
+        ...     judge_families="musiq", higher_is_better=True, status="ok",
+        ... )
+        >>> gains(scores, n_boot=100).table[["fidelity", "gain", "n_images", "n_judges", "status"]].round(2)
+          fidelity  gain  n_images  n_judges status
+        0     ssim  1.65         2         1     ok
     """
     require_unique(sr_scores, [*CELL, *SCORE], "sr_scores")
     require_finite_where_ok(sr_scores, "value", "sr_scores")

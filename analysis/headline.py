@@ -1,4 +1,4 @@
-"""The study in words, generated from its numbers: what they show, what they cannot tell, and with what power."""
+"""The study in words, written from its numbers: what they show, what they cannot show, and with what power."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nothing_to_compare(study: Study) -> str:
 
 
 def inversions(pairs: pd.DataFrame) -> str:
-    """Say whether any better metric is surely the worse objective."""
+    """Say whether any better metric is the worse objective, beyond noise."""
     if pairs.empty:
         return "Fewer than two measures have both a correlation and a gain, so nothing can be compared."
     significant = records(where(pairs, significant=True))
@@ -53,27 +53,27 @@ def inversions(pairs: pd.DataFrame) -> str:
     if not significant:
         return (
             "No measure is shown to be a better metric and a worse objective than another."
-            f" {tally}, but for none do the intervals of both differences exclude 0: the data cannot tell."
+            f" {tally}, but in none of them do the intervals of both differences exclude 0: the data cannot tell."
         )
     worst = min(significant, key=lambda pair: pair["gain_difference"] * pair["srcc_difference"])
     return (
         "A better metric can be the worse objective."
         f" {tally}, {len(significant)} of them with intervals of both differences that exclude 0 (not corrected for the"
-        f" number of pairs); most of all {pretty(worst['better_metric'])} against {pretty(worst['worse_metric'])} with"
-        f" {setting_name(worst['discriminator'], worst['gan_weight'])}: {difference(worst, 'srcc')} in SRCC but"
+        f" number of pairs); the clearest is {pretty(worst['better_metric'])} against {pretty(worst['worse_metric'])}"
+        f" with {setting_name(worst['discriminator'], worst['gan_weight'])}: {difference(worst, 'srcc')} in SRCC but"
         f" {difference(worst, 'gain')} judge SDs in gain."
     )
 
 
 def adversarial(changes: pd.DataFrame) -> str:
-    """Say whether the rankings part further once a discriminator is added."""
+    """Say whether the rankings differ more once a discriminator is added."""
     known = records(where(changes, status="ok"))
     if not known:
         return (
             "Whether adversarial training matters was not tested."
             if changes.empty
             else (
-                "Whether adversarial training matters cannot be told: "
+                "The data cannot tell whether adversarial training matters: "
                 + "; ".join(sorted(set(changes["status"])))
                 + "."
             )
@@ -83,8 +83,8 @@ def adversarial(changes: pd.DataFrame) -> str:
     if not less and not more:
         widest = max(known, key=lambda row: abs(row["drop"]))
         return (
-            f"Whether adversarial training changes that cannot be told: in none of the {n} does the interval of the"
-            f" change in ρ exclude 0 (largest: {minus(-widest['drop'])}, interval"
+            f"The data cannot tell whether adversarial training changes that: in none of the {n} does the interval of"
+            f" the change in ρ exclude 0 (largest: {minus(-widest['drop'])}, interval"
             f" {bounds(-widest['drop_high'], -widest['drop_low'])},"
             f" {setting_name(widest['discriminator'], widest['gan_weight'])})."
         )
@@ -156,7 +156,7 @@ def optimized(study: Study, generator: str) -> str:
 
 
 def power(rows: pd.DataFrame, study: Study, generator: str) -> str:
-    """Say how large a rho these data could have shown to be more than chance."""
+    """Say how large rho must be for these data to show that it is more than chance."""
     parts = []
     for n, critical in sorted({row["n"]: row["critical_rho"] for row in records(rows)}.items()):
         reach = (
@@ -165,9 +165,9 @@ def power(rows: pd.DataFrame, study: Study, generator: str) -> str:
         parts.append(f"with {count(n, 'measure')}, {reach} has p < 0.05")
     sample = gain_sample(where(study.gains.table, generator=generator))
     return (
-        f"Power: {'; '.join(parts)} (two-sided permutation test of “measures are ranked at random”), so a ρ that"
-        " misses it is no evidence that the rankings are unrelated. Brackets are a different thing: percentile"
-        f" intervals of these very measures under new images, references and seeds; gains rest on {sample}."
+        f"Power: {'; '.join(parts)} (two-sided permutation test of “measures are ranked at random”), so a smaller"
+        " ρ is no evidence that the rankings are unrelated. Brackets are something else: percentile intervals for"
+        f" these same measures under new images, references and seeds; gains rest on {sample}."
     )
 
 

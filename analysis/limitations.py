@@ -1,4 +1,4 @@
-"""What a study cannot show, said from its own tables."""
+"""What a study cannot show, derived from its own tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ FEW_REFERENCES = 20
 
 
 def limitations(study: Study) -> list[str]:
-    """Return the limitations that apply to this study, the gravest first."""
-    assessed, trained, rated = study.assessment.table, study.gains.table, study.no_reference.table
+    """Return the limitations that apply to this study, the most serious first."""
+    assessed, trained, rated = study.assessment.table, study.gains.table, study.parts["nr_assessment"]
     found = []
     labelled = [table.loc[table["label_kind"] == "severity_grade", "dataset"] for table in (assessed, rated)]
     graded = sorted(set().union(*labelled))
@@ -27,25 +27,25 @@ def limitations(study: Study) -> list[str]:
     if random := sorted(name for name in names if str(name).endswith("-r")):
         found.append(
             f"Names that end in -R ({', '.join(map(pretty, random))}) are backbones with seeded random weights, not"
-            " trained ones; their results say nothing of the trained networks of the same name."
+            " trained ones; their results say nothing about the trained networks of the same name."
         )
     if len(trained):
         generators = sorted(trained["generator"].unique())
         same_size = "input" in set(study.tables.sr_scores["fidelity"])
         task, networks = ("restoration", "restorers") if same_size else ("super-resolution", "super-resolvers")
         steps = study.tables.training["step"].max() if len(study.tables.training) else None
-        length = f", trained for at most {int(steps):,} steps a stage" if steps is not None else ""
+        length = f", trained for at most {int(steps):,} steps per stage" if steps is not None else ""
         found.append(
             f"{count(len(generators), 'generator')} ({', '.join(map(pretty, generators))}){length}, and one task,"
-            f" {task}: small networks and short training need not behave like published {networks}."
+            f" {task}: small networks after short training may behave differently from published {networks}."
         )
         seeds = int(trained["n_seeds"].min())
         if seeds == 1:
-            found.append("One seed: intervals of gains cover images only, and say nothing of another training run.")
+            found.append("One seed: intervals of gains cover images only, and say nothing about another training run.")
         elif seeds < FEW_SEEDS:
             found.append(
                 f"{seeds} seeds: intervals of gains hold the true gain less often than they say if seeds differ; where"
-                f" they differ more than images do, {HELD[seeds]:.0%} of the time in simulations in place of 95 %."
+                f" they differ more than images do, {HELD[seeds]:.0%} of the time in simulations instead of 95 %."
             )
         if trained["n_judges"].nunique() > 1:
             found.append(
@@ -59,8 +59,8 @@ def limitations(study: Study) -> list[str]:
     started = rated.loc[rated["discriminator"] != "", "n_seeds"]
     if len(started) and started.min() == 1:
         found.append(
-            "One seed of a discriminator that no-reference models start from: their intervals are of that training"
-            " alone, and say nothing of another one."
+            "One seed of a discriminator that no-reference models start from: their intervals are about that training"
+            " only, and say nothing about another one."
         )
     references = {dataset: int(rows["n_references"].max()) for dataset, rows in grouped(assessed, "dataset")}
     if few := {dataset: n for dataset, n in references.items() if n < FEW_REFERENCES}:
@@ -81,7 +81,7 @@ def limitations(study: Study) -> list[str]:
     if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):
         found.append(
             f"{count(lost, 'cell')} failed or diverged and {'has' if lost == 1 else 'have'} no scores; what diverges"
-            " is not chosen at random, so what is left may flatter its setting."
+            " is not chosen at random, so what is left may make its setting look better than it is."
         )
     found.append(
         "Intervals of single gains and of inversions are not corrected for how many there are; pairwise differences in"

@@ -1,14 +1,14 @@
 """No-reference models: how well each agrees with the labels over repeated splits, and what its initialisation is worth.
 
-Splits of one data set share most of their training images and some of their test images, so their results are no
+Splits of one data set share most of their training images and some of their test images, so their results are not
 independent samples: the variance of a mean over J splits is not s²/J but about s²·(1/J + n_test/n_train), which does
 not vanish with more splits (Nadeau & Bengio, Inference for the generalization error, Machine Learning 52, 2003). Where
 there is one split, the official one, test images are resampled instead, those of one reference together.
 
 Seeds are samples too: what a discriminator has learnt depends on the seed of its training. A value is a mean over
 seeds, and the variance of that mean, s²/S over S seeds, is added to the variance over splits; the degrees of freedom
-of the sum are Satterthwaite's. How seeds and splits interact is counted in both parts, so intervals are, if anything,
-wide. With one seed the interval is of that training alone.
+of the sum are Satterthwaite's. The interaction of seeds and splits is counted in both parts, so intervals are too wide
+rather than too narrow. With one seed the interval is about that training only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .assessment import STATISTICS, holm, status_of
+from .result_tables import StudyTables
+from .statistics.assessment import holm
 from .statistics.bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
 from .statistics.correlation import Floats, orientation
 from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.rated import STATISTICS, status_of
 
 SOURCE = ["generator", "fidelity", "discriminator", "gan_weight"]  # of the discriminator, as in the table of gains
 MODEL = ["dataset", "backbone", "model", "stage"]
@@ -41,9 +43,9 @@ DIFFERENCE_COLUMNS = [
     *("n_seeds", "n_unpaired_seeds", "status"),
 ]
 DISCRIMINATOR, ZERO_LABEL, CHANCE = "discriminator", "zero-label", "chance"
-NO_STAGE, NO_SEED = -1, -1  # of a whole model; of weights that nothing random has made
-# Each initialisation with those that it is compared with; of the same model, on the same splits. A discriminator that
-# is read without labels and without training is "random" too.
+NO_STAGE, NO_SEED = -1, -1  # for a whole model; for weights that involve no randomness
+# Each initialisation with those it is compared with, for the same model and splits. A discriminator that is read
+# without labels and without training is "random" too.
 COMPARED = {
     DISCRIMINATOR: ("random", "pretrained"),
     "self": ("random", "pretrained"),
@@ -58,9 +60,10 @@ MEDIAN_VARIANCE = np.pi / 2
 class NoReference:
     """What the scores of no-reference models say.
 
-    A *model* is backbone, head and protocol; an *arm* is a model with an initialisation and, where that is a
+    A *model* is a backbone with head and protocol; an *arm* is a model with an initialisation and, where that is a
     discriminator, which one (``SOURCE``: as trained in one setting, all seeds). ``stage`` is NA for a whole model and
-    the layer's index for a probe of one layer. A zero-label model is a discriminator's own logit, no labels seen.
+    the layer's index for a probe of one layer. A zero-label model is the logit of the discriminator itself, which has
+    seen no labels.
 
     Attributes:
         splits: One row per arm, ``seed`` (NA: none) and split: ``n`` test images of ``n_references``, SRCC, KRCC and
@@ -69,8 +72,8 @@ class NoReference:
             ``n`` and ``n_references`` are of all splits together; ``status`` "ok" or why the values are NaN.
         differences: One row per comparison: mean over splits and seeds of the SRCC of ``a`` minus that of ``b``, both
             initialisations of one model, on the same splits, images and seeds (``b`` "chance" is 0), with interval,
-            ``p`` (two-sided t test) and ``p_holm`` (Holm's correction over the comparisons of the data set, those of
-            whole models and those of single layers apart). ``n_unpaired_seeds`` only one of the two has.
+            ``p`` (two-sided t test) and ``p_holm`` (Holm's correction over the comparisons of the data set, separately
+            for whole models and for single layers). ``n_unpaired_seeds`` counts seeds that only one of the two has.
     """
 
     splits: pd.DataFrame
@@ -93,9 +96,9 @@ class Design:
 
     Attributes:
         items: Split → its test images, by reference and image, with their labels.
-        ratio: Test references over training references, the mean over splits; infinite where nothing is known to be
-            trained on, because every split tests the same.
-        resamples: References drawn with replacement, where there is one split.
+        ratio: Test references over training references, the mean over splits; infinite where no training image is
+            known, because every split tests the same images.
+        resamples: References drawn with replacement, if there is one split.
         n, n_references: Distinct test images and references of all splits together.
         label_higher_is_better: Direction of the labels.
     """
@@ -116,8 +119,8 @@ class Arm:
         key: Values of ``ARM``.
         seeds: Its seeds, or ``[NO_SEED]``.
         values: Statistic → ``(seeds, splits)``.
-        again: Statistic → ``(seeds, n_boot)``, its bootstrap replicates where there is one split.
-        status: "ok" or why some of it is NaN.
+        again: Statistic → ``(seeds, n_boot)``, its bootstrap replicates if there is one split.
+        status: "ok" or why some values are NaN.
     """
 
     key: Row
@@ -125,6 +128,12 @@ class Arm:
     values: dict[str, Floats]
     again: dict[str, Floats]
     status: str
+
+
+def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables that the study and its report take from here."""
+    found = assess_nr(tables.nr_scores, n_boot=n_boot, seed=seed)
+    return {"nr_splits": found.splits, "nr_assessment": found.table, "nr_differences": found.differences}
 
 
 def assess_nr(nr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> NoReference:
@@ -136,9 +145,10 @@ def assess_nr(nr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, lev
     Args:
         nr_scores: The table of that name. Optional columns: ``stage``, ``seed``, and ``generator``, ``fidelity``,
             ``discriminator``, ``gan_weight`` of the discriminator, without which every ``source_cell`` stands alone;
-            ``train_references``, how many were trained on in the split, without which those count that other splits
-            test: too few, which errs towards wide intervals. An empty ``reference`` makes an image its own.
-        n_boot: Number of resamples where there is one split.
+            ``train_references``, the number of references trained on in the split, without which those that other
+            splits test are counted: too few, so intervals are too wide. An image whose ``reference`` is empty is its
+            own reference.
+        n_boot: Number of resamples if there is one split.
         seed: Seed of the resamples.
         level: Coverage of the intervals, in (0, 1).
 
@@ -175,7 +185,7 @@ def assess_nr(nr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, lev
 
 
 def with_defaults(nr_scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores with every optional column, and without missing values in what rows are told apart by."""
+    """Return the scores with every optional column, and without missing values in the columns that identify a row."""
     table = nr_scores.copy()
     if "discriminator" not in table:
         table["discriminator"] = table["source_cell"]
@@ -283,15 +293,15 @@ def arm_row(arm: Arm, design: Design, label_kind: str, level: float) -> Row:
 
 
 def estimate(values: Floats, again: Floats, design: Design, level: float, *, median: bool = False) -> Estimate:
-    """Return the mean, or the median over splits, of results with a t interval; NaN if a result is.
+    """Return the mean of results, or their median over splits, with a t interval; NaN if any result is NaN.
 
     Args:
         values: ``(seeds, splits)``.
-        again: ``(seeds, n_boot)``, bootstrap replicates where there is one split.
+        again: ``(seeds, n_boot)``, bootstrap replicates if there is one split.
         design: The splits.
         level: Coverage of the interval.
-        median: Take the median over splits. Splits are alike through what they share, which moves the median as it
-            moves the mean, so only the 1/J of the variance grows, by π/2 at most.
+        median: Take the median over splits. What splits share moves their median as it moves their mean, so only the
+            1/J part of the variance grows, by at most π/2.
     """
     n_seeds, n_splits = values.shape
     nothing = Estimate(*[float("nan")] * 4)
@@ -307,7 +317,7 @@ def estimate(values: Floats, again: Floats, design: Design, level: float, *, med
         parts = [(drawn.var(ddof=1) * n / (n - 1), n - 1)]
     else:
         once = MEDIAN_VARIANCE if median and n_splits > 2 else 1.0
-        # An infinite ratio is no interval, whatever the spread.
+        # With an infinite ratio there is no interval, even if the spread is 0.
         variance = of_splits.var(ddof=1) * (once / n_splits + design.ratio) if np.isfinite(design.ratio) else np.nan
         parts = [(variance, n_splits - 1)]
     if n_seeds > 1:
@@ -328,7 +338,7 @@ def t_estimate(value: float, parts: list[tuple[float, int]], level: float) -> Es
 
 
 def compare(arms: list[Arm], design: Design, level: float) -> list[Row]:
-    """Return the comparisons of one data set, corrected for their number."""
+    """Return the comparisons of one data set, with p-values corrected for their number."""
     rows = []
     for a, b in pairs(arms):
         seeds, unpaired, status = paired_seeds(a, b)
@@ -340,7 +350,8 @@ def compare(arms: list[Arm], design: Design, level: float) -> list[Row]:
         rows.append(
             {
                 **{name: a.key[name] for name in [*MODEL, *SOURCE]},
-                # Zero-label scores are no trained model: the comparison belongs to the model they are compared with.
+                # Zero-label scores come from no trained model: the comparison belongs to the model they are compared
+                # with.
                 **({name: b.key[name] for name in MODEL} if b else {}),
                 "a": a.key["initialisation"],
                 "b": b.key["initialisation"] if b else CHANCE,
@@ -363,7 +374,7 @@ def compare(arms: list[Arm], design: Design, level: float) -> list[Row]:
 
 
 def pairs(arms: list[Arm]) -> Iterator[tuple[Arm, Arm | None]]:
-    """Yield what is compared with what; None is chance."""
+    """Yield the pairs to compare; None is chance."""
     for a in arms:
         kind = a.key["initialisation"]
         if kind == ZERO_LABEL:
@@ -392,6 +403,6 @@ def paired_seeds(a: Arm, b: Arm | None) -> tuple[list[int], int, str]:
 
 
 def srcc_of(arm: Arm, seeds: list[int], kind: str) -> Floats:
-    """Return the SRCC of the given seeds, ``(seeds, splits or n_boot)``; one row serves all where there is one."""
+    """Return the SRCC of the given seeds, ``(seeds, splits or n_boot)``; a single row serves all seeds."""
     found: Floats = getattr(arm, kind)["srcc"]
     return found if arm.seeds == [NO_SEED] else found[[arm.seeds.index(seed) for seed in seeds]]

@@ -1,4 +1,4 @@
-"""Agreement with judged pairs: 2AFC accuracy and precision of just-noticeable differences, by part and on the whole."""
+"""Agreement with judged pairs: 2AFC accuracy and precision of just-noticeable differences, by part and overall."""
 
 from __future__ import annotations
 
@@ -18,22 +18,35 @@ COLUMNS = [*GROUP, "subset", "n", "n_not_ok", "value", "value_low", "value_high"
 
 
 def assess_pairs(pair_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
-    """Compare measures with what people said of pairs.
+    """Compare measures with what people said about pairs.
 
     Args:
-        pair_scores: as ``lopsided.iqa.pairs.evaluate_pairs`` returns it; tables of several measures may be joined.
+        pair_scores: As ``lopsided.iqa.evaluate_pairs`` returns it; tables of several measures may be joined.
         n_boot: Number of resamples.
         seed: Seed of the resamples; measures on the same pairs share them.
-        level: Coverage of the intervals, in (0, 1). Pairs are resampled one by one within each part: nothing says
-            which patches come from one photograph, so intervals may be too narrow.
+        level: Coverage of the intervals, in (0, 1). Pairs are resampled one by one within each part: it is not
+            known which patches come from one photograph, so intervals may be too narrow.
 
     Returns:
-        One row for each measure, task, split and part (``subset``), and one for ``ALL``, the plain mean over the parts
+        One row per measure, task, split and part (``subset``), and one for ``ALL``, the plain mean over the parts
         as papers report it: ``n`` pairs, ``n_not_ok`` of them; ``value`` with ``_low`` and ``_high``: 2AFC accuracy
         or JND precision, in [0, 1], higher is better; ``status`` "ok" or why it is NaN.
 
     Raises:
         AnalysisError: Repeated rows; an "ok" score that is not finite; a measure with two ids or directions.
+
+    Examples:
+        Two triplets; the measure finds the first image nearer in one, the second in the other:
+
+        >>> rows = [("1", 0.1, 0.2, 0.0), ("2", 0.4, 0.3, 0.8)]
+        >>> scores = pd.DataFrame(rows, columns=["pair", "first", "second", "judgement"]).assign(
+        ...     measure="mine", measure_id="1", task="2afc", split="val", subset="cnn", status="ok",
+        ...     higher_is_better=False,
+        ... )
+        >>> assess_pairs(scores, n_boot=100)[["subset", "n", "value", "status"]]
+                      subset  n  value status
+        0                cnn  2    0.9     ok
+        1  mean of the parts  2    0.9     ok
     """
     require_unique(pair_scores, ["measure", "pair"], "pair_scores")
     require_finite_where_ok(pair_scores, "first", "pair_scores")
@@ -54,7 +67,7 @@ def assess_pairs(pair_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0
 
 
 def _part(pairs: pd.DataFrame, n_boot: int, seed: int) -> tuple[float, Floats, str]:
-    """Return a part's value, its replicates, and "ok" or why there is none."""
+    """Return a part's value, its replicates, and "ok" or why it has no value."""
     first, second, judged = (pairs[name].to_numpy(dtype=float) for name in ("first", "second", "judgement"))
     higher = bool(pairs["higher_is_better"].iloc[0])
     nothing = np.full(n_boot, np.nan)

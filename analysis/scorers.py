@@ -1,8 +1,8 @@
-"""Multimodal LLMs as measures: how well their ratings agree with people's, and how much hangs on replies that failed.
+"""Multimodal LLMs as measures: how well their ratings agree with people's, and how much depends on failed replies.
 
-A scorer that keeps silent where it is hard looks better than it is, so every agreement has two readings: ``valid only``
+A scorer that does not answer hard items looks better than it is, so every agreement has two readings: ``valid only``
 leaves failed replies out, as published numbers do; ``failures as mean`` gives them the mean of the scorer's own values,
-i.e. no opinion. Without failures the two are one.
+i.e. no opinion. Without failures the two are the same.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from .assessment import STATISTICS, status_of
-from .statistics.bootstrap import LEVEL, draw_resamples, percentile_interval
-from .statistics.correlation import Floats, orientation
-from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .result_tables import StudyTables
+from .statistics.bootstrap import LEVEL
+from .statistics.frames import grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.rated import AS_MEAN, STATISTICS, VALID, correlations
 
-VALID, AS_MEAN = "valid only", "failures as mean"
 GROUP = ["benchmark", "dimension", "scorer"]
 COLUMNS = [
     *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_references", "failures"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
     "status",
 ]
-# Kendall's replicates need tables of clusters²: with more clusters its interval is left out.
-KRCC_CLUSTERS = 1_000
+
+
+def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the table that the study and its report take from here."""
+    return {"mllm_assessment": assess_scorers(tables.mllm_scores, n_boot=n_boot, seed=seed)}
 
 
 def assess_scorers(
     mllm_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL
 ) -> pd.DataFrame:
-    """Correlate the ratings of every scorer with people's, benchmark by benchmark and dimension by dimension.
+    """Correlate the ratings of every scorer with people's, per benchmark and dimension.
 
     Args:
-        mllm_scores: The table of that name; rows without a number for a target (restored images) are left aside.
-            Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, by default true.
+        mllm_scores: The table of that name; rows without a number for a target (restored images) are left out.
+            Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, true by default.
         n_boot: Number of resamples; clusters are the items of one reference.
         seed: Seed of the resamples; scorers that rated the same items share them.
         level: Coverage of the intervals, in (0, 1).
@@ -47,6 +49,17 @@ def assess_scorers(
 
     Raises:
         AnalysisError: Repeated rows; a scorer with two ids or directions; an "ok" value that is not finite.
+
+    Examples:
+        >>> scores = pd.DataFrame({"item": list("abcd"), "target": [1, 2, 3, 4], "value": [2.0, 1.0, 4.0, None]})
+        >>> scores = scores.assign(
+        ...     scorer="mine", scorer_id="1", benchmark="photos", dimension="quality", reference=scores["item"],
+        ...     higher_is_better=True, status=["ok", "ok", "ok", "refused"],
+        ... )
+        >>> assess_scorers(scores, n_boot=100)[["reading", "n", "n_valid", "failures", "srcc"]].round(3)
+                    reading  n  n_valid   failures  srcc
+        0        valid only  4        3  1 refused   0.5
+        1  failures as mean  4        3  1 refused   0.6
     """
     rated = mllm_scores if "task" not in mllm_scores else where(mllm_scores, task="rate")
     rated = rated.assign(target=np.asarray(pd.to_numeric(rated["target"], errors="coerce"), dtype=np.float64))
@@ -70,32 +83,11 @@ def assess_scorers(
             "n_references": ordered["reference"].nunique(),
             "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
         }
-        found = agreement(ordered.loc[valid], n_boot, seed, level)
+        found = correlations(ordered.loc[valid], n_boot, seed, level)
         rows.append({**row, "reading": VALID, **found})
         if not valid.all():
             values = np.array(ordered["value"], dtype=np.float64)
             values[~valid] = values[valid].mean() if valid.any() else np.nan
-            found = agreement(ordered.assign(value=values), n_boot, seed, level)
+            found = correlations(ordered.assign(value=values), n_boot, seed, level)
         rows.append({**row, "reading": AS_MEAN, **found})
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def agreement(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> Row:
-    """Return the correlations of one scorer's values with the targets, with intervals."""
-    value, target = (np.asarray(rated[name], dtype=np.float64) for name in ("value", "target"))
-    found: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
-    found["status"] = status_of(value, target, 0)
-    if found["status"] != "ok":
-        return found
-    directions = {
-        "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
-        "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
-    }
-    resamples = draw_resamples(rated["reference"], n_boot, np.random.default_rng([seed, 0]))
-    n_clusters = resamples.counts.shape[1]
-    for name, (statistic, replicates) in STATISTICS.items():
-        found[name] = statistic(value, target, **directions)
-        if n_clusters > 1 and (name != "krcc" or n_clusters <= KRCC_CLUSTERS):
-            again: Floats = orientation(*directions.values()) * replicates(value, target, resamples)
-            found[f"{name}_low"], found[f"{name}_high"] = percentile_interval(again, level, n_clusters=n_clusters)
-    return found

@@ -1,12 +1,12 @@
-"""How stable adversarial trainings were, by discriminator and weight: means and ranges over trainings."""
+"""How stable adversarial training was, by discriminator and weight: means and ranges over trainings."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from .result_tables import STABILITY, StudyTables
 from .statistics.frames import grouped, where
 
-PREFIX = "stability/"  # of the terms in the table `training` that summarise a training, at its last step
 WHERE = ("generator", "discriminator", "gan_weight")
 # What is shown; definitions in lopsided.sr.stability.
 MEASUREMENTS = (
@@ -24,21 +24,26 @@ COLUMNS = [
 ]
 
 
+def derive(tables: StudyTables, **_: int) -> dict[str, pd.DataFrame]:
+    """Return the table that the study and its report take from here; nothing is resampled."""
+    return {"stability": stability(tables.training, tables.cells)}
+
+
 def stability(training: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Summarise the adversarial trainings of every generator, discriminator and weight.
 
     Args:
         training: table ``training``; the summary of a training is its terms ``stability/<measurement>``.
-        cells: table ``cells``, which says what diverged.
+        cells: table ``cells``, which says which trainings diverged.
 
     Returns:
         One row for each generator, discriminator and weight: ``trainings`` that ended, how many of them ``diverged``,
         ``skipped_steps`` in all, and mean, least and largest value of every measurement over the trainings that have
-        it (NaN where none has).
+        it (NaN if none has).
     """
     finetuned = where(cells, stage="finetune")
     ended = finetuned.loc[finetuned["discriminator"].ne("none") & finetuned["status"].isin(["done", "diverged"])]
-    summaries = training.loc[training["term"].str.startswith(PREFIX)]
+    summaries = training.loc[training["term"].str.startswith(STABILITY)]
     rows = []
     for values, group in grouped(ended, *WHERE):
         of_group = summaries.loc[summaries["cell"].isin(list(group["cell"]))]
@@ -46,10 +51,10 @@ def stability(training: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             **dict(zip(WHERE, values, strict=True)),
             "trainings": len(group),
             "diverged": int(group["status"].eq("diverged").sum()),
-            "skipped_steps": int(where(of_group, term=f"{PREFIX}skipped_steps")["value"].sum()),
+            "skipped_steps": int(where(of_group, term=f"{STABILITY}skipped_steps")["value"].sum()),
         }
         for name in MEASUREMENTS:
-            found = where(of_group, term=PREFIX + name)["value"]
+            found = where(of_group, term=STABILITY + name)["value"]
             row |= {name: found.mean(), f"{name}_low": found.min(), f"{name}_high": found.max()}
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,24 +1,19 @@
-"""A study: the result tables read from disk, and everything that is derived from them."""
+"""A study: the result tables, and everything that is derived from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 import pandas as pd
 
-from ..common.files import atomic_path
-from .assessment import Assessment, assess
-from .asymmetry import Asymmetry, asymmetry
+from .asymmetry import Asymmetry, compare_rankings
 from .gain import Gains, gains
-from .no_reference import NoReference, assess_nr
-from .result_tables import StudyTables
-from .scorers import assess_scorers
-from .stability import stability
+from .result_tables import TABLES, StudyTables, count_rows, write_table
+from .statistics.assessment import Assessment, assess
 from .statistics.bootstrap import LEVEL
-from .statistics.frames import grouped
-
-COUNT_COLUMNS = ["table", "group", "status", "count"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +25,10 @@ class Study:
         assessment: SRCC, KRCC, PLCC of every measure on every data set.
         gains: Gain of every trained cell.
         asymmetry: Rank agreement of the two.
-        stability: Stability of the adversarial trainings by generator, discriminator and weight.
-        no_reference: SRCC, KRCC, PLCC of every no-reference model, and differences between its initialisations.
-        scorers: SRCC, KRCC, PLCC of every multimodal LLM's ratings, in two readings of failed replies.
-        counts: Rows in by table, group (stage, judge or measure) and status.
+        parts: Further tables by name, derived by the modules that ``ResultTable.part`` names: ``nr_splits``,
+            ``nr_assessment`` and ``nr_differences`` of no-reference models, ``mllm_assessment`` of multimodal LLMs'
+            ratings, ``stability`` of adversarial trainings.
+        counts: Number of rows by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
         level: Coverage of the intervals.
@@ -43,9 +38,7 @@ class Study:
     assessment: Assessment
     gains: Gains
     asymmetry: Asymmetry
-    stability: pd.DataFrame
-    no_reference: NoReference
-    scorers: pd.DataFrame
+    parts: dict[str, pd.DataFrame]
     counts: pd.DataFrame
     n_boot: int
     seed: int
@@ -66,21 +59,22 @@ class Study:
             "gains_by_judge": self.gains.by_judge,
             "mean_scores": self.gains.means,
             "judges": self.gains.judges,
-            "stability": self.stability,
-            "nr_splits": self.no_reference.splits,
-            "nr_assessment": self.no_reference.table,
-            "nr_differences": self.no_reference.differences,
-            "mllm_assessment": self.scorers,
+            **self.parts,
             "counts": self.counts,
         }
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write every derived table to ``folder`` as ``<name>.parquet`` and ``<name>.csv``."""
         for name, table in self.derived().items():
-            with atomic_path(Path(folder) / f"{name}.parquet") as temporary:
-                table.to_parquet(temporary, index=False)
-            with atomic_path(Path(folder) / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False)
+            write_table(table, folder, name, ("parquet", "csv"))
+
+
+class Part(Protocol):
+    """A module that derives further tables from the result tables."""
+
+    def derive(self, tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+        """Return the tables by name."""
+        ...
 
 
 def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
@@ -92,38 +86,29 @@ def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
         seed: Seed of the resamples.
 
     Raises:
-        AnalysisError: See ``assess``, ``gains``, ``assess_nr``, ``assess_scorers`` and ``asymmetry``.
+        AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
+
+    Examples:
+        Scores of one measure for two photographs, each distorted at four levels:
+
+        >>> import pandas as pd
+        >>> rows = [(f"photo{p}", level, 10 * level + p) for p in (1, 2) for level in (1, 2, 3, 4)]
+        >>> scores = pd.DataFrame(rows, columns=["reference", "level", "score"]).assign(
+        ...     measure="mine", measure_id="1", dataset="blurred", dataset_id="2", image="", distortion="blur",
+        ...     label=lambda row: row["level"], label_kind="severity_grade", label_higher_is_better=False,
+        ...     higher_is_better=False, status="ok",
+        ... )
+        >>> study = analyse(StudyTables(fr_scores=scores), n_boot=100)
+        >>> study.assessment.table[["measure", "n", "n_references", "srcc"]].round(3)
+          measure  n  n_references   srcc
+        0    mine  8             2  0.976
     """
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
     gained = gains(tables.sr_scores, n_boot=n_boot, seed=seed)
-    steady = stability(tables.training, tables.cells)
-    return Study(
-        tables,
-        assessment,
-        gained,
-        asymmetry(assessment, gained),
-        steady,
-        assess_nr(tables.nr_scores, n_boot=n_boot, seed=seed),
-        assess_scorers(tables.mllm_scores, n_boot=n_boot, seed=seed),
-        count_rows(tables),
-        n_boot,
-        seed,
-    )
-
-
-def count_rows(tables: StudyTables) -> pd.DataFrame:
-    """Count rows by status: cells per stage, SR scores per judge, other scores per what gives them and on what."""
-    sources = (
-        ("cells", tables.cells, tables.cells["stage"]),
-        ("sr_scores", tables.sr_scores, tables.sr_scores["judge"]),
-        ("fr_scores", tables.fr_scores, tables.fr_scores["measure"] + " on " + tables.fr_scores["dataset"]),
-        ("nr_scores", tables.nr_scores, tables.nr_scores["model"] + " on " + tables.nr_scores["dataset"]),
-        ("mllm_scores", tables.mllm_scores, tables.mllm_scores["scorer"] + " on " + tables.mllm_scores["benchmark"]),
-    )
-    rows = [
-        (name, group, status, len(found))
-        for name, table, by in sources
-        if len(table)
-        for (group, status), found in grouped(table.assign(group=by), "group", "status")
-    ]
-    return pd.DataFrame(rows, columns=COUNT_COLUMNS)
+    parts: dict[str, pd.DataFrame] = {}
+    for table in TABLES.values():
+        if table.part:
+            part = cast(Part, import_module(f".{table.part}", __package__))
+            parts |= part.derive(tables, n_boot=n_boot, seed=seed)
+    compared = compare_rankings(assessment, gained)
+    return Study(tables, assessment, gained, compared, parts, count_rows(tables), n_boot, seed)

@@ -29,7 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Tag, TypeAdapter, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, Tag, TypeAdapter, ValidationError, field_validator
 
 from .errors import SourceError
 from .fields import Settings, by_own_key
@@ -105,7 +105,9 @@ class SkimageSource(_Source):
     """
 
     source: Literal["skimage"] = "skimage"
-    split: Annotated[Literal["train", "test", "all"], BeforeValidator(_known_split)]
+    split: Annotated[Literal["train", "test", "all"], BeforeValidator(_known_split)] = Field(
+        description="Which photographs: train and test share none."
+    )
 
     def items(self) -> list[ImageItem]:
         """List the split's photographs.
@@ -130,8 +132,10 @@ class FolderSource(_Source):
     it: the files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
     """
 
-    folder: Path
-    pattern: str | None = None
+    folder: Path = Field(description="Folder of the images.")
+    pattern: str | None = Field(
+        default=None, description="Glob such as '*_HR.png'; `**/` descends. Default: the images in the folder itself."
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -167,7 +171,7 @@ class FolderSource(_Source):
 class ManifestSource(_Source):
     """The images a CSV lists: column ``image`` (path relative to the CSV), optional column ``sha256``, in its order."""
 
-    manifest: Path
+    manifest: Path = Field(description="The CSV.")
 
     def items(self) -> list[ImageItem]:
         """List the manifest's images.

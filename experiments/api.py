@@ -22,8 +22,7 @@ from .schema.restoration import SuperResolution
 from .store import Status, Store
 
 if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
-    from ..analysis.result_tables import StudyTables
-    from ..analysis.study import Study
+    from ..analysis import Study, StudyTables
 
 Source = str | Path | Experiment
 
@@ -77,7 +76,7 @@ def collect_tables(
 
     planned, place = plan(experiment, overrides), Store(store)
     collected = tables.collect(planned, place)
-    tables.save(collected, Path(folder) if folder else place.experiment(planned.experiment.name) / "tables", formats)
+    collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
     return collected
 
 
@@ -87,7 +86,7 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
     Raises:
         AnalysisError: too little is done for an analysis.
     """
-    from ..analysis.study import analyse as analyse_tables
+    from ..analysis import analyse as analyse_tables
     from .results import tables
 
     planned = plan(experiment, overrides)
@@ -124,13 +123,13 @@ def report(
     if not force and path.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
         return path
 
-    from ..analysis.report import write_report
-    from ..analysis.study import analyse as analyse_tables
+    from ..analysis import analyse as analyse_tables
+    from ..analysis import write_report
     from .results import tables
     from .results.gallery import gallery_rows
 
     collected = tables.collect(planned, place)
-    tables.save(collected, folder / "tables")
+    collected.save(folder / "tables")
     study = analyse_tables(collected, n_boot=exp.analysis.resamples, seed=exp.analysis.seed)
     study.save(folder / "derived")
     write_report(

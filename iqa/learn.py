@@ -258,8 +258,7 @@ def correlations(dataset: FRDataset, distances: dict[str, Tensor], rows: Tensor)
         reference); ``difference``: SRCC of ``learnt`` minus that of ``uniform``, with its interval over the same
         resamples and ``p``. Undefined values are None.
     """
-    from ..analysis.assessment import assess  # here, because it imports scipy, which planning does not need
-    from ..analysis.statistics.frames import records
+    from ..analysis.statistics import assess, records  # here, because it imports scipy, which planning does not need
 
     labels = {"label_kind": dataset.label_kind, "label_higher_is_better": dataset.label_higher_is_better}
     common = {"dataset": "", "dataset_id": "", "higher_is_better": False, "status": "ok", **labels}

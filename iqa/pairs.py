@@ -38,8 +38,8 @@ def evaluate_pairs(
         and votes as in :class:`PairRow`; ``first`` and ``second``; higher_is_better (of the scores), measure,
         measure_id, status (``ok``, or ``non-finite`` with NaN scores). For 2afc, ``first`` and ``second`` are the
         measure between the reference and each patch. For jnd, ``first`` is the measure between the two patches, with
-        the second as reference, and ``second`` is NaN. ``lopsided.analysis.pairs`` computes 2AFC accuracy and JND
-        precision from the table.
+        the second as reference, and ``second`` is NaN. ``lopsided.analysis.assess_pairs`` computes 2AFC accuracy
+        and JND precision from the table.
 
     Raises:
         ImageError: a patch that cannot be read.

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from ..analysis.statistics.frames import grouped
+from ..analysis.statistics import grouped
 from .errors import MllmError
 from .item import Item
 from .results import COLUMNS, Row

@@ -56,28 +56,30 @@ class _Shares(Settings):
 class KernelShares(_Shares):
     """Kinds of Gaussian-like blur kernels."""
 
-    isotropic: NonNegative = 0.45
-    anisotropic: NonNegative = 0.25
-    generalised_isotropic: NonNegative = 0.12
-    generalised_anisotropic: NonNegative = 0.03
-    plateau_isotropic: NonNegative = 0.12
-    plateau_anisotropic: NonNegative = 0.03
+    isotropic: NonNegative = Field(default=0.45, description="Share of isotropic Gaussians.")
+    anisotropic: NonNegative = Field(default=0.25, description="Share of Gaussians with two widths.")
+    generalised_isotropic: NonNegative = Field(default=0.12, description="Share of isotropic generalised Gaussians.")
+    generalised_anisotropic: NonNegative = Field(
+        default=0.03, description="Share of generalised Gaussians with two widths."
+    )
+    plateau_isotropic: NonNegative = Field(default=0.12, description="Share of isotropic plateau kernels.")
+    plateau_anisotropic: NonNegative = Field(default=0.03, description="Share of plateau kernels with two widths.")
 
 
 class ResizeShares(_Shares):
     """Directions of the random resizing."""
 
-    up: NonNegative = 0.2
-    down: NonNegative = 0.7
-    keep: NonNegative = 0.1
+    up: NonNegative = Field(default=0.2, description="Share of enlarging.")
+    down: NonNegative = Field(default=0.7, description="Share of shrinking.")
+    keep: NonNegative = Field(default=0.1, description="Share of keeping the size.")
 
 
 class SecondResizeShares(ResizeShares):
     """The same in the second pass."""
 
-    up: NonNegative = 0.3
-    down: NonNegative = 0.4
-    keep: NonNegative = 0.3
+    up: NonNegative = Field(default=0.3, description="Share of enlarging.")
+    down: NonNegative = Field(default=0.4, description="Share of shrinking.")
+    keep: NonNegative = Field(default=0.3, description="Share of keeping the size.")
 
 
 class Pass(Settings):

@@ -1,4 +1,4 @@
-"""One figure per file: data frame(s) in, a matplotlib ``Figure`` out, ``caption`` beside it; nothing shown or saved."""
+"""One figure per file: data frames in, a matplotlib ``Figure`` out, its ``caption`` next to it; nothing is shown."""
 
 from .assessment_forest import assessment_forest
 from .gain_forest import gain_forest
@@ -7,6 +7,7 @@ from .judge_heatmap import judge_heatmap
 from .no_reference_forest import no_reference_forest
 from .scatter import scatter
 from .slope_chart import slope_chart
+from .style import pretty, setting_name
 from .training_curves import training_curves
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "gallery",
     "judge_heatmap",
     "no_reference_forest",
+    "pretty",
     "scatter",
+    "setting_name",
     "slope_chart",
     "training_curves",
 ]

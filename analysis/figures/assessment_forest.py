@@ -16,7 +16,7 @@ LONG = 24  # characters of a name
 
 @styled
 def assessment_forest(assessment: pd.DataFrame) -> Figure:
-    """Draw one panel per data set with a row per measure, best SRCC on top; better is to the right.
+    """Draw one panel per data set with one row per measure, best SRCC on top; better is to the right.
 
     Args:
         assessment: ``Assessment.table``.
@@ -27,7 +27,7 @@ def assessment_forest(assessment: pd.DataFrame) -> Figure:
     require_one_of(assessment, [], "assessment_forest")
     datasets = sorted(assessment["dataset"].unique())
     most = most_rows(assessment, "dataset")
-    # Names of multimodal LLMs are long: two panels beside each other would leave no room for the values.
+    # Names of multimodal LLMs are long: two panels side by side would leave no room for the values.
     per_row = 2 if len(datasets) > 1 and max(len(pretty(key)) for key in assessment["measure"]) <= LONG else 1
     figure, axes = panels(len(datasets), per_row, 1.5 + 0.36 * most, width=11.0 if per_row == 2 else 7.0)
     for axis, dataset in zip(axes, datasets, strict=True):
@@ -64,6 +64,6 @@ def caption(assessment: pd.DataFrame, method: str) -> str:
         for dataset, rows in grouped(assessment, "dataset")
     )
     return (
-        "Agreement of each measure with the labels, signed so that + is agreement whatever the directions. Labels — "
+        "Agreement of each measure with the labels, signed so that + is always agreement. Labels: "
         f"{kinds}. PLCC is raw (no logistic fit). Lines: {method}."
     )

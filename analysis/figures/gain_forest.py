@@ -24,7 +24,7 @@ from .style import (
 
 @styled
 def gain_forest(gains: pd.DataFrame) -> Figure:
-    """Draw one panel per adversarial setting with a row per fidelity measure, on one scale; better is to the right.
+    """Draw one panel per adversarial setting with one row per fidelity measure, on one scale; better is to the right.
 
     Filled blue: the interval lies above 0; filled vermilion: below; hollow: it includes 0. A cell without a gain says
     why.
@@ -78,6 +78,6 @@ def caption(gains: pd.DataFrame, method: str) -> str:
     return (
         f"Gain over pixel-only training (0) by independent judges, in judge SDs; {gain_sample(gains)}. Lines:"
         f" {method}. Filled blue: better than pixel-only; filled vermilion: worse; hollow grey: the interval includes"
-        " 0. Intervals are per cell and not corrected for the number of cells; measures with unlike sets of"
-        " independent judges are compared with care."
+        " 0. Intervals are per cell and not corrected for the number of cells; compare measures with different"
+        " sets of independent judges with care."
     )

@@ -1,4 +1,4 @@
-"""Crops of restored images beside the reference and what needs no training: bicubic upsampling, or the input."""
+"""Crops of restored images next to the reference and to what needs no training: bicubic upsampling, or the input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnalysisError
 from ..result_tables import UNTRAINED
-from .style import WIDTH, styled
+from .style import WIDTH, count, styled
 
 PER_LINE = 7
 
@@ -97,6 +97,6 @@ def checked(row: GalleryRow) -> dict[str, NDArray[np.uint8]]:
 def caption(rows: Sequence[GalleryRow]) -> str:
     """Return what the figure shows."""
     return (
-        f"Crops of {len(rows)} image{'s' if len(rows) != 1 else ''}, enlarged by pixel repetition. They illustrate;"
-        " they prove nothing."
+        f"Crops of {count(len(rows), 'image')}, enlarged by pixel repetition. They illustrate"
+        " the numbers; they prove nothing."
     )

@@ -1,4 +1,4 @@
-"""Trained with × judged by: who likes what, and whether a judge favours its own relatives."""
+"""Trained with × judged by: what each judge prefers, and whether it favours measures related to it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def caption(by_judge: pd.DataFrame) -> str:
     """Return what the figure shows."""
     return (
         f"Gain over pixel-only training by each of {by_judge['judge'].nunique()} judges, in that judge's SDs, signed"
-        " so that positive is better whatever the judge's direction. Framed: the judge is the measure itself or shares"
+        " so that positive is better for every judge. Framed: the judge is the measure itself or shares"
         " a family (backbone or form) with it, and is left out of its gain; a framed cell well above the rest of its"
-        " row is self-preference. “–”: not computed; the reason is among the values that could not be computed."
+        " row shows self-preference. “–”: not computed; see “Values that could not be computed” for the reason."
     )

@@ -28,7 +28,7 @@ ROW, PANEL, WIDTH = 0.25, 1.0, 9.5  # inches
 
 @styled
 def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame) -> Figure:
-    """Draw one panel per data set, a block per model and a row per initialisation; better is to the right.
+    """Draw one panel per data set, one block per model and one row per initialisation; better is to the right.
 
     Args:
         table: ``NoReference.table``; probes of single layers are left out.
@@ -108,7 +108,7 @@ def model_name(key: str) -> str:
 
 
 def source_names(table: pd.DataFrame) -> dict[tuple[Any, ...], str]:
-    """Return the name of each discriminator: its key, and of its training what tells it from the others."""
+    """Return the name of each discriminator: its key, and, where they differ, how it was trained."""
     sources = table.loc[table["discriminator"] != "", SOURCE].drop_duplicates()
     several = {column for column in SOURCE if sources[column].nunique() > 1}
     names = {}
@@ -138,9 +138,9 @@ def caption(table: pd.DataFrame, level: float) -> str:
     seeds = sorted({int(n) for n in table["n_seeds"]})
     several = count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     return (
-        f"Agreement of no-reference models with the labels of test images ({kinds}), by what the backbone starts from;"
-        f" {several}. Ticks: single splits, means over seeds."
+        f"Agreement of no-reference models with the labels of test images ({kinds}), by the weights that the backbone"
+        f" starts from; {several}. Ticks: single splits, means over seeds."
         f" Dots: medians over splits. Lines: {level:.0%} t intervals whose variance allows for the images that splits"
         " share (Nadeau & Bengio 2003) or, for a single split, is that of resampled references, and for the spread over"
-        " seeds. Zero-label: the discriminator's own logit, no label seen."
+        " seeds. Zero-label: the logit of the discriminator itself, which has seen no label."
     )

@@ -29,7 +29,7 @@ LINE = 0.155  # inches a label needs
 def scatter(points: pd.DataFrame, settings: pd.DataFrame) -> Figure:
     """Draw one panel per adversarial setting: x = SRCC as a metric, y = gain as an objective; both better when higher.
 
-    Crosses are the intervals; names stand at the right, joined to their points, so that they never overlap.
+    Crosses are the intervals; names are at the right, joined to their points, so that they never overlap.
 
     Args:
         points: ``Asymmetry.points`` of one generator and data set.
@@ -83,7 +83,7 @@ def limits(points: pd.DataFrame, name: str) -> tuple[float, float]:
 def caption(points: pd.DataFrame, method: str) -> str:
     """Return what the figure shows; ``method`` says how the intervals were made."""
     return (
-        f"Assessment against optimization for {points['measure'].nunique()} measures: were the better metric always"
+        f"Assessment against optimization for {points['measure'].nunique()} measures: if the better metric were always"
         " the better objective, each panel would rise from left to right. Dashed line: pixel-only training. Crosses"
         f" and brackets: {method}."
     )

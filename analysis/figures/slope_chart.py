@@ -75,7 +75,7 @@ def slope_chart(points: pd.DataFrame, settings: pd.DataFrame) -> Figure:
 
 
 def caption(points: pd.DataFrame, method: str) -> str:
-    """Return what the figure shows, for readers who only read captions; ``method`` says how the intervals were made."""
+    """Return what the figure shows, in full; ``method`` says how the intervals were made."""
     n = points["measure"].nunique()
     return (
         f"Rank of {n} fidelity measures as a metric (left, by SRCC) and as a training objective (right, by gain over"

@@ -22,9 +22,9 @@ from ..statistics.frames import grouped, where
 INK, GREY, PALE = "#1a1a1a", "#767676", "#d9d9d9"
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"
 COLOURS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY]
-# Beyond six, colour repeats with another dash, so that no two of eighteen lines look alike.
+# Beyond six, colour repeats with another dash, so that eighteen lines all look different.
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
-WIDTH = 11.0  # inches; the report shows figures about this wide, so 9 pt stays readable
+WIDTH = 11.0  # inches; the report shows figures at about this width, so 9 pt stays readable
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -125,7 +125,7 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a figure function so that it draws in the shared style and leaves the caller's settings alone."""
+    """Decorate a figure function so that it draws in the shared style and leaves the caller's settings unchanged."""
 
     @functools.wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -136,10 +136,15 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def pretty(key: str) -> str:
-    """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``."""
+    """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``.
+
+    Examples:
+        >>> pretty("dists-vgg16-r"), pretty("none")
+        ('DISTS VGG-16-R', 'pixel loss')
+    """
     if key == "none":
         return "pixel loss"
-    if "/" in key:  # a multimodal LLM and its preset, by names of their own
+    if "/" in key:  # a multimodal LLM and its preset: shown as they are
         return key
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
@@ -149,7 +154,12 @@ def pretty(key: str) -> str:
 
 
 def setting_name(discriminator: str, gan_weight: float) -> str:
-    """Return an adversarial setting as people write it: "no discriminator", "patch VGG-16 (weight 0.1)"."""
+    """Return an adversarial setting as people write it: "no discriminator", "patch VGG-16 (weight 0.1)".
+
+    Examples:
+        >>> setting_name("patch-vgg16", 0.1)
+        'patch VGG-16 (weight 0.1)'
+    """
     return "no discriminator" if discriminator == "none" else f"{pretty(discriminator)} (weight {gan_weight:g})"
 
 
@@ -175,7 +185,7 @@ def most_rows(table: pd.DataFrame, *keys: str) -> int:
 
 
 def require_one_of(table: pd.DataFrame, columns: Sequence[str], figure: str) -> None:
-    """Raise AnalysisError if the table is empty or mixes two values of a column that the figure does not tell apart."""
+    """Raise AnalysisError if the table is empty or mixes values of a column that the figure does not distinguish."""
     if table.empty:
         raise AnalysisError(f"{figure}: no rows to draw.")
     for column in columns:
@@ -205,20 +215,20 @@ def panels(
 
 
 def spread_labels(wanted: Floats, gap: float, low: float, high: float) -> Floats:
-    """Return positions as near as may be to ``wanted`` (ascending), at least ``gap`` apart and within [low, high].
+    """Return positions as near as possible to ``wanted`` (ascending), at least ``gap`` apart and within [low, high].
 
     Where the labels do not fit, they are spaced evenly over the whole range.
     """
     n = len(wanted)
     gap = min(gap, (high - low) / max(n - 1, 1))
     offsets = gap * np.arange(n)
-    # Less its offset, a valid position need only be non-decreasing: the nearest such is an isotonic regression.
+    # With offsets subtracted, positions need only be non-decreasing: the nearest ones are an isotonic regression.
     placed = isotonic_regression(wanted - offsets).x
     return np.clip(placed, low, high - offsets[-1]) + offsets
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:
-    """Return "0.72 [0.60, 0.80]"; an undefined interval is shown as such."""
+    """Return "0.72 [0.60, 0.80]"; an undefined interval is shown as "no interval"."""
     if np.isnan(value):
         return "–"
     bounds = "no interval" if np.isnan(low) else f"{minus(low, digits)}, {minus(high, digits)}"
@@ -237,7 +247,7 @@ def count(n: int, noun: str) -> str:
 
 
 def gain_sample(gains: pd.DataFrame) -> str:
-    """Say what a gain's interval rests on, from the rows of ``gains.table``: "2 seeds × 6 images, 6–7 judges"."""
+    """Say what gains rest on, from the rows of ``gains.table``: "2 seeds × 6 images, 6–7 judges"."""
 
     def several(column: str, noun: str) -> str:
         low, high = int(gains[column].min()), int(gains[column].max())

@@ -13,11 +13,11 @@ from .style import GREY, line_style, of_setting, pretty, require_one_of, setting
 
 TERMS = {
     "pixel": "pixel loss\n(lower is better)",
-    "fidelity": "fidelity loss\n(own unit of each measure)",
+    "fidelity": "fidelity loss\n(in each measure's unit)",
     "adversarial": "adversarial loss\nof the generator",
     "d_accuracy": "discriminator accuracy\n(0.5: chance, 1: perfect)",
 }
-# A screen shows no more than this many points a line; longer curves are averaged in equal blocks of steps.
+# A screen shows no more than this many points per line; longer curves are averaged in equal blocks of steps.
 MAX_POINTS = 200
 # Positive terms that span more than this factor are drawn on a logarithmic axis.
 LOG_SPAN = 20.0
@@ -25,7 +25,7 @@ LOG_SPAN = 20.0
 
 @styled
 def training_curves(training: pd.DataFrame) -> Figure:
-    """Draw a row of panels per adversarial setting, a column per term, a thin line per seed, coloured by measure.
+    """Draw one row of panels per adversarial setting, one column per term, one thin line per seed, coloured by measure.
 
     Args:
         training: The table of that name, for one generator; only its fine-tuning stage and the terms pixel, fidelity,
@@ -87,7 +87,7 @@ def caption(training: pd.DataFrame) -> str:
     """Return what the figure shows."""
     n = training.loc[training["stage"] == "finetune", "seed"].nunique()
     return (
-        f"Training terms over fine-tuning steps; a line per seed ({n}), no smoothing beyond block means of at most"
-        f" {MAX_POINTS} points a line. Columns share their scale. Fidelity losses of different measures have different"
-        " units: only their course, not their height, can be compared. Dashed: a discriminator at chance."
+        f"Training terms over fine-tuning steps; one line per seed ({n}), no smoothing beyond block means, at most"
+        f" {MAX_POINTS} points per line. Columns share their scale. Fidelity losses of different measures have"
+        " different units: compare their course, not their height. Dashed: a discriminator at chance."
     )

@@ -41,9 +41,9 @@ def at_a_glance(study: Study) -> list[Block]:
         "status": text("status"),
     }
     note = (
-        "ρ is Spearman's: +1, the better metric is the better objective; −1, the reverse. “Beyond noise”: the"
-        " intervals of the difference in SRCC and of that in gain both exclude 0. “–”: no |ρ| reaches p < 0.05 with so"
-        " few measures. p: exact permutation test up to 8 measures, t approximation above."
+        "ρ is Spearman's: at +1 the better metric is always the better objective, at −1 always the worse one. “Beyond"
+        " noise”: the intervals of the difference in SRCC and of the one in gain both exclude 0. “–”: with so few"
+        " measures no |ρ| reaches p < 0.05. p: exact permutation test up to 8 measures, t approximation above."
     )
     return [table(settings, "Agreement of the two rankings", columns, note=note)]
 

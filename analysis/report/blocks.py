@@ -1,11 +1,11 @@
-"""What a report is made of: paragraphs, pictures and tables, and how a value is written in a cell."""
+"""What a report is made of: paragraphs, pictures and tables, and how a value is written in a table."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from ..figures.style import WIDTH, interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
 
-DPI = 200  # twice the 100 px an inch at which figures are shown
+DPI = 200  # twice the 100 px per inch at which figures are shown
 
 Cell = Callable[[Row], str]
 
@@ -52,15 +52,15 @@ Block = Text | Picture | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what is under it; without blocks the report leaves it out."""
 
     key: str
     title: str
-    blocks: list[Block]
+    blocks: list[Block] = field(default_factory=list)
 
 
 def method(study: Study, what: str) -> str:
-    """Say how intervals were made, for captions: ``what`` was resampled."""
+    """Say how intervals were made, for captions; ``what`` is what was resampled."""
     return f"{study.level:.0%} percentile intervals from {study.n_boot:,} bootstrap resamples of {what}"
 
 
@@ -76,7 +76,7 @@ def picture(figure: Figure, alt: str, caption: str) -> Picture:
 def table(
     frame: pd.DataFrame, title: str, columns: Mapping[str, Cell], *, note: str = "", folded: bool = False
 ) -> Table:
-    """Format a data frame: one row each, one column per entry of ``columns`` (heading → text of a row)."""
+    """Format a data frame: one line per row, one column per entry of ``columns`` (heading → text of a row)."""
     rows = [[cell(row) for cell in columns.values()] for row in records(frame)]
     return Table(title, note, list(columns), rows, folded)
 

@@ -18,7 +18,7 @@ from .blocks import Block, Cell, Table, Text, method, name, named_list, setting,
 
 
 def data_blocks(study: Study) -> list[Block]:
-    """Return what was judged and by whom."""
+    """Return what was judged, and by which judges."""
     blocks: list[Block] = []
     fr, sr = study.tables.fr_scores, study.tables.sr_scores
     if len(fr):
@@ -42,11 +42,15 @@ def data_blocks(study: Study) -> list[Block]:
         blocks.append(table(counted.reset_index(), "Labelled data sets", columns))
     nr = study.tables.nr_scores
     if len(nr):
-        counted = study.no_reference.table.groupby("dataset", sort=True).agg(
-            n=("n", "max"),
-            n_references=("n_references", "max"),
-            n_splits=("n_splits", "max"),
-            models=("model", "nunique"),
+        counted = (
+            study.parts["nr_assessment"]
+            .groupby("dataset", sort=True)
+            .agg(
+                n=("n", "max"),
+                n_references=("n_references", "max"),
+                n_splits=("n_splits", "max"),
+                models=("model", "nunique"),
+            )
         )
         keys = ["dataset", "dataset_id", "label_kind", "label_higher_is_better"]
         columns = {
@@ -60,7 +64,7 @@ def data_blocks(study: Study) -> list[Block]:
             "models": text("models"),
         }
         known = nr.loc[:, keys].drop_duplicates().merge(counted.reset_index(), on="dataset").sort_values("dataset")
-        note = "Test images of all splits together; an image without a reference is its own."
+        note = "Test images of all splits together; an image without a reference is its own reference."
         blocks.append(table(known, "Labelled data sets of the no-reference models", columns, note=note))
     blocks += contamination_blocks(study.tables.contamination)
     if len(sr):
@@ -80,8 +84,8 @@ def data_blocks(study: Study) -> list[Block]:
             "status": text("status"),
         }
         note = (
-            "A judge is left out of the gain of any measure that it is, or that it shares a family with. 1 judge SD is"
-            " in the judge's own unit: the within-cell SD of paired differences to the pixel-only cell, pooled over"
+            "A judge is left out of the gain of a measure if it is that measure or shares a family with it. 1 judge SD"
+            " is in the judge's own unit: the within-cell SD of paired differences to the pixel-only cell, pooled over"
             " all trained cells."
         )
         blocks.append(table(study.gains.judges, "Judges", columns, note=note))
@@ -89,7 +93,7 @@ def data_blocks(study: Study) -> list[Block]:
 
 
 def contamination_blocks(found: pd.DataFrame) -> list[Block]:
-    """Return the matrix of subjects by data sets, and in words what stands in it."""
+    """Return the matrix of subjects by data sets, and what it says in words."""
     if found.empty:
         return []
 
@@ -108,10 +112,10 @@ def contamination_blocks(found: pd.DataFrame) -> list[Block]:
     columns: dict[str, Cell] = {"subject": name("subject"), "role": text("role")}
     columns |= {pretty(dataset): shown(dataset) for dataset in found["dataset"].unique()}
     note = (
-        "“trained on it”: its weights were learnt from the labels of that data set, so its SRCC there is no test;"
+        "“trained on it”: its weights were learnt from the labels of that data set, so its SRCC there is not a test;"
         " “shares references”, “shares files”: pictures of equal pixels or bytes are in both, crops of one photograph"
-        " are not recognised; “none known”: what it was trained on is known, and not this; “unknown”: it is not."
-        " Pretraining of backbones does not count."
+        " are not recognised; “none known”: its training data are known and do not include this; “unknown”: they are"
+        " unknown. Pretraining of backbones does not count."
     )
     blocks: list[Block] = [table(found.drop_duplicates("subject"), "Contamination", columns, note=note)]
     graver = found.query("finding != 'none known' and detail != ''")
@@ -127,7 +131,7 @@ def contamination_blocks(found: pd.DataFrame) -> list[Block]:
 
 
 def count_blocks(study: Study) -> list[Block]:
-    """Return rows by status and everything that was lost on the way."""
+    """Return the number of rows by status, and everything that was lost on the way."""
     columns = {
         "table": text("table"),
         "stage, judge or measure": text("group"),
@@ -173,7 +177,7 @@ def count_blocks(study: Study) -> list[Block]:
             f"{model_name(row['model'])} from {row['initialisation']} on {pretty(row['dataset'])}",
             row["status"],
         )
-        for row in records(study.no_reference.table)
+        for row in records(study.parts["nr_assessment"])
         if row["status"] != "ok"
     ]
     if undone:
@@ -195,7 +199,7 @@ def count_blocks(study: Study) -> list[Block]:
 
 
 def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
-    """Return what the run and the analysis should be known by."""
+    """Return the facts that identify the run and the analysis."""
     cells = study.tables.cells
     known: dict[str, object] = dict(facts)
     if cells["seconds"].notna().any():

@@ -43,8 +43,8 @@ def assessment_blocks(study: Study) -> list[Block]:
             ordered,
             "Agreement with the labels, best first",
             columns,
-            note="Logistic 4, 5: PLCC after VQEG's fits with 4 and 5 parameters; RMSE, in the labels' unit, and outlier"
-            " ratio after the first. Concordance: share of pairs of images with significantly different labels"
+            note="Logistic 4, 5: PLCC after VQEG's fits with 4 and 5 parameters; RMSE, in the unit of the labels, and"
+            " outlier ratio after the first. Concordance: share of pairs of images with significantly different labels"
             " that the measure orders as they do. “–”: the fit or the labels do not allow it.",
             folded=True,
         ),

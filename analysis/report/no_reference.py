@@ -11,31 +11,33 @@ from ..figures.style import count
 from ..no_reference import CHANCE, DISCRIMINATOR, SOURCE
 from ..statistics.frames import grouped, where
 from ..study import Study
-from .blocks import Block, Cell, Text, name, p_value, picture, table, text, with_interval
+from .blocks import Block, Cell, Section, Text, name, p_value, picture, table, text, with_interval
+
+HEADING = ("no-reference", "No-reference models")
 
 
-def no_reference_blocks(study: Study) -> list[Block]:
+def section(study: Study) -> Section:
     """Return forest and tables of the no-reference models."""
-    found = study.no_reference
-    if found.table.empty:
-        return []
-    sources = source_names(found.table)
-    blocks: list[Block] = [Text(said) for said in discriminators_as_starts(found.differences)]
-    whole, probes = (found.table.loc[chosen] for chosen in (found.table["stage"].isna(), found.table["stage"].notna()))
+    splits, models, differences = (study.parts[f"nr_{name}"] for name in ("splits", "assessment", "differences"))
+    if models.empty:
+        return Section(*HEADING)
+    sources = source_names(models)
+    blocks: list[Block] = [Text(said) for said in discriminators_as_starts(differences)]
+    whole, probes = (models.loc[chosen] for chosen in (models["stage"].isna(), models["stage"].notna()))
     if len(whole):
         blocks.append(
             picture(
-                figures.no_reference_forest(found.table, found.splits),
+                figures.no_reference_forest(models, splits),
                 "Forest plot of no-reference models by initialisation: values as below.",
                 no_reference_forest_caption(whole, study.level),
             )
         )
-    several = found.table["dataset"].nunique() > 1
+    several = models["dataset"].nunique() > 1
     model: dict[str, Cell] = {
         **({"data set": name("dataset")} if several else {}),
         "model": lambda row: model_name(row["model"]),
     }
-    unpaired = bool(found.differences["n_unpaired_seeds"].any())
+    unpaired = bool(differences["n_unpaired_seeds"].any())
     columns: dict[str, Cell] = {
         "a": lambda row: arm_name({**row, "initialisation": row["a"]}, sources),
         "b": lambda row: f"{CHANCE} (0)" if row["b"] == CHANCE else arm_name({**row, "initialisation": row["b"]}, {}),
@@ -45,16 +47,16 @@ def no_reference_blocks(study: Study) -> list[Block]:
         "splits": text("n_splits"),
         "seeds": text("n_seeds"),
         **({"unpaired": text("n_unpaired_seeds")} if unpaired else {}),
-        **({"status": text("status")} if found.differences["status"].ne("ok").any() else {}),
+        **({"status": text("status")} if differences["status"].ne("ok").any() else {}),
     }
     note = (
-        "Means over splits and seeds; a and b saw the same splits and images, and where both have seeds, a seed is"
-        " paired with itself: a discriminator with the random weights it began with. p: t test whose variance allows"
+        "Means over splits and seeds; a and b saw the same splits and images, and where both have seeds, equal seeds"
+        " are paired: a discriminator with the random weights it started from. p: t test whose variance allows"
         " for the images that splits share, or over resampled references for a single split; the spread over seeds is"
         " added where there are several. Holm: over all comparisons of a data set."
         + (" Unpaired: seeds that only one of the two has." if unpaired else "")
     )
-    of_whole = found.differences.loc[found.differences["stage"].isna()]
+    of_whole = differences.loc[differences["stage"].isna()]
     if len(of_whole):
         ordered = of_whole.sort_values(["dataset", "model", "a", "discriminator", "b"], kind="stable")
         blocks.append(table(ordered, "What the initialisation is worth", {**model, **columns}, note=note))
@@ -65,7 +67,7 @@ def no_reference_blocks(study: Study) -> list[Block]:
         "PLCC (raw)": with_interval("plcc"),
         "splits": text("n_splits"),
         "seeds": text("n_seeds"),
-        **({"status": text("status")} if found.table["status"].ne("ok").any() else {}),
+        **({"status": text("status")} if models["status"].ne("ok").any() else {}),
     }
     note = "Medians over splits of means over seeds, with intervals."
     if len(whole):
@@ -82,11 +84,11 @@ def no_reference_blocks(study: Study) -> list[Block]:
                 folded=True,
             )
         )
-        of_probes = found.differences.loc[found.differences["stage"].notna()]
+        of_probes = differences.loc[differences["stage"].notna()]
         note = "As above; Holm's correction is over all layers of a data set."
         shown = {**model, "layer": text("stage"), **columns}
         blocks.append(table(of_probes, "Differences, layer by layer", shown, note=note, folded=True))
-    return blocks
+    return Section(*HEADING, blocks)
 
 
 def discriminators_as_starts(differences: pd.DataFrame) -> list[str]:
@@ -99,6 +101,6 @@ def discriminators_as_starts(differences: pd.DataFrame) -> list[str]:
         said.append(
             f"Of {count(len(rows), 'comparison')} of a discriminator's weights with {b} ones as a start, {better} are"
             f" in favour of the discriminator's and {worse} of the {b} ones (p < 0.05, Holm);"
-            f" {len(rows) - better - worse} cannot tell."
+            f" {len(rows) - better - worse} are undecided."
         )
     return said

@@ -38,8 +38,8 @@ def gain_blocks(study: Study) -> list[Block]:
         Text(
             "Gain: per image, seed and judge, the score minus that of the same generator trained with the pixel loss"
             " alone, signed so that positive is better, divided by the judge's SD of such differences, and averaged"
-            " over the judges that share nothing with the measure. 1 judge SD is as much as a difference varies from"
-            " image to image."
+            " over the judges that share nothing with the measure. 1 judge SD is as much as a difference varies"
+            " between images."
         )
     ]
     for generator, rows in grouped(gains.table, "generator"):
@@ -94,7 +94,7 @@ def gain_blocks(study: Study) -> list[Block]:
 
 
 def means_table(means: pd.DataFrame) -> Table:
-    """Return mean scores in the judges' own units, untrained and pixel-only included, a column per judge."""
+    """Return mean scores in the judges' own units, including untrained and pixel-only ones, one column per judge."""
     direction = dict(zip(means["judge"], means["higher_is_better"], strict=True))
     wide = means.pivot(index=["generator", "discriminator", "gan_weight", "fidelity"], columns="judge", values="mean")
     wide = wide.reset_index()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 import jinja2
 
@@ -11,20 +13,32 @@ from ...common.files import write_text
 from ..figures.gallery import GalleryRow
 from ..headline import headline
 from ..limitations import limitations
+from ..result_tables import TABLES
 from ..study import Study
 from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
 from .data import count_blocks, data_blocks, fact_table
+from .gallery import gallery_blocks
 from .metrics import assessment_blocks
-from .no_reference import no_reference_blocks
 from .objectives import gain_blocks
-from .scorers import scorer_blocks
-from .training import gallery_blocks, training_blocks
+
+
+class Part(Protocol):
+    """A module that shows what was derived from a result table."""
+
+    def section(self, study: Study) -> Section:
+        """Return its section of the report."""
+        ...
+
+
+def parts() -> list[Part]:
+    """Return the modules that ``ResultTable.part`` names, in the order of the tables."""
+    return [cast(Part, import_module(f".{table.part}", __package__)) for table in TABLES.values() if table.part]
 
 
 def write_report(
     study: Study,
-    path: Path,
+    path: str | Path,
     *,
     title: str,
     description: str = "",
@@ -35,11 +49,11 @@ def write_report(
 
     Args:
         study: Result of ``analyse``.
-        path: The file to write; replaced if there.
+        path: The file to write; replaced if it exists.
         title: Heading of the report.
         description: What was studied and why, plain text.
         gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
-        facts: Name → value of what the run should be known by: versions, machine, commit, hashes, hours.
+        facts: What identifies the run, name → value: versions, machine, commit, hashes, hours.
 
     Raises:
         AnalysisError: A gallery row that cannot be drawn.
@@ -56,9 +70,7 @@ def write_report(
         Section("asymmetry", "The asymmetry", asymmetry_blocks(study)),
         Section("objectives", "Measures as objectives", gain_blocks(study)),
         Section("metrics", "Measures as metrics", assessment_blocks(study)),
-        Section("no-reference", "No-reference models", no_reference_blocks(study)),
-        Section("scorers", "Multimodal LLMs as measures", scorer_blocks(study)),
-        Section("training", "Training", training_blocks(study)),
+        *(part.section(study) for part in parts()),
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),
         Section("counts", "What went in, what came out", count_blocks(study)),
@@ -70,6 +82,7 @@ def write_report(
         description=description,
         headline=headline(study),
         sections=[section for section in sections if section.blocks],
+        tables=list(TABLES),
         n_boot=study.n_boot,
         seed=study.seed,
     )

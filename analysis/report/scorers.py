@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from .. import figures
-from ..scorers import AS_MEAN
 from ..statistics.frames import where
+from ..statistics.rated import AS_MEAN
 from ..study import Study
-from .blocks import Block, Cell, method, name, picture, table, text, with_interval
+from .blocks import Block, Cell, Section, method, name, picture, table, text, with_interval
+
+HEADING = ("scorers", "Multimodal LLMs as measures")
 
 
-def scorer_blocks(study: Study) -> list[Block]:
+def section(study: Study) -> Section:
     """Return forest and table of the multimodal LLMs' ratings."""
-    if study.scorers.empty:
-        return []
-    shown = where(study.scorers, reading=AS_MEAN)
+    scorers = study.parts["mllm_assessment"]
+    if scorers.empty:
+        return Section(*HEADING)
+    shown = where(scorers, reading=AS_MEAN)
     shown = shown.assign(measure=shown["scorer"], dataset=shown["benchmark"] + ", " + shown["dimension"])
     forest = figures.assessment_forest(shown)
     caption = (
         "Agreement of each scorer's ratings with people's, signed so that + is agreement; replies that failed count as"
         f" the scorer's mean. PLCC is raw (no logistic fit). Lines: {method(study, 'references')}."
     )
-    failed = study.scorers["n_valid"].lt(study.scorers["n"]).any()
+    failed = scorers["n_valid"].lt(scorers["n"]).any()
     columns: dict[str, Cell] = {
         "benchmark": text("benchmark"),
         "dimension": text("dimension"),
@@ -34,13 +37,14 @@ def scorer_blocks(study: Study) -> list[Block]:
         "references": text("n_references"),
         **({"failures": text("failures"), "status": text("status")} if failed else {}),
     }
-    readings = study.scorers if failed else where(study.scorers, reading=AS_MEAN)
+    readings = scorers if failed else where(scorers, reading=AS_MEAN)
     ordered = readings.sort_values(["benchmark", "dimension", "srcc"], ascending=[True, True, False], kind="stable")
     note = (
-        "Valid only leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent where"
-        " it is hard; failures as mean gives them the scorer's own mean, no opinion."
+        "Valid only leaves failed replies out, as published numbers do, and makes a scorer that does not answer hard"
+        " items look better than it is; failures as mean gives failed replies the scorer's own mean, i.e. no opinion."
     )
-    return [
+    blocks: list[Block] = [
         picture(forest, "Forest plot of multimodal LLMs' ratings: values as below.", caption),
         table(ordered, "Agreement with people", columns, note=note if failed else "", folded=True),
     ]
+    return Section(*HEADING, blocks)

@@ -19,12 +19,16 @@ def label_errors(label_std: ArrayLike, votes: ArrayLike | None = None) -> Floats
     """Return the standard error of each label.
 
     Args:
-        label_std: ``(n,)``, with ``votes`` the standard deviation of the single votes (KADID-10k), without it that of
-            the label itself (LIVE, TID2013).
-        votes: ``(n,)``, how many are behind each label.
+        label_std: ``(n,)``, the standard deviation of the single votes if ``votes`` is given (KADID-10k), of the label
+            itself otherwise (LIVE, TID2013).
+        votes: ``(n,)``, the number of votes behind each label.
 
     Raises:
         AnalysisError: A deviation that is negative or not finite, a number of votes below one.
+
+    Examples:
+        >>> label_errors([1.0, 0.5], votes=[25, 100])
+        array([0.2 , 0.05])
     """
     std = np.asarray(label_std, dtype=np.float64)
     count = np.ones_like(std) if votes is None else np.asarray(votes, dtype=np.float64)
@@ -38,8 +42,8 @@ def outlier_ratio(predicted: ArrayLike, label: ArrayLike, label_error: ArrayLike
     """Share of items that are mispredicted by more than twice the standard error of their label; lower is better.
 
     Source: VQEG, Final report on the validation of objective models of video quality assessment, 2000, section on
-    metric 3 (consistency). ITU-T P.1401 (2020), 7.5.2.2, has the half-width of the 95 % interval in place of the two
-    errors, the same but for Student's t.
+    metric 3 (consistency). ITU-T P.1401 (2020), 7.5.2.2, uses the half-width of the 95 % interval instead of twice the
+    standard error, which differs only by Student's t.
 
     Args:
         predicted: ``(n,)``, scores mapped to the scale of the labels (``logistic.LogisticFit``).
@@ -48,6 +52,12 @@ def outlier_ratio(predicted: ArrayLike, label: ArrayLike, label_error: ArrayLike
 
     Raises:
         AnalysisError: Lengths differ, a value is not finite or an error is negative.
+
+    Examples:
+        The third prediction is five standard errors off:
+
+        >>> outlier_ratio([1, 2, 3, 4], [1.1, 2.0, 3.5, 4.1], [0.1, 0.1, 0.1, 0.1])
+        0.25
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (predicted, label))
     error = label_errors(label_error)
@@ -70,9 +80,9 @@ def concordance(
     """Share of the pairs with significantly different labels that the scores order as the labels do; higher is better.
 
     A pair counts if its labels differ by more than ``z`` standard errors of their difference, √(e₁² + e₂²); equal
-    labels never do. Equal scores count half: chance level is 0.5. The idea, that one can only ask for the better image
-    where people know it, is that of Krasula, Fliegel, Le Callet, Klíma, On the accuracy of objective image and
-    video quality models (QoMEX 2016).
+    labels never do. Equal scores count half: chance level is 0.5. A measure can only be asked for the better image
+    where people know which one it is: Krasula, Fliegel, Le Callet, Klíma, On the accuracy of objective image and video
+    quality models (QoMEX 2016).
 
     Args:
         score: ``(n,)``, finite.
@@ -87,6 +97,10 @@ def concordance(
 
     Raises:
         AnalysisError: See ``correlation.checked_pair`` and ``label_errors``.
+
+    Examples:
+        >>> concordance([1, 2, 3], [10, 30, 31], [1, 1, 1])  # 30 and 31 do not differ significantly
+        (1.0, 2)
     """
     x, y = checked_pair(score, label)
     error = label_errors(label_error)
@@ -96,7 +110,7 @@ def concordance(
     x, y = orientation(score_higher_is_better, label_higher_is_better) * x[order], y[order]
     variance = (z * error[order]) ** 2
     right = equal = pairs = 0
-    # In descending order the later of two has the lower label, so each pair is met once.
+    # In descending order the later of two has the lower label, so each pair is counted once.
     block = max(1, BLOCK // len(x))
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
@@ -112,9 +126,9 @@ def concordance(
 def two_afc(score_a: ArrayLike, score_b: ArrayLike, preference_b: ArrayLike, *, score_higher_is_better: bool) -> float:
     """Two-alternative forced-choice accuracy, in [0, 1]; higher is better.
 
-    Each triplet is worth the share of people who agree with the measure, as for BAPPS (Zhang, Isola, Efros, Shechtman,
-    Wang, The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018); equal scores are worth
-    one half. Where people are split even a perfect measure stays below 1.
+    Each triplet counts as the share of people who agree with the measure, as in BAPPS (Zhang, Isola, Efros, Shechtman,
+    Wang, The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018); equal scores count
+    one half. Where people disagree, even a perfect measure stays below 1.
 
     Args:
         score_a: ``(n,)``, the measure between the reference and image a.
@@ -124,6 +138,12 @@ def two_afc(score_a: ArrayLike, score_b: ArrayLike, preference_b: ArrayLike, *, 
 
     Raises:
         AnalysisError: No triplets, different lengths, a score that is not finite, a preference outside [0, 1].
+
+    Examples:
+        The measure agrees with everybody on the first triplet and with 80 % of people on the second:
+
+        >>> two_afc([0.1, 0.4], [0.2, 0.3], [0.0, 0.8], score_higher_is_better=False)
+        0.9
     """
     a, b, share = (np.asarray(values, dtype=np.float64) for values in (score_a, score_b, preference_b))
     if a.ndim != 1 or not len(a) or a.shape != b.shape or a.shape != share.shape:
@@ -137,13 +157,13 @@ def two_afc(score_a: ArrayLike, score_b: ArrayLike, preference_b: ArrayLike, *, 
 
 
 def jnd_precision(score: ArrayLike, same: ArrayLike, *, score_higher_is_better: bool) -> float:
-    """Average precision of finding the pairs that people take for the same, in [0, 1]; higher is better.
+    """Average precision of finding the pairs that look the same to people, in [0, 1]; higher is better.
 
     The score of the just-noticeable differences of BAPPS (Zhang, Isola, Efros, Shechtman, Wang, The unreasonable
     effectiveness of deep features as a perceptual metric, CVPR 2018, section 4), whose mean over the parts of the set
-    is the mAP: pairs are ranked by the measure, nearest first, and the area under precision over recall is taken as in
-    PASCAL VOC since 2010, with each precision the best at that recall or a higher one. A pair counts as the same by the
-    share of people who found it so. Pairs of equal scores come in together. Chance level is the mean share.
+    is the mAP: pairs are ranked by the measure, nearest first, and the area under precision over recall is computed as
+    in PASCAL VOC since 2010: each precision is the best at that recall or a higher one. A pair counts by the share of
+    people who found it the same. Pairs of equal scores enter together. Chance level is the mean share.
 
     Args:
         score: ``(n,)``, the measure between the two images of each pair.
@@ -151,8 +171,12 @@ def jnd_precision(score: ArrayLike, same: ArrayLike, *, score_higher_is_better: 
         score_higher_is_better: Direction of the scores; higher means more alike.
 
     Raises:
-        AnalysisError: No pairs, different lengths, a score that is not finite, a share outside [0, 1], or no pair that
-            anybody finds the same.
+        AnalysisError: No pairs, different lengths, a score that is not finite, a share outside [0, 1], or nobody
+            finds any pair the same.
+
+    Examples:
+        >>> jnd_precision([0.1, 0.2, 0.3], [1.0, 0.0, 0.0], score_higher_is_better=False)
+        1.0
     """
     values, share = (np.asarray(given, dtype=np.float64) for given in (score, same))
     if values.ndim != 1 or not len(values) or values.shape != share.shape:

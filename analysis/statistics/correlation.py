@@ -1,7 +1,7 @@
 """Correlation of scores with labels: SRCC, KRCC (tau-b) and PLCC, exact under ties and under integer weights.
 
 Weights are the number of times each observation occurs, so a weighted value *is* the plain value on the expanded
-sample: this is what makes a bootstrap over thousands of resamples one matrix expression (``bootstrap.py``).
+sample: this makes a bootstrap over thousands of resamples one matrix expression (``bootstrap.py``).
 
 Sign: + always means that the scores agree with the labels; the two directions are given, never guessed.
 PLCC is raw: no logistic is fitted, so it also rewards a measure for being linear in the labels.
@@ -22,7 +22,7 @@ ROUNDING = 1e-20
 
 
 class Ranking:
-    """One variable in ascending order: all that its mid-ranks under any weights need, sorted once.
+    """One variable in ascending order, sorted once: all that is needed for its mid-ranks under any weights.
 
     Attributes:
         order: ``(n,)``, the observations in ascending order.
@@ -51,7 +51,7 @@ class Ranking:
 
         Returns:
             The counts, and the mid-ranks less the mean rank. Below 10⁵ observations these, their squares and all sums
-            of those are multiples of ¼ below 2⁵³, hence exact in whatever order they are added.
+            of those are multiples of ¼ below 2⁵³, so they are exact in any order of addition.
         """
         grouped = self.group_sums(counts)
         up_to = np.cumsum(grouped, axis=-1)
@@ -137,6 +137,12 @@ def srcc(
 
     Raises:
         AnalysisError: See ``checked_pair``; a constant input is an error, never a zero.
+
+    Examples:
+        >>> srcc([1, 2, 3, 4], [10, 20, 40, 30])
+        0.8
+        >>> srcc([4, 3, 2, 1], [10, 20, 40, 30], score_higher_is_better=False)  # a distance
+        0.8
     """
     x, y = checked_pair(score, label)
     once = np.ones(len(x), dtype=np.int64)
@@ -151,6 +157,10 @@ def krcc(
 
     Raises:
         AnalysisError: See ``checked_pair``.
+
+    Examples:
+        >>> round(krcc([1, 2, 3, 4], [10, 20, 40, 30]), 3)  # five of six pairs are in the same order
+        0.667
     """
     x, y = checked_pair(score, label)
     # Any grouping gives the same total; groups of 100 keep the memory linear in the number of scores.
@@ -166,6 +176,10 @@ def plcc(
 
     Raises:
         AnalysisError: See ``checked_pair``.
+
+    Examples:
+        >>> round(plcc([1, 2, 3, 4], [10, 20, 40, 30]), 3)
+        0.8
     """
     x, y = checked_pair(score, label)
     r = weighted_pearson(x, y, np.ones_like(x))

@@ -1,4 +1,4 @@
-"""Schemas of the result tables, and the checks that every analysis makes before it trusts one."""
+"""Rows and groups of a table, and the checks that every analysis makes before it trusts a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ def records(table: pd.DataFrame) -> list[Row]:
 
 
 def where(table: pd.DataFrame, **equal: object) -> pd.DataFrame:
-    """Return the rows whose columns have the given values."""
+    """Return the rows whose columns have the given values.
+
+    Examples:
+        >>> table = pd.DataFrame({"measure": ["a", "b"], "status": ["ok", "failed"]})
+        >>> where(table, status="ok")["measure"].tolist()
+        ['a']
+    """
     chosen = np.ones(len(table), dtype=bool)
     for column, value in equal.items():
         chosen &= np.asarray(table[column] == value, dtype=bool)
@@ -27,7 +33,13 @@ def where(table: pd.DataFrame, **equal: object) -> pd.DataFrame:
 
 
 def grouped(table: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """Yield the groups of a table in the order of their keys: (value, rows), or (values, rows) for several keys."""
+    """Yield the groups of a table in the order of their keys: (value, rows), or (values, rows) for several keys.
+
+    Examples:
+        >>> table = pd.DataFrame({"measure": ["b", "a", "b"]})
+        >>> [(measure, len(rows)) for measure, rows in grouped(table, "measure")]
+        [('a', 1), ('b', 2)]
+    """
     for key, rows in table.groupby(list(keys), sort=True):
         yield (key if len(keys) > 1 else cast(tuple, key)[0]), rows
 
@@ -42,14 +54,14 @@ def require_unique(table: pd.DataFrame, key: list[str], name: str) -> None:
 
 
 def require_one(table: pd.DataFrame, key: list[str], of: str, name: str) -> None:
-    """Raise AnalysisError if one ``key`` has two values of ``of``: it would name two different things."""
+    """Raise AnalysisError if one ``key`` has two values of ``of``, so that it names two different things."""
     pairs = table.loc[:, [*key, of]].drop_duplicates()
     if twice := records(pairs.loc[pairs.duplicated(key)]):
         row = twice[0]
         values = where(pairs, **{column: row[column] for column in key})[of].tolist()
         raise AnalysisError(
             f"table {name}: {describe(row, key)} has {len(values)} values of {of} ({', '.join(map(str, values))}):"
-            " analyse them apart."
+            " analyse them separately."
         )
 
 
@@ -63,7 +75,7 @@ def require_finite_where_ok(table: pd.DataFrame, column: str, name: str) -> None
         )
         raise AnalysisError(
             f"table {name}: {int(bad.sum())} row(s) of status ok have a {column} that is not finite, first {shown}:"
-            " give such rows a status of their own."
+            " give such rows another status."
         )
 
 

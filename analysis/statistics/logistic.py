@@ -1,7 +1,8 @@
 """VQEG's logistic mappings of scores to labels: PLCC and RMSE as most of the literature reports them.
 
-A measure need not be linear in the labels to be good; the mapping takes its curvature out before PLCC is computed. It
-is fitted by least squares to the very data it is judged on, so the values are not below the raw ones but for rounding.
+A measure need not be linear in the labels to be good; the mapping removes its curvature before PLCC is computed. It is
+fitted by least squares to the very data it is judged on, so the values are never below the raw ones, except by
+rounding.
 
 Four parameters, monotonic (VQEG, Final report on the validation of objective models of video quality assessment, phase
 II, 2003; also the form of ITU-T Tutorial on objective perceptual assessment of video quality, 2004):
@@ -14,8 +15,8 @@ quality assessment algorithms, IEEE TIP 15(11), 2006):
     f(x) = β1 (½ − 1 / (1 + exp(β2 (x − β3)))) + β4 x + β5
 
 Given centre and width of the sigmoid the other parameters are a linear regression, so only two are searched (variable
-projection: Golub, Pereyra, SIAM J. Numer. Anal. 10(2), 1973). A grid of starts and no guess of amplitudes is what makes
-the search find the best fit and not the nearest one.
+projection: Golub, Pereyra, SIAM J. Numer. Anal. 10(2), 1973). The search starts from a grid and guesses no amplitudes,
+so that it finds the best fit and not just the nearest one.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class LogisticFit:
     Attributes:
         parameters: β1 … β4 or β1 … β5 of the module's formulae, in the units of the data; NaN where there is no fit.
         status: "converged"; "at a limit" where the best mapping is a straight line, an exponential or a step, which no
-            finite parameters give (the values are those of the nearest that the search allows); "not converged", or
-            why there is no fit. ", not monotonic" is added where the mapping turns.
+            finite parameters give (the values are those of the nearest mapping that the search allows); "not
+            converged", or why there is no fit. ", not monotonic" is added where the mapping turns.
         plcc: Pearson's correlation of mapped scores and labels; + means the scores agree with the labels, i.e. the
             mapping rises or falls as the two directions say. NaN without a fit.
         rmse: Root of the mean squared error of the mapped scores, in units of the labels; NaN without a fit.
@@ -80,13 +81,21 @@ def fit_logistic(
 
     Args:
         score: ``(n,)``, finite, not constant.
-        label: ``(n,)``, likewise.
+        label: ``(n,)``, finite, not constant.
         n_parameters: 4 or 5.
         score_higher_is_better: Direction of the scores.
         label_higher_is_better: Direction of the labels.
 
     Raises:
         AnalysisError: See ``correlation.checked_pair``.
+
+    Examples:
+        >>> score = np.linspace(-3, 3, 20)
+        >>> fit = fit_logistic(score, np.tanh(score), 4)
+        >>> fit.status, round(fit.plcc, 3)
+        ('converged', 1.0)
+        >>> np.round(fit([-1.0, 1.0]), 2)
+        array([-0.76,  0.76])
     """
     x, y = checked_pair(score, label)
     if len(np.unique(x)) < n_parameters:
@@ -117,9 +126,9 @@ def fit_logistic(
 
 
 class _Projected:
-    """Least squares in the place and the width of the sigmoid alone, on standardised scores; the rest is projected out.
+    """Least squares over only the centre and width of the sigmoid, on standardised scores; the rest is projected out.
 
-    θ is (φ, log width), where φ in [0, 1] leads the centre from ``BEYOND`` widths below the scores to as many above.
+    θ is (φ, log width), where φ in [0, 1] moves the centre from ``BEYOND`` widths below the scores to as many above.
     """
 
     def __init__(self, x: Floats, y: Floats, *, linear: bool):
@@ -137,13 +146,13 @@ class _Projected:
         return self.low - BEYOND * width + theta[0] * (self.range + 2 * BEYOND * width), width
 
     def at_limit(self, theta: Floats) -> bool:
-        """Say whether the mapping cannot be told from an exponential, a straight line or a step."""
+        """Return whether the mapping is practically an exponential, a straight line or a step."""
         centre, width = self.sigmoid_at(theta)
         outside = max(self.low - centre, centre - self.low - self.range)
         return outside > BEYOND / 2 * width or width > WIDEST / 2 * self.range or self.is_step(theta)
 
     def is_step(self, theta: Floats) -> bool:
-        """Say whether the sigmoid is as narrow as it may be."""
+        """Return whether the sigmoid is as narrow as the search allows."""
         return self.sigmoid_at(theta)[1] < 1.01 * self.narrowest
 
     def loss(self, theta: Floats) -> tuple[float, Floats]:
@@ -162,9 +171,9 @@ class _Projected:
         return float(left @ left / total), np.array([by_phi, by_width])
 
     def minima(self) -> list[Floats]:
-        """Return where the search ends that starts from the deepest dips of a grid, if it converges, best first.
+        """Return where the searches end that start from the deepest dips of a grid and converge, best first.
 
-        Steps come last: five parameters can use one to dent the line for a few points, which maps nothing.
+        Steps come last: with five parameters, a step can just dent the line for a few points, which is no mapping.
         """
         spread = np.quantile(self.x, np.linspace(0.01, 0.99, START_CENTRES))
         centres = np.unique([*spread, *np.linspace(self.low, self.low + self.range, START_CENTRES)])
@@ -185,13 +194,13 @@ class _Projected:
             )
             for start in grid[dip][np.argsort(loss[dip])][:FOLLOWED]
         ]
-        # Not the optimiser's own verdict: it calls rounding errors at the bottom of a flat valley a failure.
+        # The optimiser's own verdict is not used: it calls rounding errors at the bottom of a flat valley a failure.
         downhill = [np.clip(m.x - m.jac, low, high) - m.x for m in found]
         converged = [m for m, step in zip(found, downhill, strict=True) if np.abs(step).max() < STATIONARY]
         return [m.x for m in sorted(converged, key=lambda m: (self.is_step(m.x), m.fun))]
 
     def monotonic(self, theta: Floats) -> bool:
-        """Say whether the best mapping for this sigmoid never turns within the scores, but for rounding."""
+        """Return whether the best mapping for this sigmoid never turns within the scores, apart from rounding."""
         offset, slope, amplitude = self.coefficients(theta)
         centre, width = self.sigmoid_at(theta)
         x = np.sort(self.x)
@@ -211,7 +220,7 @@ class _Projected:
         return values - self.basis @ (self.basis.T @ values)
 
     def _sigmoid(self, theta: Floats) -> tuple[Floats, Floats, float]:
-        """Return the sigmoid, its unit part beyond offset and slope, and that part's length (0: it has none)."""
+        """Return the sigmoid, its unit part beyond offset and slope, and the length of that part (0: there is none)."""
         centre, width = self.sigmoid_at(theta)
         sigmoid = expit((self.x - centre) / width)
         beyond = self._away(sigmoid)

@@ -19,9 +19,9 @@ class Friedman:
     Attributes:
         mean_ranks: ``(k,)``, mean over blocks of the rank within the block; 1 is best, ties share the mid-rank.
         statistic: Friedman's χ² with the correction for ties; 0 if every block is one tie.
-        p: Of the hypothesis that all are alike, from χ² with k − 1 degrees of freedom.
+        p: p-value of the hypothesis that all are alike, from χ² with k − 1 degrees of freedom.
         critical_difference: Mean ranks further apart than this differ at the level 1 − ``level`` (Nemenyi).
-        p_pairs: ``(k, k)``, Nemenyi's p of every pair, corrected for all of them; 1 on the diagonal.
+        p_pairs: ``(k, k)``, Nemenyi's p-value of every pair, corrected for the number of pairs; 1 on the diagonal.
     """
 
     mean_ranks: Floats
@@ -44,6 +44,15 @@ def friedman(values: ArrayLike, *, higher_is_better: bool = True, level: float =
 
     Raises:
         AnalysisError: Fewer than two blocks or competitors, or a value that is not finite.
+
+    Examples:
+        SRCC of three measures on four data sets:
+
+        >>> found = friedman([[0.9, 0.8, 0.5], [0.7, 0.6, 0.4], [0.8, 0.7, 0.3], [0.8, 0.9, 0.7]])
+        >>> found.mean_ranks
+        array([1.25, 1.75, 3.  ])
+        >>> round(found.p, 3)
+        0.039
     """
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...analysis.result_tables import SCHEMAS
+from ...analysis import SCHEMAS
 from ...iqa.contamination import (
     Overlap,
     overlap_by_content,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...analysis.figures.gallery import GalleryRow
-from ...analysis.figures.style import pretty, setting_name
+from ...analysis.figures import GalleryRow, pretty, setting_name
 from ...common.images import read_rgb
 from ...sr.images import pairs
 from ..planning import Plan

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 
 import pandas as pd
 
-from ...analysis.result_tables import SCHEMAS, StudyTables
-from ...common.files import atomic_path
+from ...analysis import SCHEMAS, StudyTables
 from ...mllm.table import storable
 from ..planning import Plan
 from ..stages.learn_weights import LearnWeights, held_out_references
@@ -69,19 +67,6 @@ def _unseen(scores: pd.DataFrame, held_out: dict[str, list[str]]) -> pd.DataFram
         return scores
     unseen = scores[scores["reference"].isin(held_out[learnt_from])]
     return unseen.assign(dataset=scores["dataset"].iloc[0] + " (held out)")
-
-
-def save(tables: StudyTables, folder: Path, formats: tuple[str, ...] = ("parquet",)) -> list[Path]:
-    """Write the tables as Parquet and/or CSV; returns the files."""
-    written = []
-    for name in SCHEMAS:
-        table: pd.DataFrame = getattr(tables, name)
-        for kind in formats:
-            path = folder / f"{name}.{kind}"
-            with atomic_path(path) as temporary:
-                table.to_parquet(temporary, index=False) if kind == "parquet" else table.to_csv(temporary, index=False)
-            written.append(path)
-    return written
 
 
 def _joined(name: str, parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -31,11 +31,11 @@ Axis = Annotated[list[_Value], Field(min_length=1), OneOrMore()]
 class GridRule(Settings):
     """Values of some axes: an ``include`` adds their product to the grid, an ``exclude`` takes matching cells out."""
 
-    generator: Axis[Generator] | None = None
-    fidelity: Axis[Fidelity] | None = None
-    discriminator: Axis[DiscriminatorAxis] | None = None
-    gan_weight: Axis[Weight] | None = None
-    seed: Axis[Seed] | None = None
+    generator: Axis[Generator] | None = Field(default=None, description="Values of grid.generator.")
+    fidelity: Axis[Fidelity] | None = Field(default=None, description="Values of grid.fidelity.")
+    discriminator: Axis[DiscriminatorAxis] | None = Field(default=None, description="Values of grid.discriminator.")
+    gan_weight: Axis[Weight] | None = Field(default=None, description="Values of grid.gan_weight.")
+    seed: Axis[Seed] | None = Field(default=None, description="Values of grid.seed.")
 
     @model_validator(mode="after")
     def _not_empty(self) -> GridRule:
@@ -55,11 +55,11 @@ class Grid(Settings):
         validate_default=True,
         description="Generators, such as swinir-tiny, edsr-baseline or rrdb; docs/generators.md.",
     )
-    fidelity: Axis[Fidelity] = Field(description="Fidelity measures; 'none' is the pixel loss alone.")
+    fidelity: Axis[Fidelity] = Field(description="Fidelity measures; none is the pixel loss alone; docs/measures.md.")
     discriminator: Axis[DiscriminatorAxis] = Field(
         default=["none"],  # type: ignore[assignment]
         validate_default=True,
-        description="none, vanilla, patch, <form>-<backbone>, patchgan, srgan or unet.",
+        description="none, vanilla, patch, <form>-<backbone>, patchgan, srgan or unet; docs/discriminators.md.",
     )
     gan_weight: Axis[Weight] = Field(default=[0.01], description="Weight of the adversarial term.")
     seed: Axis[Seed] = Field(default=[0], description="Seeds of weights and crops.")

@@ -65,7 +65,7 @@ class FullReferenceSet(LabelledSet, ABC):
 class LadderSet(FullReferenceSet):
     """An FR set made here by distorting photographs in graded steps; its labels are severity grades."""
 
-    ladder: LadderSpec
+    ladder: LadderSpec = Field(description="What is distorted, and how.")
 
     def open(self, cache: Path) -> FRDataset:
         """Make the ladder in ``cache``, unless it is there, and read it."""
@@ -125,7 +125,7 @@ class _FRListed(_ListedSet, FullReferenceSet, ABC):
 class FRManifest(_FRListed):
     """An FR set listed in a CSV: image, reference, distortion, label, label_kind, label_higher_is_better."""
 
-    manifest: Path
+    manifest: Path = Field(description="The CSV; docs/datasets.md.")
     split: Split | None = Field(default=None, description="Only this part of the manifest's own division.")
 
     def _read(self) -> FRDataset:
@@ -163,7 +163,7 @@ class FRPublished(_FRListed):
 class RatedManifest(_ListedSet):
     """Rated images listed in a CSV, with or without references; see docs/datasets.md."""
 
-    manifest: Path
+    manifest: Path = Field(description="The CSV; docs/datasets.md.")
 
     def _read(self) -> FRDataset | NRDataset:
         return _rated("manifest", self.manifest)

@@ -58,7 +58,7 @@ def expand(grid: Grid) -> list[GridPoint]:
     for index, rule in enumerate(grid.exclude):
         kept = [point for point in points if not _matches(rule, point)]
         if len(kept) == len(points):
-            raise PlacedError("matches no cell of the grid; mend or delete this rule", "grid", "exclude", index)
+            raise PlacedError("matches no cell of the grid; fix or delete this rule", "grid", "exclude", index)
         if not kept:
             raise PlacedError("leaves no cell of the grid; nothing would be trained", "grid", "exclude", index)
         points = kept

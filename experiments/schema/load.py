@@ -15,7 +15,7 @@ from .grid import expand
 from .origin import Location, Origin
 from .wording import allowed_types, described, without_echoes
 
-_PATHS = {"folder", "manifest", "weights", "alpha_beta"}  # keys whose relative values are relative to the YAML
+_PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys whose relative values are relative to the YAML
 _WORDS = {"official", "uniform", "published"}  # values of those keys that are no paths
 _MOST_VALUES = 100_000  # aliases can make a small file mean endlessly many
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         return root, _unshared(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ExperimentError(_yaml_fault(path, text, error)) from None
-    except ValueError as error:  # a date or number that is none, such as 2024-13-45
+    except ValueError as error:  # an impossible date or number, such as 2024-13-45
         raise ExperimentError(f"{path}:1: not valid YAML: {error}; put such a value in quotes") from None
     except RecursionError:
         raise ExperimentError(f"{path}:1: nested too deeply to be an experiment") from None
@@ -105,7 +105,7 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
     if "'\\t'" in problem:
         problem = "a tab; indent with spaces"
     elif "mapping values are not allowed" in problem:
-        problem = "an unexpected ':'; mend the indentation, or put a value that holds ': ' in quotes"
+        problem = "an unexpected ':'; fix the indentation, or put a value that holds ': ' in quotes"
     elif "could not determine a constructor" in problem:
         tag = problem.split("'")[1].replace("tag:yaml.org,2002:", "!!")
         problem = f"the tag {tag} is not allowed; write plain values"
@@ -180,5 +180,7 @@ def _make_absolute(value: Any, base: Path) -> None:
     for key, child in list(items):
         if key in _PATHS and isinstance(child, str) and child not in _WORDS:
             value[key] = str(base / Path(child).expanduser())
+        elif key == "model" and isinstance(child, str) and (base / child).is_dir():  # else a name on a hub or server
+            value[key] = str(base / child)
         else:
             _make_absolute(child, base)

@@ -14,7 +14,7 @@ import torch
 from pydantic import SerializeAsAny
 from torch import nn
 
-from ...analysis.stability import PREFIX
+from ...analysis import STABILITY
 from ...common.files import write_json, write_text
 from ...common.images import to_tensor, to_uint8
 from ...common.sources import ImageSource
@@ -370,4 +370,4 @@ def _stability(path: Path) -> dict[str, float]:
         found = json.loads(path.read_text(encoding="utf-8"))["stability"]
     except (OSError, ValueError, KeyError) as error:
         raise damaged(path, error) from None
-    return {f"{PREFIX}{name}": value for name, value in found.items()}
+    return {f"{STABILITY}{name}": value for name, value in found.items()}

@@ -18,8 +18,8 @@ LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading":
 def read_kadid(folder: Path) -> Listed:
     """Read KADID-10k: ``dmos.csv`` and ``images/I01_01_01.png`` (reference, kind, level).
 
-    Its column ``var`` holds standard deviations: with 30 votes of whole numbers, standard deviations explain 98.5 % of
-    the rows to the printed digit, variances 3.4 %.
+    Its column ``var`` holds standard deviations: read as those of 30 votes of whole numbers, it is reproduced to the
+    printed digit in 98.5 % of the rows; read as variances, in 3.4 %.
     """
     records = []
     for where, row in read_table(one_of(folder, ["dmos.csv"]), ("dist_img", "ref_img", "dmos", "var")):

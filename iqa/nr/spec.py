@@ -80,7 +80,12 @@ class SelfSupervised(Settings):
     """
 
     name: Literal["self"] = "self"
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the weights and of all other random choices.")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the weights and of all other random choices; experiments use the seeds of the grid.",
+    )
     steps: int = Field(default=300, ge=1, description="Optimiser steps.")
     batch: int = Field(default=4, ge=1, description="Crops per step, each at six grades.")
     crop: int = Field(default=96, ge=16, description="Side of the crops in pixels.")

@@ -46,7 +46,7 @@ _BENCHMARKS: dict[str, BenchmarkInfo] = {}
 
 
 def register_benchmark(info: BenchmarkInfo) -> None:
-    """Make a benchmark known to ``open_benchmark``, commands and experiments.
+    """Make a benchmark known to ``open_benchmark`` in this process.
 
     Raises:
         MllmError: the name is taken.

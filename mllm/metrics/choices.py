@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...analysis.statistics.frames import grouped, where
+from ...analysis.statistics import grouped, where
 from ..table import BY, NO_GROUP, SCORER, require
 from .intervals import Bootstrap, ratio
 

@@ -14,9 +14,7 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 
-from ...analysis.statistics.bootstrap import draw_resamples
-from ...analysis.statistics.correlation import Counts, Floats
-from ...analysis.statistics.frames import grouped, where
+from ...analysis.statistics import Counts, Floats, draw_resamples, grouped, where
 from ..benchmarks.answers import OpenAnswer, fold, parse_open_answer, same_food
 from ..benchmarks.countries import continent_of
 from ..errors import MllmError

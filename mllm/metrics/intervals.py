@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...analysis.statistics.bootstrap import LEVEL, draw_resamples, percentile_interval
-from ...analysis.statistics.correlation import Counts, Floats
+from ...analysis.statistics import LEVEL, Counts, Floats, draw_resamples, percentile_interval
 
 N_BOOT = 2000
 

@@ -12,11 +12,19 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...analysis.assessment import STATISTICS
-from ...analysis.scorers import AS_MEAN, VALID, agreement
-from ...analysis.statistics.correlation import Floats, orientation
-from ...analysis.statistics.frames import grouped, require_finite_where_ok, require_one, where
-from ...analysis.statistics.logistic import fit_logistic
+from ...analysis.statistics import (
+    AS_MEAN,
+    STATISTICS,
+    VALID,
+    Floats,
+    correlations,
+    fit_logistic,
+    grouped,
+    orientation,
+    require_finite_where_ok,
+    require_one,
+    where,
+)
 from ..benchmarks.cogip import LABELS, label_of
 from ..errors import MllmError
 from ..table import BY, SCORER, require
@@ -131,7 +139,7 @@ def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict
         clusters = rows["reference"].to_numpy()
         for name, wrong in _errors(rows, value, target).items():
             found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap).row(name)
-    found |= agreement(rows, bootstrap.n_boot, bootstrap.seed, bootstrap.level)
+    found |= correlations(rows, bootstrap.n_boot, bootstrap.seed, bootstrap.level)
     if found["status"] == "ok":
         directions = {
             "score_higher_is_better": bool(rows["higher_is_better"].iloc[0]),

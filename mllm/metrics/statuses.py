@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ...analysis.statistics.frames import grouped
+from ...analysis.statistics import grouped
 from ..table import BY, SCORER
 
 

@@ -1,4 +1,4 @@
-"""Which metrics the items of a benchmark allow, all of them by name."""
+"""All metrics that the items of a benchmark allow, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def summarise(table: pd.DataFrame, items: Sequence[Item], preset: Preset) -> dic
     """Compute every metric that the items have targets for.
 
     Args:
-        table: of :func:`~lopsided.mllm.table.scores_table`.
+        table: from ``scores_table``.
         items: what was rated.
         preset: how the scorer was asked; errors are computed if its values are on the scale of the targets.
 

@@ -41,7 +41,7 @@ _TABLES: dict[str, PublishedTable] = {}
 
 
 def register_table(table: PublishedTable) -> None:
-    """Make a table known to ``published_table`` and commands.
+    """Make a table known to ``published_table`` in this process.
 
     Raises:
         MllmError: the name is taken.

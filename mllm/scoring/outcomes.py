@@ -39,7 +39,7 @@ class Choice:
         distribution: probability of each letter among the options; None where a reply was parsed.
         mass: share of the letters in the softmax over the whole vocabulary; None where a reply was parsed.
         status: see ``Status``.
-        raw: the reply as it came, or why there is none.
+        raw: the unchanged reply, or why there is none.
     """
 
     choice: str | None
@@ -58,7 +58,7 @@ class Comparison:
         distribution: probability of each comparative level among the candidates.
         mass: share of the candidates in the softmax over the whole vocabulary.
         status: see ``Status``.
-        raw: the reply as it came, or why there is none.
+        raw: the unchanged reply, or why there is none.
     """
 
     first_is_better: float | None

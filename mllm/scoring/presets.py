@@ -255,7 +255,7 @@ _PRESETS: dict[str, Callable[..., Preset]] = {}
 
 
 def register_preset(key: str, create: Callable[..., Preset]) -> None:
-    """Make a preset known to ``create_preset``, commands and experiments.
+    """Make a preset known to ``create_preset`` in this process.
 
     Args:
         key: its name.

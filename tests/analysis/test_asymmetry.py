@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lopsided.analysis.assessment import assess
-from lopsided.analysis.asymmetry import asymmetry, critical_rho, permutation_p
+from lopsided.analysis.asymmetry import compare_rankings, critical_rho, permutation_p
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.gain import CellKey, gains
+from lopsided.analysis.statistics.assessment import assess
 
 spearmanr: Any = stats.spearmanr  # scipy does not declare what it returns
 
@@ -23,7 +23,7 @@ def sides(synthetic_tables):
 
 @pytest.fixture(scope="module")
 def found(sides):
-    return asymmetry(*sides)
+    return compare_rankings(*sides)
 
 
 def of(table, discriminator):
@@ -57,7 +57,7 @@ def test_known_inversions_are_recovered(found):
 
 def test_an_inversion_is_sure_only_if_both_intervals_exclude_zero(synthetic_tables):
     tables = synthetic_tables.study_tables()
-    found = asymmetry(assess(tables.fr_scores, n_boot=400), gains(tables.sr_scores, n_boot=400)).pairs
+    found = compare_rankings(assess(tables.fr_scores, n_boot=400), gains(tables.sr_scores, n_boot=400)).pairs
     excluded = (found["srcc_difference_low"] > 0) & (found["gain_difference_high"] < 0)
     pd.testing.assert_series_equal(found["significant"], found["discordant"] & excluded, check_names=False)
     assert 0 < found["significant"].sum() < found["discordant"].sum()
@@ -87,17 +87,17 @@ def test_different_ids_for_one_key_are_refused(sides):
         measure_id=assessment.table["measure_id"].where(assessment.table["measure"] != "ms_ssim", "older")
     )
     with pytest.raises(AnalysisError, match="ms_ssim: id older as a metric, id-ms_ssim as a fidelity term"):
-        asymmetry(replace(assessment, table=table), gained)
+        compare_rankings(replace(assessment, table=table), gained)
 
 
 def test_unequal_resamples_are_refused(synthetic_tables, sides):
     with pytest.raises(AnalysisError, match="200, 400"):
-        asymmetry(assess(synthetic_tables.fr_scores(), n_boot=200), sides[1])
+        compare_rankings(assess(synthetic_tables.fr_scores(), n_boot=200), sides[1])
 
 
 def test_measures_of_one_side_only_are_listed(synthetic_tables, sides):
     fr = synthetic_tables.fr_scores({"dists-vgg16": 3.0, "ms_ssim": 2.0, "lpips-alexnet": 1.0, "gmsd": 1.0})
-    found = asymmetry(assess(fr, n_boot=400), sides[1])
+    found = compare_rankings(assess(fr, n_boot=400), sides[1])
     row = of(found.settings, "none")
     assert row["n"] == 3
     assert "gmsd: not trained with" in row["excluded"]
@@ -105,7 +105,9 @@ def test_measures_of_one_side_only_are_listed(synthetic_tables, sides):
 
 
 def test_too_few_measures_is_a_status(synthetic_tables, sides):
-    found = asymmetry(assess(synthetic_tables.fr_scores({"dists-vgg16": 3.0, "ms_ssim": 2.0}), n_boot=400), sides[1])
+    found = compare_rankings(
+        assess(synthetic_tables.fr_scores({"dists-vgg16": 3.0, "ms_ssim": 2.0}), n_boot=400), sides[1]
+    )
     assert (found.settings["status"] == "too few measures").all()
     assert (found.changes["status"] == "too few measures").all()
     assert found.settings["rho"].isna().all()
@@ -117,7 +119,7 @@ def test_a_cell_without_gain_leaves_its_measure_out(synthetic_tables, sides):
     scores = tables.sr_scores
     where = (scores["fidelity"] == "ms_ssim") & (scores["discriminator"] == "patch") & (scores["judge"] == "niqe")
     scores.loc[where, ["value", "status"]] = [np.nan, "non-finite"]
-    found = asymmetry(sides[0], gains(scores, n_boot=400))
+    found = compare_rankings(sides[0], gains(scores, n_boot=400))
     assert of(found.settings, "patch")["n"] == 4
     assert "ms_ssim: 36 not ok" in of(found.settings, "patch")["excluded"]
     # The change of rho is over the measures of both, so none is compared with five against four.
@@ -166,7 +168,7 @@ def test_spread_by_hand(sides, found):
 
 def test_spread_finds_what_matters(synthetic_tables):
     effects = {(m, d): e for m in synthetic_tables.MEASURES for d, e in (("none", 0), ("vanilla", 3), ("patch", 6))}
-    spread = asymmetry(
+    spread = compare_rankings(
         assess(synthetic_tables.fr_scores(), n_boot=100), gains(synthetic_tables.sr_scores(effects), n_boot=100)
     ).spread
     assert (spread["ratio_low"] > 2).all()
@@ -182,6 +184,6 @@ def test_replicates_of_the_two_sides_are_drawn_apart(synthetic_tables):
 
 def test_no_rows_no_error(sides):
     assessment, gained = sides
-    nothing = asymmetry(replace(assessment, table=assessment.table.head(0)), gained)
+    nothing = compare_rankings(replace(assessment, table=assessment.table.head(0)), gained)
     assert nothing.settings.empty
     assert isinstance(nothing.pairs, pd.DataFrame)

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from support.paths import SHARED
 
-from lopsided.analysis.assessment import assess
 from lopsided.analysis.statistics.agreement import concordance, label_errors, outlier_ratio
+from lopsided.analysis.statistics.assessment import assess
 from lopsided.analysis.statistics.bootstrap import draw_resamples, srcc_replicates
 from lopsided.analysis.statistics.correlation import krcc, plcc, srcc
 from lopsided.analysis.statistics.logistic import fit_logistic

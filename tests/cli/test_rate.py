@@ -16,7 +16,7 @@ from support.command_line import invoke, started, wait_for
 from support.rated_images import COUNT, lines, q_align, write_benchmark
 
 from lopsided.analysis.result_tables import SCHEMAS
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics import where
 from lopsided.experiments import LocalModel
 from lopsided.mllm import TransformersBackend, open_benchmark, rate
 

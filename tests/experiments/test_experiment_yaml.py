@@ -71,7 +71,7 @@ FAULTS = [
     # the YAML itself
     ("  scale: 4", "\tscale: 4", 7, "not valid YAML: a tab; indent with spaces"),
     ("  scale: 4", "   scale: 4", 8, "not valid YAML: the indentation does not fit the lines above"),
-    ("name: tiny", "name: a: b", 1, "not valid YAML: an unexpected ':'; mend the indentation, or put a value that holds ': ' in quotes"),
+    ("name: tiny", "name: a: b", 1, "not valid YAML: an unexpected ':'; fix the indentation, or put a value that holds ': ' in quotes"),
     ("batch: 2, patch: 32}", "batch: 2, patch: 32", 8, "not valid YAML: a bracket that opens here is not closed, or a comma is missing"),
     ("name: tiny", "name: 'tiny", 1, "not valid YAML: a quotation that opens here is not closed"),
     ("  scale: 4", "  scale: 4\n  scale: 2", 8, "'scale' is given twice (first on line 7); keep one"),
@@ -154,7 +154,7 @@ FAULTS = [
     ("[none, ssim]", "[none, mad]", 16, "grid.fidelity[1]: 'mad' has no finite gradient, so it cannot be a training loss; use it as a judge"),
     ("{fidelity: gmsd,", "{fidelity: ms_ssim,", 21, "grid.include[0].fidelity[0]: 'ms_ssim' needs crops of at least 161 px, super_resolution.finetune.patch is 32"),
     ("- psnr_y", "- psnr_y\n  - psnr_y", 26, "judges[1]: judge 'psnr_y' is listed twice; keep one"),
-    ("ssim, discriminator: patch}", "fsim}", 23, "grid.exclude[0]: matches no cell of the grid; mend or delete this rule"),
+    ("ssim, discriminator: patch}", "fsim}", 23, "grid.exclude[0]: matches no cell of the grid; fix or delete this rule"),
     ("{fidelity: ssim, discriminator: patch}", "{seed: [0, 1]}", 23, "grid.exclude[0]: leaves no cell of the grid; nothing would be trained"),
 ]  # fmt: skip
 
@@ -224,7 +224,7 @@ def test_several_faults_are_several_lines(tmp_path):
         ("grid.seeds=1", "grid.seeds: unknown key 'seeds'; did you mean 'seed'?"),
         ("judges.0=psnr_z", "judges[0]: unknown judge 'psnr_z'; did you mean 'psnr_y'?"),
         ("super_resolution.pretrain.steps=many", "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
-        ("grid.exclude=[{seed: 7}]", "grid.exclude[0]: matches no cell of the grid; mend or delete this rule"),
+        ("grid.exclude=[{seed: 7}]", "grid.exclude[0]: matches no cell of the grid; fix or delete this rule"),
     ],
 )
 def test_a_fault_of_an_override_names_the_override(tmp_path, override, text):
@@ -288,6 +288,15 @@ def test_relative_paths_are_relative_to_the_file(folders, tmp_path, monkeypatch)
     assert moved.data.test["photos"].images.folder == Path("/absolute")
     manifest: Any = load_experiment(folders, ["assessment.datasets={x: {manifest: m.csv}}"]).assessment.datasets["x"]
     assert manifest.manifest == folders.parent / "m.csv"
+    published: Any = load_experiment(folders, ["assessment.datasets={x: {published: csiq, path: CSIQ}}"])
+    assert published.assessment.datasets["x"].path == folders.parent / "CSIQ"
+
+
+def test_a_model_beside_the_file_is_a_folder_and_any_other_a_name(folders):
+    for model, read in (("train", str(folders.parent / "train")), ("Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL")):
+        mllm = load_experiment(folders, [f"mllm={{scorers: [{{model: {model}, preset: numeric}}]}}"]).mllm
+        assert mllm
+        assert mllm.scorers[0].model == read
 
 
 def test_words_in_place_of_paths_stay_words(tmp_path):
@@ -421,17 +430,3 @@ def test_mappings_in_place_of_keys_fit_the_schema(tmp_path):
 
 def test_error_class_is_of_the_family():
     assert issubclass(ExperimentError, LopsidedError)
-
-
-def test_the_readmes_experiment_is_valid(tmp_path: Path) -> None:
-    """The reader copies it; data and weights are looked for later."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = [part.split("```")[0] for part in readme.split("```yaml\n")[1:]]
-    path = tmp_path / "mine.yaml"
-    path.write_text(block, encoding="utf-8")
-    experiment = load_experiment(path)
-    assert [fidelity.key for fidelity in experiment.grid.fidelity if fidelity][:3] == [
-        "ssim",
-        "dists-vgg16",
-        "dists-vgg16-r",
-    ]

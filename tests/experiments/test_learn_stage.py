@@ -270,7 +270,7 @@ def test_a_set_that_was_learnt_from_is_assessed_on_held_out_references_by_every_
 
 
 def test_the_held_out_result_of_the_cell_is_what_the_assessment_finds(folder, store, learning):
-    from lopsided.analysis.assessment import assess
+    from lopsided.analysis.statistics.assessment import assess
 
     table = assess(collect_tables(folder / "e.yaml", store=store.root).fr_scores, n_boot=100).table
     found = table[table["dataset"] == "learning (held out)"].set_index("measure")["srcc"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from support.rated_images import COUNT, Flaky, write_benchmark
 
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics import where
 from lopsided.common.errors import LopsidedError
 from lopsided.experiments import collect_tables, plan, report, run
 from lopsided.experiments.schema.mllm import LocalModel

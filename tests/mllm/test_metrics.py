@@ -12,7 +12,7 @@ from scipy import stats
 from support.paths import SHARED
 
 from lopsided.analysis.errors import AnalysisError
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics import where
 from lopsided.common.errors import LopsidedError
 from lopsided.mllm.benchmarks.questions import reply
 from lopsided.mllm.item import Item

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import model_servers as servers
 
-from lopsided.analysis.statistics.correlation import srcc
+from lopsided.analysis.statistics import srcc
 from lopsided.mllm import MllmError
 from lopsided.mllm.backends import server as server_backend
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
@@ -205,7 +205,7 @@ def test_a_server_that_ignores_logprobs_is_found_out_at_the_first_question(serve
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("prefix", "message"), [("refuse", "prefix='continue'"), ("continue", "422 .*numeric")])
-def test_an_answer_begun_is_refused_where_the_server_does_not_go_on_with_it(
+def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
     served: Any, local: Local, prefix: str, message: str
 ) -> None:
     with pytest.raises(MllmError, match=f"The quality of the image is.*{message}"):

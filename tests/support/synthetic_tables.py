@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lopsided.analysis.result_tables import StudyTables
+from lopsided.analysis import StudyTables
 
 # key: (families, quality as a metric: share of the signal in its scores)
 MEASURES = {

@@ -1,4 +1,4 @@
-"""The assessment side: how well each measure ranks the distorted images of a data set as its labels do."""
+"""The assessment side: how well the ranking of distorted images by each measure agrees with the labels."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from .statistics.agreement import concordance, label_errors, outlier_ratio
-from .statistics.bootstrap import (
-    LEVEL,
-    draw_resamples,
-    krcc_replicates,
-    percentile_interval,
-    plcc_replicates,
-    share_above_zero,
-    srcc_replicates,
-)
-from .statistics.correlation import Floats, krcc, orientation, plcc, srcc
-from .statistics.frames import grouped, incomplete, require_finite_where_ok, require_one, require_unique
-from .statistics.logistic import fit_logistic
-from .statistics.ranks import friedman
+from .agreement import concordance, label_errors, outlier_ratio
+from .bootstrap import LEVEL, draw_resamples, percentile_interval, share_above_zero
+from .correlation import Floats, orientation, srcc
+from .frames import grouped, require_finite_where_ok, require_one, require_unique
+from .logistic import fit_logistic
+from .ranks import friedman
+from .rated import STATISTICS, status_of
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
 ITEM = ["reference", "image", "distortion", "level"]
-STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 COLUMNS = [
     *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
@@ -52,18 +44,18 @@ class Assessment:
         table: One row per (dataset, measure): ``n`` images, SRCC, KRCC and raw PLCC (+ agrees with the labels), each
             with ``_low`` and ``_high``; PLCC after each logistic with the fit's status (``logistic.LogisticFit``);
             ``rmse`` after the four-parameter one, in units of the labels; ``outlier_ratio`` after the same, and
-            ``concordance`` over ``n_significant_pairs`` (``agreement.py``), NaN where ``label_error_status`` says why
-            the standard errors of the labels are not known;
+            ``concordance`` over ``n_significant_pairs`` (``agreement.py``), NaN where the
+            standard errors of the labels are unknown, with the reason in ``label_error_status``;
             ``n_undefined`` resamples without an SRCC; ``status`` "ok" or why the values are NaN.
-        differences: One row per pair of "ok" measures of a data set: SRCC of a minus SRCC of b (a is the better), its
-            interval over the same resamples, ``win_probability`` (share of resamples in which a is ahead), ``p``
-            (two-sided t test of the difference over its bootstrap SE, references − 1 degrees of freedom) and ``p_holm``
-            (Holm's correction over the pairs of the data set).
+        differences: One row per pair of "ok" measures of a data set: SRCC of a minus SRCC of b (a is the better one),
+            its interval over the same resamples, ``win_probability`` (the share of resamples in which a is ahead),
+            ``p`` (two-sided t test of the difference over its bootstrap SE, references − 1 degrees of freedom) and
+            ``p_holm`` (Holm's correction over the pairs of the data set).
         ranks: Friedman's test over the references of each data set (``over`` "references", by SRCC within a reference)
             and, from two data sets, over those (``over`` "data sets", ``dataset`` ""): one row per "ok" measure with
             its ``mean_rank`` (1 is best) and, repeated, χ², p and Nemenyi's ``critical_difference`` of mean ranks.
-            ``n_left_out`` blocks have a measure without an SRCC. No rows where fewer than two blocks or measures are
-            left.
+            ``n_left_out`` counts blocks in which a measure has no SRCC. No rows if fewer than two blocks or measures
+            are left.
         replicates: (dataset, measure) → SRCC of each resample, ``(n_boot,)``, paired across the measures of a data set.
     """
 
@@ -74,7 +66,12 @@ class Assessment:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Return Holm's step-down adjusted p-values (Holm, 1979), in the given order, each in [0, 1]."""
+    """Return Holm's step-down adjusted p-values (Holm, 1979), in the given order, each in [0, 1].
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
+    """
     p = np.asarray(p, dtype=np.float64)
     order = np.argsort(p)
     adjusted = np.empty_like(p)
@@ -85,18 +82,35 @@ def holm(p: ArrayLike) -> Floats:
 def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL) -> Assessment:
     """Correlate every measure with the labels of every data set, with intervals clustered by reference image.
 
-    A measure that lacks an image another measure of the data set has, or has a score that is not "ok", gets a status
-    and NaN: its correlation over the rest would not be comparable. With one reference there is no interval (NaN).
+    A measure gets a status and NaN if it lacks an image that another measure of the data set has, or if a score of it
+    is not "ok": its correlation over the rest would not be comparable. With one reference there is no interval (NaN).
 
     Args:
-        fr_scores: The table of that name. Optional columns ``label_std``, ``votes`` and ``label_std_of`` say how sure
-            the labels are, as in a manifest (``iqa/manifest.py``).
+        fr_scores: The table of that name. Optional columns ``label_std``, ``votes`` and ``label_std_of`` say how
+            certain the labels are, as in a manifest (``iqa/manifest.py``).
         n_boot: Number of resamples; the same ones serve every measure of a data set.
         seed: Seed of the resamples.
         level: Coverage of the intervals, in (0, 1); percentiles widened for the number of references.
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids, directions or labels; an "ok" score that is not finite.
+
+    Examples:
+        Scores of two measures for three photographs, each blurred at three levels:
+
+        >>> rows = [
+        ...     (f"photo{p}", level, measure, level + noise * (p * level % 3))
+        ...     for measure, noise in (("good", 0.1), ("poor", 1.0)) for p in (1, 2, 3) for level in (1, 2, 3)
+        ... ]
+        >>> scores = pd.DataFrame(rows, columns=["reference", "level", "measure", "score"]).assign(
+        ...     measure_id=lambda row: row["measure"], dataset="blurred", dataset_id="1", image="", distortion="blur",
+        ...     label=lambda row: row["level"], label_kind="severity_grade", label_higher_is_better=False,
+        ...     higher_is_better=False, status="ok",
+        ... )
+        >>> assess(scores, n_boot=100).table[["measure", "n", "n_references", "srcc", "status"]].round(2)
+          measure  n  n_references  srcc status
+        0    good  9             3  0.96     ok
+        1    poor  9             3  0.49     ok
     """
     require_unique(fr_scores, ["dataset", "measure", *ITEM], "fr_scores")
     require_finite_where_ok(fr_scores, "score", "fr_scores")
@@ -172,7 +186,7 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
 
 
 def known_errors(items: pd.DataFrame) -> tuple[Floats | None, str]:
-    """Return the standard error of each label and "ok", or None and why it is not known."""
+    """Return the standard error of each label and "ok", or None and why it is unknown."""
 
     def column(name: str) -> Floats:
         return items[name].to_numpy(dtype=float) if name in items else np.full(len(items), np.nan)
@@ -193,7 +207,7 @@ def known_errors(items: pd.DataFrame) -> tuple[Floats | None, str]:
 def mapped_agreement(
     score: Floats, label: Floats, errors: Floats | None, directions: dict[str, bool]
 ) -> dict[str, float | int | str]:
-    """Return what needs a logistic fit or the uncertainty of the labels."""
+    """Return the values that need a logistic fit or the uncertainty of the labels."""
     four, five = (fit_logistic(score, label, n, **directions) for n in (4, 5))
     found = {
         "plcc_logistic4": four.plcc,
@@ -237,18 +251,6 @@ def rank_rows(dataset: str, over: str, measures: list[str], values: Floats, leve
         common | {"measure": measure, "mean_rank": float(rank)}
         for measure, rank in zip(measures, found.mean_ranks, strict=True)
     ]
-
-
-def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
-    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN."""
-    if status := incomplete(n_not_ok, int(np.isnan(score).sum()) - n_not_ok, len(score)):
-        return status
-    if len(score) < 3:
-        return f"only {len(score)} images"
-    for name, values in (("scores", score), ("labels", label)):
-        if np.ptp(values) == 0:
-            return f"all {name} equal {values[0]:g}"
-    return "ok"
 
 
 def paired_differences(rows: list[dict], replicates: dict[tuple[str, str], Floats], level: float) -> list[dict]:

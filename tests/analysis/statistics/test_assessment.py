@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lopsided.analysis.assessment import assess, holm
 from lopsided.analysis.errors import AnalysisError
+from lopsided.analysis.statistics.assessment import assess, holm
 from lopsided.analysis.statistics.logistic import fit_logistic
 
 SCIPY: dict[str, Any] = {"srcc": stats.spearmanr, "krcc": stats.kendalltau, "plcc": stats.pearsonr}

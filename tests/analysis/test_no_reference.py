@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 from lopsided.analysis import figures
-from lopsided.analysis.assessment import holm
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.figures.no_reference_forest import model_name
 from lopsided.analysis.no_reference import NO_SEED, Design, assess_nr, estimate
 from lopsided.analysis.result_tables import SCHEMAS
+from lopsided.analysis.statistics.assessment import holm
 
 INITIALISATIONS = ("random", "pretrained", "discriminator", "zero-label")
 

@@ -1,0 +1,63 @@
+"""Correlations of scores with labels, ready for a table: why there are none, intervals, readings of failed replies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .bootstrap import draw_resamples, krcc_replicates, percentile_interval, plcc_replicates, srcc_replicates
+from .correlation import Floats, krcc, orientation, plcc, srcc
+from .frames import Row, incomplete
+
+# Name → the statistic and its replicates over resamples.
+STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
+# Readings of failed replies: leave them out, or give them the mean of the scorer's own values.
+VALID, AS_MEAN = "valid only", "failures as mean"
+# Kendall's replicates need tables of clusters²: with more clusters its interval is left out.
+KRCC_CLUSTERS = 1_000
+
+
+def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
+    """Say why these scores cannot be correlated with these labels, or "ok"; a missing score is NaN.
+
+    Examples:
+        >>> status_of(np.array([1.0, np.nan, 3.0]), np.array([1.0, 2.0, 3.0]), n_not_ok=0)
+        '1 missing of 3 scores'
+    """
+    if status := incomplete(n_not_ok, int(np.isnan(score).sum()) - n_not_ok, len(score)):
+        return status
+    if len(score) < 3:
+        return f"only {len(score)} images"
+    for name, values in (("scores", score), ("labels", label)):
+        if np.ptp(values) == 0:
+            return f"all {name} equal {values[0]:g}"
+    return "ok"
+
+
+def correlations(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> Row:
+    """Return the correlations of one scorer's values with the targets, with intervals.
+
+    Examples:
+        >>> rated = pd.DataFrame({"value": [1, 2, 3, 4], "target": [10, 20, 40, 30], "reference": ["a", "a", "b", "b"]})
+        >>> rated = rated.assign(higher_is_better=True, target_higher_is_better=True)
+        >>> found = correlations(rated, n_boot=100, seed=0, level=0.95)
+        >>> found["status"], round(found["srcc"], 2)
+        ('ok', 0.8)
+    """
+    value, target = (np.asarray(rated[name], dtype=np.float64) for name in ("value", "target"))
+    found: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
+    found["status"] = status_of(value, target, 0)
+    if found["status"] != "ok":
+        return found
+    directions = {
+        "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
+        "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
+    }
+    resamples = draw_resamples(rated["reference"], n_boot, np.random.default_rng([seed, 0]))
+    n_clusters = resamples.counts.shape[1]
+    for name, (statistic, replicates) in STATISTICS.items():
+        found[name] = statistic(value, target, **directions)
+        if n_clusters > 1 and (name != "krcc" or n_clusters <= KRCC_CLUSTERS):
+            again: Floats = orientation(*directions.values()) * replicates(value, target, resamples)
+            found[f"{name}_low"], found[f"{name}_high"] = percentile_interval(again, level, n_clusters=n_clusters)
+    return found

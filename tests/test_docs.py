@@ -1,0 +1,87 @@
+"""The front door: README's limits, code that runs, commands that exist, links that lead somewhere."""
+
+import re
+import shlex
+
+import pytest
+import torch
+import typer.main
+from support.paths import ROOT
+
+from lopsided.cli.main import app
+from lopsided.experiments import load_experiment
+
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]}
+README = PAGES["README.md"].read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app)
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page].read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def command_lines():
+    for page in PAGES:
+        for block in [*blocks(page, "bash"), *blocks(page, "sh"), *blocks(page, "")]:
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("lopsided "):
+                    yield pytest.param(line, id=f"{page}: {line[:60]}")
+
+
+def test_readme_is_one_screen_of_reading():
+    assert len(README.splitlines()) <= 120
+    assert len(README.split()) <= 900
+
+
+def test_readme_shows_an_experiment_in_ten_lines():
+    (experiment,) = blocks("README.md", "yaml")
+    assert len(experiment.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/experiments.md"])
+def test_whole_experiments_load(page, tmp_path):
+    """Readers copy them; data and weights are looked for later."""
+    found = [block for block in blocks(page, "yaml") if re.search("^name:", block, re.MULTILINE)]
+    assert len(found) == 1
+    path = tmp_path / "mine.yaml"
+    path.write_text(found[0], encoding="utf-8")
+    assert len(load_experiment(path).grid.fidelity) > 3
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/losses.md"])
+def test_python_of_the_losses_runs(page):
+    torch.manual_seed(0)
+    prediction, reference = torch.rand(2, 3, 64, 64, requires_grad=True), torch.rand(2, 3, 64, 64)
+    names = {"prediction": prediction, "reference": reference, "images": [prediction.detach()]}
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), names)
+    loss = names["loss"]
+    loss.backward()
+    assert prediction.grad is not None
+    assert prediction.grad.abs().sum() > 0
+    assert names["score"].shape == (2,)
+
+
+@pytest.mark.parametrize("line", [*command_lines()])
+def test_commands_exist_with_their_options(line):
+    command = COMMANDS
+    words = shlex.split(line, comments=True)[1:]
+    while inner := getattr(command, "commands", None):
+        assert words[0] in inner, f"no command '{words[0]}'"
+        command = inner[words.pop(0)]
+    known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    options = {word.split("=")[0] for word in words if re.match("--?[a-z]", word)}
+    assert options <= known | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", PAGES[page].read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (PAGES[page].parent / link).exists()]
+    assert missing == []
+
+
+def test_the_index_names_every_page():
+    index = PAGES["docs/README.md"].read_text(encoding="utf-8")
+    pages = [name.removeprefix("docs/") for name in PAGES if name.startswith("docs/") and name != "docs/README.md"]
+    assert [page for page in pages if f"({page})" not in index] == []
