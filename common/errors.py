@@ -25,7 +25,7 @@ def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str
     """Return a hint for an unknown name.
 
     Args:
-        name: what was asked for.
+        name: the unknown name.
         known: what there is.
         otherwise: what to say if no known name is near; by default all of them.
 

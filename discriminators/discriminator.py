@@ -379,8 +379,9 @@ def build_discriminator(spec: DiscriminatorSpec | str | Mapping[str, Any], *, se
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DiscriminatorError(
-                f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
-            ) from None
+            message = f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+            if first["type"] == "extra_forbidden":
+                message = f"unknown option '{where}'; {did_you_mean(where, DiscriminatorSpec.model_fields)}"
+            raise DiscriminatorError(message) from None
     with torch.random.fork_rng(devices=[]):  # building draws nothing from the global generator
         return Discriminator(spec, seed)

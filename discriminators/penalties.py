@@ -73,6 +73,6 @@ def _slopes(discriminator: Network, images: Tensor) -> Tensor:
     """Return the gradient of each image's mean logit with respect to the image, ``(N, 3·H·W)``."""
     images = images.detach().requires_grad_()
     logits = discriminator(images).reshape(len(images), -1).mean(1)
-    # The sum over images: no logit depends on another image, so that each gets the gradient of its own.
+    # The sum over images: no logit depends on another image, so each image gets its own gradient.
     (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return slopes.flatten(1)

@@ -1,4 +1,4 @@
-"""Contextual loss: how well each feature of the reference is matched by a feature of the image, wherever that lies.
+"""Contextual loss: how well each feature of the reference is matched by a feature of the image, at whatever place.
 
 Mechrez, Talmi and Zelnik-Manor, "The Contextual Loss for Image Transformation with Non-Aligned Data", ECCV 2018.
 """

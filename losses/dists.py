@@ -263,5 +263,5 @@ def _refuse_other_definition(path: Path, spec: DistsSpec) -> None:
     if record.get("measure", wanted) != wanted:
         raise MeasureError(
             f"'{path}' was learnt for '{record.get('key')}' ({record['measure']}), not for this definition on "
-            f"'{spec.backbone.name}' ({wanted}); learn weights of its own, see `lopsided learn-weights`"
+            f"'{spec.backbone.name}' ({wanted}); learn its own weights, see `lopsided learn-weights`"
         )

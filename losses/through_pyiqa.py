@@ -342,7 +342,7 @@ class Pyiqa(PyiqaMeasure[PyiqaSpec]):
     """Any full-reference metric of pyiqa. Direction and range are those of pyiqa's configuration table.
 
     A bound that pyiqa marks as rough (``~1``) is taken as none. Whether there is a gradient is tried on one small pair
-    the first time that one is asked for.
+    the first time it is needed.
     """
 
     def __init__(self, spec: PyiqaSpec, reduction: Reduction = "mean") -> None:

@@ -342,8 +342,9 @@ def test_too_small_images_are_refused(images):
 
 
 def test_unknown_names_suggest_the_nearest():
-    with pytest.raises(BackboneError, match="did you mean 'vgg16'"):
-        architecture("vgg61")
+    for ask in (architecture, build_extractor):
+        with pytest.raises(BackboneError, match="did you mean 'vgg16'"):
+            ask("vgg61")
 
 
 def test_local_file_loads_strictly_and_enters_the_identity(tmp_path, images):

@@ -81,7 +81,7 @@ def test_a_file_is_downloaded_once_into_the_cache(publisher, tmp_path, name, dig
         ("/wrong.pth", "net.pth", rf"another file: its SHA-256 starts with [0-9a-f]{{8}}, not {DIGEST[:8]}"),
         ("/empty.pth", "net.pth", "the connection ended after 0 of 0 bytes"),
         ("/absent.pth", "net.pth", "HTTP 404 Not Found"),
-        ("/page", "net.safetensors", "no safetensors file"),
+        ("/page", "net.safetensors", "not a safetensors file"),
     ],
 )
 def test_a_bad_download_leaves_nothing_and_says_what_was_seen(publisher, tmp_path, served, name, seen):
@@ -160,7 +160,7 @@ def test_a_mirror_offers_what_no_address_does(publisher, monkeypatch):
 def test_a_mirror_is_a_web_address(tmp_path, monkeypatch):
     (tmp_path / "net.pth").write_bytes(BODY)
     monkeypatch.setenv("LOPSIDED_MIRROR", tmp_path.as_uri())
-    with pytest.raises(BackboneError, match=r"no http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
+    with pytest.raises(BackboneError, match=r"is not an http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
         WeightsFile("net.pth", sha256=DIGEST).locate("nothing")
 
 

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, Tag, TypeAdapter, ValidationError
 from lopsided.backbones import BackboneSpec
 from lopsided.common.fields import ByKey, Keyed, OneOrMore, PathText, Settings, by_own_key
 from lopsided.common.sources import ImageSource
+from lopsided.discriminators import DiscriminatorSpec
+from lopsided.losses import DistsSpec, LpipsSpec
 from lopsided.losses.learn_weights import RECIPES, AnyRecipe
 
 KINDS = ["gaussian", "motion"]
@@ -162,6 +164,22 @@ def test_a_path_is_kept_as_its_text(tmp_path):
     with pytest.raises(ValidationError, match="valid string"):
         Weights(weights=3)  # pyright: ignore[reportArgumentType]
     assert Weights.model_json_schema()["properties"]["weights"]["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "field"),
+    [
+        (BackboneSpec, {"name": "vgg16"}, "weights"),
+        (DiscriminatorSpec, {"form": "unet"}, "weights"),
+        (DistsSpec, {"backbone": "vgg16-r"}, "alpha_beta"),
+        (LpipsSpec, {"backbone": "vgg16-r"}, "linear"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_files_of_weights_are_given_as_text_or_as_a_path(kind, options, field):
+    by_path, by_text = (kind(**options, **{field: path}) for path in (Path("a/b.pth"), "a/b.pth"))
+    assert by_path == by_text
+    assert by_path.model_dump(mode="json")[field] == "a/b.pth"
 
 
 @pytest.mark.parametrize(
