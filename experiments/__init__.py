@@ -5,8 +5,9 @@
 >>> study = experiments.analyse("quickstart.yaml", store="runs")  # doctest: +SKIP
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..common.doors import door
 
 if TYPE_CHECKING:
     from .api import analyse, collect_tables, follow, plan, report, run, status
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
     from .schema.load import load_experiment
     from .schema.mllm import LocalModel, ServedModel
     from .store import Status, Store
-
-_FROM = {
-    "Experiment": ".schema.experiment",
-    "ExperimentError": ".schema.errors",
-    "LocalModel": ".schema.mllm",
-    "Plan": ".planning",
-    "Reporter": ".running.progress",
-    "ServedModel": ".schema.mllm",
-    "Status": ".store",
-    "Store": ".store",
-    "analyse": ".api",
-    "collect_tables": ".api",
-    "find_generator": ".results.trained",
-    "follow": ".api",
-    "gallery_rows": ".results.gallery",
-    "load_experiment": ".schema.load",
-    "plan": ".api",
-    "provenance": ".running.provenance",
-    "report": ".api",
-    "run": ".api",
-    "status": ".api",
-}
 
 __all__ = [
     "Experiment",
@@ -66,8 +45,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use: most names need torch, and the command line's help does not."""
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_FROM[name], __name__), name)
+# Most of these need torch, which the command line's help is spared.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".api": ["analyse", "collect_tables", "follow", "plan", "report", "run", "status"],
+        ".planning": ["Plan"],
+        ".results.gallery": ["gallery_rows"],
+        ".results.trained": ["find_generator"],
+        ".running.progress": ["Reporter"],
+        ".running.provenance": ["provenance"],
+        ".schema.errors": ["ExperimentError"],
+        ".schema.experiment": ["Experiment"],
+        ".schema.load": ["load_experiment"],
+        ".schema.mllm": ["LocalModel", "ServedModel"],
+        ".store": ["Status", "Store"],
+    },
+)

@@ -150,7 +150,7 @@ FAULTS = [
     ("    ladder:\n      ladder:", "    empty: {}\n    ladder:\n      ladder:", 29, f"assessment.datasets.empty: {ONE_KIND}, got an empty mapping"),
     ("    ladder:\n      ladder:", "    rated: {published: kadid10k, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: No data set called 'kadid10k'; did you mean 'kadid-10k'?"),
     ("    ladder:\n      ladder:", "    rated: {published: spaq, path: x}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated.published: 'spaq' has no references, which full-reference measures compare with"),
-    ("    ladder:\n      ladder:", "    rated: {published: tqd, path: nowhere}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated: nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
+    ("    ladder:\n      ladder:", "    rated: {published: tqd, path: /nowhere}\n    ladder:\n      ladder:", 29, "assessment.datasets.rated: /nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
     ("[none, ssim]", "[none, mad]", 16, "grid.fidelity[1]: 'mad' has no finite gradient, so it cannot be a training loss; use it as a judge"),
     ("{fidelity: gmsd,", "{fidelity: ms_ssim,", 21, "grid.include[0].fidelity[0]: 'ms_ssim' needs crops of at least 161 px, super_resolution.finetune.patch is 32"),
     ("- psnr_y", "- psnr_y\n  - psnr_y", 26, "judges[1]: judge 'psnr_y' is listed twice; keep one"),
