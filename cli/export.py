@@ -23,7 +23,7 @@ def export(
         str | None, typer.Option("--licence", metavar="TEXT", help="Licence of the weights, noted in the file.")
     ] = None,
 ) -> None:
-    """Write a trained generator as a file that other programs load: BasicSR, spandrel and what is built on it.
+    """Write a trained generator as a file that other programs load: BasicSR, spandrel, and programs built on spandrel.
 
     Example: lopsided export 9b9bdf46ce41 x4.safetensors
     """

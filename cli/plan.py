@@ -20,7 +20,10 @@ def plan(
     set_: Overrides = [],  # noqa: B006 - typer reads the default
     every: Annotated[bool, flag("--all", help="Show one row per cell, the judging too.")] = False,
 ) -> None:
-    """Show what a run would compute, what is already there, and why. Nothing is computed.
+    """Show what a run would compute and what is there already. Nothing is computed.
+
+    An experiment is made of cells: a training, a restored test set, the scores of one judge on it, and so on. Cells
+    that another run or another experiment has computed in the same store are not computed again.
 
     Example: lopsided plan study.yaml --set grid.seed=[0,1]
     """

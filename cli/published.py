@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..mllm.published import Finding
 
-app = typer.Typer(name="published", help="Show and audit published results.", no_args_is_help=True)
+app = typer.Typer(name="published", help="Show and audit published results of multimodal LLMs.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -49,7 +49,7 @@ def fetch(
             "--to",
             metavar="FOLDER",
             file_okay=False,
-            help="Folder to write to; LOPSIDED_WEIGHTS=FOLDER then finds them.",
+            help="Folder to write to; set LOPSIDED_WEIGHTS to it to use the files.",
         ),
     ] = None,
 ) -> None:

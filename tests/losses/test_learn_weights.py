@@ -204,7 +204,7 @@ def test_a_spec_is_closed_and_known_by_its_content():
 
 @pytest.mark.parametrize("key", ["ssim", "dists"])
 def test_only_a_uniform_dists_can_learn(key):
-    with pytest.raises(LearningError, match=r"of a DISTS only|such as 'dists-vgg16'"):
+    with pytest.raises(LearningError, match=r"for a DISTS only|such as 'dists-vgg16'"):
         learnable(parse_measure(key))
 
 
