@@ -9,7 +9,7 @@ import typer
 
 from ..common.errors import LopsidedError
 from . import console
-from .options import Device, Threads, key_values, settings_from, usable
+from .options import Device, Threads, key_values, settings_from
 
 if TYPE_CHECKING:
     from ..iqa.learn import LearntWeights
@@ -68,12 +68,14 @@ def learn_weights(
     """
     import torch
 
+    from ..common.devices import check_device
     from ..common.sources import FolderSource
     from ..iqa.learn import learn_from_dataset
     from ..losses import parse_measure
     from ..losses.learn_weights import LearningSpec, MosRecipe, PairwiseRecipe, learnable
 
     torch.set_num_threads(threads)
+    check_device(device)
     numbers = [name for name in (MosRecipe if recipe == "mos" else PairwiseRecipe).model_fields if name != "name"]
     chosen = {"name": recipe, **key_values("--set", set_)}
     spec = settings_from(LearningSpec, numbers, recipe=chosen, held_out=held_out, split_seed=split_seed, seed=seed)
@@ -81,7 +83,7 @@ def learn_weights(
     if to.suffix != ".safetensors":
         raise LopsidedError(f"--to {to}: the name must end in .safetensors")
     source = FolderSource(folder=textures) if textures else None
-    images, device = _dataset(dataset, store), usable(device)
+    images = _dataset(dataset, store)
     with console.progress("learning", "steps", "preparing") as progress:
         learnt = learn_from_dataset(dists, images, spec, textures=source, device=device, progress=progress)
     learnt.save(to)

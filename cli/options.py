@@ -96,25 +96,3 @@ def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: An
             text = f"{text}, got {problem['input']!r}"
         where = key if len(problem["loc"]) > 1 else f"--{option.replace('_', '-')}"
         raise LopsidedError(f"{where}: {text}") from None
-
-
-def usable(device: str) -> str:
-    """Return the device if torch can compute on it.
-
-    Raises:
-        LopsidedError: it cannot, or there is no such device.
-    """
-    import torch
-
-    try:
-        known = torch.device(device)
-    except RuntimeError:
-        raise LopsidedError(
-            f"--device {device}: unknown; known are cpu, cuda, cuda:N (such as cuda:0) and mps"
-        ) from None
-    try:
-        torch.empty(1, device=known)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0]
-        raise LopsidedError(f"--device {device}: cannot be used here: {reason}") from None
-    return device

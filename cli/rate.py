@@ -11,7 +11,7 @@ import typer
 
 from ..common.errors import LopsidedError
 from . import console
-from .options import Threads, flag, key_values, settings_from, usable
+from .options import Threads, flag, key_values, settings_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,13 +169,15 @@ def rate(
     """
     import torch
 
+    from ..common.devices import check_device
     from ..experiments import LocalModel, ServedModel, provenance
     from ..mllm import Meter, rate_into
 
     torch.set_num_threads(threads)
     common = {"model": model, "preset": preset, "options": key_values("--option", options)}
     if server is None:
-        device = device if device == "auto" else usable(device)
+        if device != "auto":
+            check_device(device)
         local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels}
         settings = settings_from(LocalModel, **common, **local)
     else:

@@ -53,7 +53,7 @@ def test_numbers_come_with_their_intervals():
         ("dists-squeezenet1_1-r", ["--held-out", "1"], "--held-out: Input should be less than 1, got 1.0"),
         ("dists-squeezenet1_1-r", ["--to", "weights.pt"], "must end in .safetensors"),
         ("dists-squeezenet1_1-r", ["--dataset", "absent.csv"], "absent.csv: the manifest cannot be read"),
-        ("dists-squeezenet1_1-r", ["--device", "gpu"], "--device gpu: unknown; known are cpu, cuda"),
+        ("dists-squeezenet1_1-r", ["--device", "gpu"], "device 'gpu' is unknown; known: cpu, cuda"),
     ],
 )
 def test_what_it_cannot_do_is_one_line(tmp_path, manifest, measure, options, text):

@@ -53,7 +53,7 @@ def test_it_takes_a_cell_by_its_id(swinir, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--device", "gpu", "device 'gpu' cannot be used"),
+        ("--device", "gpu", "device 'gpu' is unknown; known: cpu, cuda"),
         ("--precision", "fp64", "precision 'fp64': must be one of fp32, bf16, fp16"),
         ("--alpha", "lose", "alpha 'lose': must be one of keep, drop, refuse"),
         ("--tile", "4", "tile 4: must be at least 8"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 from support.command_line import invoke, lopsided, sets, started, wait_for
@@ -234,3 +235,13 @@ def test_missing_weights_are_named_in_seconds_before_any_training(tmp_path):
     assert "LOPSIDED_WEIGHTS" in line
     assert "vgg16-r" in line
     assert not (tmp_path / "runs" / "cells").exists()
+
+
+def test_a_device_that_is_not_here_is_named_before_anything_is_computed(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    store = tmp_path / "runs"
+    result = lopsided("run", SMOKE, "--store", store, overrides=["execution.device=cuda"], status=1)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: device 'cuda' cannot be used: ")
+    assert not (store / "cells").exists()
