@@ -391,3 +391,15 @@ def test_the_tables_parameters_are_those_of_the_largest_scale(name):
     with torch.device("cpu" if name.startswith("hat") else "meta"):
         generator = build_generator(GeneratorSpec(name=name), scale)
     assert f"{sum(p.numel() for p in generator.parameters()):,}" == table()[name][2]
+
+
+def test_the_examples_of_the_docs_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ARCHITECTURES, "_entries", dict(ARCHITECTURES))  # one example registers a network
+    text = (ROOT / "docs" / "generators.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for example in examples:
+        exec(example, {})
+    assert len(examples) == 2
+    assert build_generator(GeneratorSpec(name="one-layer"), 2)(rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+    assert (tmp_path / "net_g.pth").is_file()
