@@ -113,7 +113,7 @@ class _Rows(Table):
 
 
 def table(*columns: str, numbers: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
-    """Return an empty table to fill with ``add_row``, and to give to ``out.print``.
+    """Return an empty table to fill with ``add_row``, and to give to :func:`show`.
 
     Args:
         columns: headings. Cells that do not fit are folded.
@@ -127,6 +127,16 @@ def table(*columns: str, numbers: Sequence[str] = (), whole: Sequence[str] = ())
             text(name), justify="right" if right else "left", no_wrap=right or name in whole, overflow="fold"
         )
     return rows
+
+
+def show(rows: Table) -> None:
+    """Print a table; a file or pipe gets no spaces at the ends of lines."""
+    if out.is_terminal:
+        out.print(rows)
+        return
+    with out.capture() as captured:
+        out.print(rows)
+    out.print("\n".join(line.rstrip() for line in captured.get().splitlines()), soft_wrap=True)
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

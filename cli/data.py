@@ -40,7 +40,7 @@ def list_sets() -> None:
         info = dataset_info(name)
         images, references = (f"{n:,}" if n else "·" for n in (info.images, info.references))
         table.add_row(name, images, references, console.text(_meaning(info), (f"\n{info.layout}", "dim")))
-    console.out.print(table)
+    console.show(table)
     console.say("Any other set: 'lopsided data import' makes a manifest of a CSV file and its images.")
 
 

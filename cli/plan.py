@@ -41,7 +41,7 @@ def plan(
     for (stage, label, state, why), count in rows.items():
         cells = console.text(label, (f" ×{count}" if count > 1 else "", "dim"))
         table.add_row(stage, cells, _state(state), *([why] if reasons else []))
-    console.out.print(table)
+    console.show(table)
     console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
 
 

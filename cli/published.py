@@ -86,7 +86,7 @@ def _audited(name: str, table: pd.DataFrame, sizes: pd.DataFrame) -> list[Findin
         shown = console.table("kind", "where", "finding")
         for finding in found:
             shown.add_row(finding.kind, ", ".join(finding.subject), finding.detail)
-        console.out.print(shown)
+        console.show(shown)
     return found
 
 

@@ -241,7 +241,7 @@ def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
         of = ", ".join(str(row[name]) for name in WORDS if name in row)
         valid = f"{row['n_valid']}/{row['n']}" if "n_valid" in row else f"{row['n']}"
         table.add_row(of, valid, *(_cell(row, name) for name in shown))
-    console.out.print(table)
+    console.show(table)
 
 
 def _cell(row: dict[Any, Any], name: str) -> Any:

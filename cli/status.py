@@ -25,7 +25,7 @@ def status(experiment: Experiment, store: StoreFolder = RUNS, set_: Overrides = 
         counts = Counter(state.state for state in of_stage)
         seconds = sum(state.seconds or 0 for state in of_stage)
         table.add_row(stage, *(str(counts[state] or "·") for state in states), f"{seconds:.0f} s")
-    console.out.print(table)
+    console.show(table)
     for cell, state in found:
         if state.state not in ("done", "pending"):
             console.tell(state.state, f"{cell.title} [{cell.id}]: {state.reason}")

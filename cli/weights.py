@@ -36,7 +36,7 @@ def list_files() -> None:
             purpose = "backbone" if entry.backbone else file.purpose
             about = console.text(f"{purpose}, {file.licence}", (f"\n{file.name}, {place}", "dim"))
             table.add_row(entry.key, about, console.state("on disk" if file.on_disk() else "not here"))
-    console.out.print(table)
+    console.show(table)
     console.say("Every backbone also has a twin, NAME-r, with seeded random weights, which needs no file.")
 
 

@@ -41,7 +41,7 @@ def test_terminal_escapes_of_foreign_text_are_shown_and_not_obeyed(screen: io.St
     console.tell("failed", EVIL, problem=True)
     table = console.table("name")
     table.add_row(EVIL)
-    console.out.print(table)
+    console.show(table)
     shown = screen.getvalue()
     assert shown.count(SPELT_OUT) == 4
     for character in "\x07\r\x9b\u202e":
@@ -74,14 +74,16 @@ def test_a_file_or_pipe_gets_tables_unfolded_and_a_narrow_terminal_folds(
 ) -> None:
     table = console.table("what", "n", numbers=["n"])
     table.add_row("word " * 30, "12345")
-    console.out.print(table)
+    console.show(table)
     folded = screen.getvalue().splitlines()
     assert len(folded) > 2
     assert "12345" in folded[1]
     monkeypatch.undo()
     monkeypatch.delenv("COLUMNS", raising=False)
-    console.out.print(table)
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    console.show(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line == line.rstrip() for line in lines)
 
 
 def test_long_lists_are_cut_and_say_how_to_see_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
