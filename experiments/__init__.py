@@ -10,27 +10,35 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .api import analyse, collect_tables, plan, report, run, status
+    from .api import analyse, collect_tables, follow, plan, report, run, status
     from .planning import Plan
     from .results.gallery import gallery_rows
+    from .results.trained import find_generator
     from .running.progress import Reporter
+    from .running.provenance import provenance
     from .schema.errors import ExperimentError
     from .schema.experiment import Experiment
     from .schema.load import load_experiment
+    from .schema.mllm import LocalModel, ServedModel
     from .store import Status, Store
 
 __all__ = [
     "Experiment",
     "ExperimentError",
+    "LocalModel",
     "Plan",
     "Reporter",
+    "ServedModel",
     "Status",
     "Store",
     "analyse",
     "collect_tables",
+    "find_generator",
+    "follow",
     "gallery_rows",
     "load_experiment",
     "plan",
+    "provenance",
     "report",
     "run",
     "status",
@@ -41,13 +49,16 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".api": ["analyse", "collect_tables", "plan", "report", "run", "status"],
+        ".api": ["analyse", "collect_tables", "follow", "plan", "report", "run", "status"],
         ".planning": ["Plan"],
         ".results.gallery": ["gallery_rows"],
+        ".results.trained": ["find_generator"],
         ".running.progress": ["Reporter"],
+        ".running.provenance": ["provenance"],
         ".schema.errors": ["ExperimentError"],
         ".schema.experiment": ["Experiment"],
         ".schema.load": ["load_experiment"],
+        ".schema.mllm": ["LocalModel", "ServedModel"],
         ".store": ["Status", "Store"],
     },
 )

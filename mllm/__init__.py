@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .item import Item
     from .metrics import summarise
     from .rating import Run, rate
+    from .rating_folder import folder_benchmark, rate_into
     from .scoring import (
         Choice,
         Comparison,
@@ -51,12 +52,14 @@ __all__ = [
     "benchmark_info",
     "create_preset",
     "decision_config",
+    "folder_benchmark",
     "join_items",
     "list_benchmarks",
     "list_presets",
     "open_benchmark",
     "rate",
     "rate_against_anchors",
+    "rate_into",
     "scores_table",
     "storable",
     "summarise",
@@ -71,6 +74,7 @@ __getattr__, __dir__ = door(
         ".item": ["Item"],
         ".metrics": ["summarise"],
         ".rating": ["Run", "rate"],
+        ".rating_folder": ["folder_benchmark", "rate_into"],
         ".scoring": [
             *("Choice", "Comparison", "Preset", "Rating", "Scorer"),
             *("create_preset", "list_presets", "rate_against_anchors"),

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..common.devices import check_device
 from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
 from ..common.images import EXTENSIONS, read_layers, to_tensor
@@ -62,6 +63,7 @@ class RestoreSettings:
 
         Raises:
             SuperResolutionError: an unknown value, or one that does not fit the generator.
+            DeviceError: a device that torch cannot compute on.
         """
         for name, value, known in (
             ("precision", self.precision, tuple(DTYPES)),
@@ -74,11 +76,7 @@ class RestoreSettings:
                 f"'{loaded.spec.name}' cannot run in fp16: activations of SwinIR exceed its range (65504); use bf16"
             )
         self.tiling.fitted(loaded.spec.side_multiple)
-        try:
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0].split(". ")[0]
-            raise SuperResolutionError(f"device '{self.device}' cannot be used: {reason}") from None
+        check_device(self.device)
 
 
 @dataclass

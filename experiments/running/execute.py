@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...common.devices import check_device
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
 from ...sr.trainer import StoppedError
@@ -96,6 +97,7 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
         with stop_on_signal() as stop, reporter.running(pending):
             context = Context(store, execution, reporter.step, stop)
             try:
+                check_device(execution.device)
                 for stage in STAGES:
                     stage.preflight(pending, context)
             except OSError as error:  # of the cache of images

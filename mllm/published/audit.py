@@ -65,6 +65,9 @@ def audit_accuracies(table: pd.DataFrame, sizes: pd.DataFrame) -> list[Finding]:
     Raises:
         MllmError: a group without a column, or a value that is not a percentage.
     """
+    for name, frame, needed in (("accuracies", table, ("model",)), ("sizes", sizes, ("grouping", "group", "items"))):
+        if missing := [column for column in needed if column not in frame.columns]:
+            raise MllmError(f"{name}: no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
     columns = list(sizes["group"])
     if missing := [column for column in columns if column not in table.columns]:
         raise MllmError(f"the table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}")

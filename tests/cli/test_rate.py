@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,14 +12,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from support import model_servers as servers
+from support.command_line import invoke, started, wait_for
 from support.rated_images import COUNT, lines, q_align, write_benchmark
-from typer.testing import CliRunner
 
 from lopsided.analysis.result_tables import SCHEMAS
 from lopsided.analysis.statistics import where
-from lopsided.cli import main as cli
-from lopsided.common.errors import LopsidedError
-from lopsided.experiments.schema.mllm import LocalModel
+from lopsided.experiments import LocalModel
 from lopsided.mllm import TransformersBackend, open_benchmark, rate
 
 
@@ -37,16 +31,16 @@ def benchmark(tiny_vlm: ModuleType, tmp_path_factory: pytest.TempPathFactory) ->
     return write_benchmark(tmp_path_factory.mktemp("benchmark"), tiny_vlm)
 
 
-def invoke(*arguments: object) -> tuple[int, str, BaseException | None]:
-    result = CliRunner().invoke(cli.app, ["rate", *map(str, arguments)])
-    return result.exit_code, " ".join(result.output.split()), result.exception
+def command_rate(*arguments: object) -> tuple[int, str, str]:
+    shown = invoke("rate", *arguments)
+    return shown.status, shown.text, shown.err
 
 
 def test_the_command_rates_a_benchmark_and_does_nothing_the_second_time(
     model: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("jsonl", benchmark, "--model", model, "--preset", "q-align", "--batch", 4, "--to", tmp_path)
-    code, text, _ = invoke(*command, "--prices", 2, 8)
+    code, text, _ = command_rate(*command, "--prices", 2, 8)
     assert code == 0, text
     assert re.search(rf"{COUNT + 1} items: {COUNT + 1} ok; {COUNT} asked, 0 known before, 1 equal", text)
     assert re.search(r"items/s, \d+ tokens read and 0 written, \S+ at the prices given", text)
@@ -67,25 +61,24 @@ def test_the_command_rates_a_benchmark_and_does_nothing_the_second_time(
 
     monkeypatch.setattr(LocalModel, "backend", refuse)
     before = {path: path.read_bytes() for path in (tmp_path / "results.jsonl", tmp_path / "meta.json")}
-    code, text, error = invoke(*command)
+    code, text, error = command_rate(*command)
     assert code == 0, error
     assert f"0 asked, {COUNT + 1} known before" in text
     assert all(path.read_bytes() == data for path, data in before.items())
-    with pytest.raises(AssertionError, match="the model was loaded"):
-        raise invoke(*command[:-1], tmp_path / "new")[2] or AssertionError
+    assert "the model was loaded" in command_rate(*command[:-1], tmp_path / "new")[2]
 
 
 def test_a_folder_of_images_is_rated_without_targets(model: Path, benchmark: Path, tmp_path: Path) -> None:
     command = ("--images", benchmark.parent, "--model", model, "--preset", "q-align", "--to", tmp_path, "--limit", 3)
-    code, text, _ = invoke(*command, "--dimension", "aesthetics")
+    code, text, _ = command_rate(*command, "--dimension", "aesthetics")
     assert code == 0
     assert "3 items: 3 ok; 3 asked" in text
     table = pd.read_parquet(tmp_path / "mllm_scores.parquet")
     assert table["item"].tolist() == ["0.png", "1.png", "2.png"]
     assert set(table["dimension"]) == {"aesthetics"}
     assert not (tmp_path / "ratings.csv").exists()
-    _, _, error = invoke("jsonl", benchmark, *command[2:])
-    assert "holds results of images, not of jsonl" in str(error)
+    _, _, error = command_rate("jsonl", benchmark, *command[2:])
+    assert "holds results of images, not of jsonl" in error
 
 
 def test_answers_and_words_get_the_metrics_of_their_own(model: Path, benchmark: Path, tmp_path: Path) -> None:
@@ -99,7 +92,7 @@ def test_answers_and_words_get_the_metrics_of_their_own(model: Path, benchmark: 
         listed.append({**shown, "id": f"o{n}", "task": "open", "question": "Whence?", "groups": groups})
     path = benchmark.with_name("mixed.jsonl")
     path.write_text("\n".join(map(json.dumps, listed)), encoding="utf-8")
-    code, text, error = invoke("jsonl", path, "--model", model, "--preset", "letters", "--to", tmp_path)
+    code, text, error = command_rate("jsonl", path, "--model", model, "--preset", "letters", "--to", tmp_path)
     assert code == 0, error
     assert "accuracy_valid" in text
     table = pd.read_parquet(tmp_path / "mllm_scores.parquet")
@@ -118,23 +111,18 @@ def test_a_killed_run_loses_nothing_and_doubles_nothing(model: Path, tiny_vlm: M
         image.save(tmp_path / f"{n}.png", compress_level=0)
         listed.append({"id": f"{n}", "task": "rate", "images": f"{n}.png"})
     (tmp_path / "many.jsonl").write_text("\n".join(map(json.dumps, listed)))
-    command = ["rate", "jsonl", str(tmp_path / "many.jsonl"), "--model", str(model), "--preset", "q-align"]
-    command += ["--batch", "1", "--to", str(tmp_path / "out")]
+    command = ["rate", "jsonl", tmp_path / "many.jsonl", "--model", model, "--preset", "q-align"]
+    command += ["--batch", "1", "--to", tmp_path / "out"]
     results = tmp_path / "out" / "results.jsonl"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "lopsided", *command], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (results.exists() and results.read_bytes().count(b"\n") >= 10):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
+    process = started(*command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: results.exists() and results.read_bytes().count(b"\n") >= 10, process)
+    process.kill()
     process.wait()
     held = results.read_bytes().count(b"\n")
     assert 10 <= held < 60
     with results.open("ab") as file:  # and the line in hand was half written
         file.write(b'{"attempt":1,"bench')
-    code, text, error = invoke(*command[1:])
+    code, text, error = command_rate(*command[1:])
     assert code == 0, error
     assert f"{60 - held} asked, {held} known before" in text
     found = lines(results)
@@ -161,19 +149,18 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
         proxy.script = lambda key, attempt: "400" if int(key, 16) % 3 == 0 else ""
         command = ("jsonl", benchmark, "--server", proxy.url, "--model", "lab/tiny-vlm", "--preset", "q-align")
         command += ("--prefix", "continue", "--logprobs", "chat", "--to", tmp_path)
-        code, text, error = invoke(*command)
+        code, text, _ = command_rate(*command)
         failing = sum(1 for key in proxy.seen if int(key, 16) % 3 == 0)
         assert 0 < failing < COUNT
-        assert isinstance(error, SystemExit)
         assert code == 1
         assert "the same command asks them again" in text
         assert sum(proxy.seen.values()) == COUNT
         proxy.script = lambda key, attempt: ""
-        code, text, _ = invoke(*command)
+        code, text, _ = command_rate(*command)
         assert code == 0
         assert f"{failing} asked" in text
         assert sum(proxy.seen.values()) == COUNT + failing
-    code, text, _ = invoke(*command)  # the server is gone
+    code, text, _ = command_rate(*command)  # the server is gone
     assert code == 0
     assert "0 asked" in text
     ratings = pd.read_parquet(tmp_path / "ratings.parquet")
@@ -186,10 +173,10 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
     [
         ({"--preset": "q-alin"}, "unknown preset 'q-alin'; did you mean 'q-align'"),
         ({"--option": "steps=3"}, "steps"),
-        ({"--option": "steps"}, "--option steps: give KEY=VALUE"),
+        ({"--option": "steps"}, "--option steps: write it as KEY=VALUE"),
         ({"--dtype": "float8"}, "--dtype: "),
         ({"--dimension": "quality"}, "--dimension is for --images"),
-        ({"--images": "there"}, "give BENCHMARK and PATH, or --images DIR, not both"),
+        ({"--images": "there"}, "give BENCHMARK and PATH, or --images FOLDER, not both"),
         ({"--model": "./nowhere"}, "./nowhere is not a folder"),
         ({"--server": "nowhere"}, "'nowhere' is not the address of a server"),
     ],
@@ -198,11 +185,10 @@ def test_a_fault_is_one_line(
     model: Path, benchmark: Path, tmp_path: Path, change: dict[str, str], message: str
 ) -> None:
     given = {"--model": model, "--preset": "q-align", "--to": tmp_path / "o", **change}
-    code, _, error = invoke("jsonl", benchmark, *(part for pair in given.items() for part in pair))
+    code, _, error = command_rate("jsonl", benchmark, *(part for pair in given.items() for part in pair))
     assert code == 1
-    assert isinstance(error, LopsidedError)
-    assert message in str(error)
-    assert "\n" not in str(error)
+    assert message in error
+    assert len(error.splitlines()) == 1
     assert not (tmp_path / "o" / "results.jsonl").exists()
-    _, _, error = invoke("--to", tmp_path, "--model", model, "--preset", "q-align")
-    assert "give BENCHMARK and PATH, or --images DIR" in str(error)
+    _, _, error = command_rate("--to", tmp_path, "--model", model, "--preset", "q-align")
+    assert "give BENCHMARK and PATH, or --images FOLDER" in error
