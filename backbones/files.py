@@ -26,6 +26,7 @@ from urllib.request import Request, getproxies, proxy_bypass, urlopen
 import safetensors
 import torch
 
+from ..common.errors import one_line
 from ..common.files import atomic_path
 from ..common.identity import sha256_file
 from ..common.registry import Registry
@@ -189,9 +190,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, HTTPError):
         return f"HTTP {error.code} {error.reason}"
     cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, OSError) and cause.strerror:  # without the number
-        return cause.strerror + (f": '{cause.filename}'" if cause.filename else "")
-    return str(cause) or type(error).__name__
+    return one_line(cause if isinstance(cause, Exception) else error)
 
 
 def _reach(url: str) -> None:
@@ -244,7 +243,7 @@ def _download(url: str, path: Path, sha256: str) -> None:
             try:
                 safetensors.safe_open(temporary, "pt")
             except safetensors.SafetensorError as error:
-                raise OSError(f"what arrived is not a safetensors file: {error}") from None
+                raise OSError(f"what arrived is not a safetensors file: {one_line(error)}") from None
 
 
 class _Progress:

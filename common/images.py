@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from .errors import ImageError
+from .errors import ImageError, one_line
 from .files import atomic_path
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -87,7 +87,7 @@ def _decoded(path: Path, convert: Callable[[Path, Image.Image], NDArray[np.uint8
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
         # Pillow's decoders raise all of these for damaged data.
-        raise ImageError(f"{path}: corrupt or truncated image, {len(data)} bytes ({error}).") from error
+        raise ImageError(f"{path}: corrupt or truncated image, {len(data)} bytes ({one_line(error)}).") from error
 
 
 def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:

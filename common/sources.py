@@ -31,7 +31,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Tag, TypeAdapter, ValidationError, field_validator
 
-from .errors import SourceError
+from .errors import SourceError, one_line
 from .fields import Settings, by_own_key
 from .identity import identity, sha256_file
 from .images import EXTENSIONS
@@ -157,7 +157,7 @@ class FolderSource(_Source):
         try:
             found = [path for path in folder.glob(self.pattern or "*") if path.is_file()]
         except ValueError as error:
-            raise SourceError(f"{folder}: pattern {self.pattern!r} is not a glob ({error}).") from error
+            raise SourceError(f"{folder}: pattern {self.pattern!r} is not a glob ({one_line(error)}).") from error
         paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
         if self.pattern is None:
             paths = [path for path in paths if path.suffix.lower() in EXTENSIONS]
@@ -266,7 +266,7 @@ def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict
             else:
                 rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
-        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from error
+        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}).") from error
     if not rows:
         raise SourceError(f"{path}: the manifest lists no images.")
     return rows

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
+from ..common.building import building
 from ..common.errors import did_you_mean
 from ..common.fields import PathText, Settings
 from ..common.identity import identity, sha256_file
@@ -353,6 +354,7 @@ def list_discriminators() -> list[str]:
     return ["none", *trunks, *_PATCHGANS, *(form for form in NETWORKS if form != "patchgan")]
 
 
+@building()
 def build_discriminator(spec: DiscriminatorSpec | str | Mapping[str, Any], *, seed: int = 0) -> Discriminator:
     """Build a discriminator on the CPU.
 

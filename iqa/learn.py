@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..common.errors import ImageError
+from ..common.errors import ImageError, one_line
 from ..common.files import atomic_path
 from ..common.images import read_rgb, to_tensor
 from ..common.sources import ImageItem, ImageSource, SkimageSource, hash_file
@@ -73,7 +73,7 @@ class LearntWeights:
             try:
                 save_file(tensors, temporary, metadata={"lopsided": json.dumps(self.record(), sort_keys=True)})
             except SafetensorError as error:  # how safetensors reports a full disk
-                raise OSError(f"cannot write {path.name}: {error}") from error
+                raise OSError(f"cannot write {path.name}: {one_line(error)}") from error
 
 
 def learn_from_dataset(

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from torch import nn
 
 from .. import __version__
+from ..common import state_dicts
+from ..common.errors import one_line
 from ..common.files import atomic_path
-from .checkpoint import read_tensors, write_tensors
+from .checkpoint import write_tensors
 from .errors import SuperResolutionError
 from .generators import GeneratorSpec, build_generator
 from .swinir import SwinIR
@@ -94,9 +95,9 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return {}
     try:
-        return read_tensors(path)[1]
-    except (OSError, ValueError, SafetensorError) as error:
-        raise SuperResolutionError(f"cannot read '{path}': {error}") from None
+        return state_dicts.read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise SuperResolutionError(f"cannot read '{path}': {one_line(error)}") from None
 
 
 def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mapping[str, Any] | None = None) -> None:

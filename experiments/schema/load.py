@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ...common.errors import one_line
 from .errors import ExperimentError, PlacedError
 from .experiment import Experiment
 from .grid import expand
@@ -89,7 +90,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     except yaml.YAMLError as error:
         raise ExperimentError(_yaml_fault(path, text, error)) from None
     except ValueError as error:  # an impossible date or number, such as 2024-13-45
-        raise ExperimentError(f"{path}:1: not valid YAML: {error}; put such a value in quotes") from None
+        raise ExperimentError(f"{path}:1: not valid YAML: {one_line(error)}; put such a value in quotes") from None
     except RecursionError:
         raise ExperimentError(f"{path}:1: nested too deeply to be an experiment") from None
 
@@ -99,7 +100,7 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
         line = text.count("\n", 0, error.position) + 1
         return f"{path}:{line}: not text: it holds the control character {error.character:#04x}"
     if not isinstance(error, yaml.MarkedYAMLError):
-        return f"{path}:1: not valid YAML: {' '.join(str(error).split())}"
+        return f"{path}:1: not valid YAML: {one_line(error)}"
     problem, begun, mark = error.problem or "", error.context_mark, error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
     if "'\\t'" in problem:

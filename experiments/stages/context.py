@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from safetensors import SafetensorError
 
+from ...common.errors import one_line
 from ...common.kept import Kept
 from ...iqa import Judge, JudgeSpec
 from ...losses import Measure, MeasureSpec
@@ -61,7 +62,7 @@ class Context:
             return read_tensors(path)[0]
         except (OSError, ValueError, SafetensorError) as error:
             raise ExperimentError(
-                f"'{path}' is missing or damaged ({error}); delete its folder and run again"
+                f"'{path}' is missing or damaged ({one_line(error)}); delete its folder and run again"
             ) from None
 
     def once(self, key: str, make: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, one_line
 from ...common.files import atomic_path
 from ...common.sources import hash_file
 from ..manifest import Labels, Listing, Record
@@ -134,7 +134,9 @@ def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8
     try:
         text = path.read_text(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except (UnicodeError, LookupError) as error:
-        raise SourceError(f"{path}: not {encoding} text ({error}); give its encoding, such as latin-1.") from None
+        raise SourceError(
+            f"{path}: not {encoding} text ({one_line(error)}); give its encoding, such as latin-1."
+        ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
     tables = [(mark, _split(path, text, mark)) for mark in DELIMITERS]
@@ -167,7 +169,7 @@ def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]
     try:
         rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from None
+        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}).") from None
     return [(line, cells) for line, cells in rows if any(cells)]
 
 

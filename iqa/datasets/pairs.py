@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, one_line
 from ...common.identity import identity
 from ...common.sources import hash_file
 from .label_files import one_of
@@ -153,7 +153,7 @@ def _judgement(path: Path) -> float:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: not a readable NumPy file ({error}).") from None
+        raise SourceError(f"{path}: not a readable NumPy file ({one_line(error)}).") from None
     if values.size != 1 or not 0 <= (value := float(values.ravel()[0])) <= 1:
         raise SourceError(f"{path}: expected one judgement between 0 and 1, found {values.ravel()[:4].tolist()}.")
     return value

@@ -6,14 +6,13 @@ discriminator of the same seed begins, and trained weights are used as they were
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...backbones import BackboneSpec
 from ...backbones.registry import architecture
+from ...common.state_dicts import read_metadata
 from ...discriminators import Discriminator, DiscriminatorSpec, build_discriminator, convolutional
 from .errors import NRError
 from .spec import CONV, FromDiscriminator, NRSpec, Pretrained, Random, SelfSupervised
@@ -87,7 +86,6 @@ def load_discriminator(spec: DiscriminatorSpec, weights: Path | str | None, *, s
 def _discriminator_of(path: Path) -> str | None:
     """Return the key of the discriminator that a file states, if lopsided wrote the file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("lopsided", "{}")).get("discriminator")
-    except (OSError, ValueError, AttributeError, SafetensorError):
+        return read_metadata(path).get("discriminator")
+    except (OSError, ValueError):
         return None  # not written by lopsided; faults appear when it is read
