@@ -29,6 +29,7 @@ import torch
 from ..common.errors import one_line
 from ..common.files import atomic_path
 from ..common.identity import sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 from .registry import BackboneError
 
@@ -82,7 +83,7 @@ class WeightsFile:
     def on_disk(self) -> Path | None:
         """Return the path of the file, unchecked, or None if it is not on this machine."""
         offline = os.environ.get(WEIGHTS_FOLDER)
-        for folder in [*([Path(offline).expanduser()] if offline else []), _cache()]:
+        for folder in [*([expanded(offline)] if offline else []), _cache()]:
             if (path := folder / self.name).is_file():
                 return path
         if self.hub_id:

@@ -35,6 +35,7 @@ from .errors import SourceError, one_line
 from .fields import Settings, by_own_key
 from .identity import identity, sha256_file
 from .images import EXTENSIONS
+from .paths import expanded
 
 # Photographs inside the scikit-image wheel, by file name and SHA-256. Of the stereo pair only one view is used, and
 # diagrams, scans and silhouettes are left out. The test split is kept to scenes in colour where there are any.
@@ -150,7 +151,7 @@ class FolderSource(_Source):
         Raises:
             SourceError: no such folder, no image in it, or two images with one stem.
         """
-        folder = self.folder.expanduser()
+        folder = expanded(self.folder)
         if not folder.is_dir():
             state = "is a file" if folder.exists() else "does not exist"
             raise SourceError(f"{folder}: {state}; `folder` must name a folder of images.")
@@ -179,7 +180,7 @@ class ManifestSource(_Source):
         Raises:
             SourceError: a bad CSV, a missing file, a hash that is not the stated one, or two images with one stem.
         """
-        manifest = self.manifest.expanduser()
+        manifest = expanded(self.manifest)
         items = []
         for line, row in read_rows(manifest, ["image"]):
             path = manifest.parent / row["image"]

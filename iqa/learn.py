@@ -19,6 +19,7 @@ from torch import Tensor
 from ..common.errors import ImageError, one_line
 from ..common.files import atomic_path
 from ..common.images import read_rgb, to_tensor
+from ..common.paths import expanded
 from ..common.sources import ImageItem, ImageSource, SkimageSource, hash_file
 from ..losses import DISTS, DistsSpec
 from ..losses.learn_weights import Examples, LearningError, LearningSpec, MosRecipe, Weights, learn, learnable
@@ -67,7 +68,7 @@ class LearntWeights:
         Raises:
             OSError: the disk is full or not writable.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         tensors = {"alpha": self.weights.alpha.float(), "beta": self.weights.beta.float()}
         with atomic_path(path) as temporary:
             try:

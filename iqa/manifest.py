@@ -33,6 +33,7 @@ from PIL import Image
 
 from ..common.errors import SourceError
 from ..common.identity import identity
+from ..common.paths import expanded
 from ..common.sources import hash_file, read_rows
 
 LabelKind = Literal["mos", "dmos", "severity_grade"]
@@ -158,7 +159,7 @@ class _RatedDataset(Generic[RowT]):
     def __init__(
         self, manifest: Path | str, *, name: str | None = None, split: Split | None = None, verify: bool = True
     ) -> None:
-        manifest = Path(manifest).expanduser()
+        manifest = expanded(manifest)
         self._fill(read_manifest(manifest, self._required), name or manifest.resolve().parent.name, split, verify)
 
     @classmethod
@@ -279,7 +280,7 @@ def read_manifest(manifest: Path | str, required: tuple[str, ...] = REQUIRED) ->
     Raises:
         SourceError: a bad CSV, an unknown or changing kind, direction or scale.
     """
-    manifest = Path(manifest).expanduser()
+    manifest = expanded(manifest)
     table = read_rows(manifest, required)
     _, first = table[0]
     labels = Labels(

@@ -16,8 +16,9 @@ from ..backbones import BackboneError, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
 from ..common.errors import one_line
-from ..common.fields import PathText
+from ..common.fields import NUMBER, PathText
 from ..common.identity import sha256_file
+from ..common.paths import expanded
 from ..common.state_dicts import read_metadata
 from .features import FeatureMeasure, FeatureSpec
 from .measure import MeasureError, Reduction
@@ -68,8 +69,8 @@ class DistsSpec(FeatureSpec):
     pooling: Literal["max", "l2"] = "l2"
     image_layer: bool = True
     alpha_beta: PathText = "uniform"
-    c1: float = Field(default=1e-6, gt=0)
-    c2: float = Field(default=1e-6, gt=0)
+    c1: float = Field(default=1e-6, gt=0, le=NUMBER)
+    c2: float = Field(default=1e-6, gt=0, le=NUMBER)
 
     @model_validator(mode="before")
     @classmethod
@@ -226,7 +227,7 @@ def dists(images: Tensor, references: Tensor, backbone: str | None = None) -> Te
 
 
 def _existing(path: str) -> Path:
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.is_file():
         raise MeasureError(f"alpha_beta: no file '{found}'; give an existing file, 'published' or 'uniform'")
     return found

@@ -15,6 +15,7 @@ from .. import __version__
 from ..common import state_dicts
 from ..common.errors import one_line
 from ..common.files import atomic_path
+from ..common.paths import expanded
 from .checkpoint import write_tensors
 from .errors import SuperResolutionError
 from .generators import GeneratorSpec, build_generator
@@ -68,7 +69,7 @@ def load_exported(path: Path | str, name: str | None = None, scale: int | None =
         >>> loaded.spec.name, loaded.scale, loaded.digest == generator.digest
         ('swinir-tiny', 4, True)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     stated = read_metadata(path)
     for key, given in (("generator", name), ("scale", scale)):
         if given is not None and stated.get(key, given) != given:
@@ -89,7 +90,7 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     Raises:
         SuperResolutionError: a missing or damaged file.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise SuperResolutionError(f"no generator file '{path}'")
     if path.suffix != ".safetensors":
@@ -116,7 +117,7 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
         SuperResolutionError: another suffix.
         OSError: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     generator = loaded.generator
     state = generator.official_state_dict() if isinstance(generator, SwinIR) else generator.state_dict()
     state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -17,6 +17,7 @@ from ..common.building import building
 from ..common.errors import did_you_mean, one_line
 from ..common.fields import Keyed
 from ..common.identity import identity, sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 from ..common.state_dicts import read_state_dict
 from .errors import SuperResolutionError
@@ -168,7 +169,7 @@ class GeneratorSpec(Keyed):
         """
         weights = None
         if self.weights is not None:
-            path = Path(self.weights).expanduser()
+            path = expanded(self.weights)
             if not path.is_file():
                 raise SuperResolutionError(f"generator '{self.name}': no weights file '{path}'")
             weights = sha256_file(path)
@@ -228,7 +229,7 @@ def load_generator(generator: nn.Module, path: Path | str) -> None:
     Raises:
         SuperResolutionError: missing, unreadable or ill-fitting file; the message names a generator that it fits.
     """
-    state = _learnt(_renamed(read_state(Path(path).expanduser())))
+    state = _learnt(_renamed(read_state(expanded(path))))
     own = generator.state_dict()
     constants = {name: own[name] for name in own.keys() - _learnt(own).keys()}
     try:

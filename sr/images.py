@@ -21,6 +21,7 @@ from ..common.errors import ImageError
 from ..common.files import atomic_path, write_json
 from ..common.identity import identity, sha256_file
 from ..common.images import read_rgb
+from ..common.paths import expanded
 from ..common.sources import ImageItem
 from .degradation import DEGRADATION, bicubic_resize, mod_crop
 from .errors import SuperResolutionError
@@ -190,7 +191,7 @@ class PairCache:
         images = [[item.name, item.sha256] for item in items]
         stored = None if task.random else DEGRADATION
         key = identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
-        root = Path(folder).expanduser() / f"pairs-{key}"
+        root = expanded(folder) / f"pairs-{key}"
         files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:

@@ -32,6 +32,7 @@ from ..common.devices import check_device
 from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
 from ..common.images import EXTENSIONS, read_layers, to_tensor
+from ..common.paths import expanded
 from .degradation import bicubic_resize
 from .errors import SuperResolutionError
 from .export import LoadedGenerator
@@ -198,7 +199,7 @@ def restore_folder(
             settings or of another program; settings that do not fit the generator.
         OSError: the results cannot be written.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
+    source, target = expanded(source), expanded(target)
     settings = settings or RestoreSettings()
     settings.check(loaded)
     folder = source if source.is_dir() else source.parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from ...common.errors import LopsidedError
-from ...common.fields import Settings, by_own_key
+from ...common.fields import BATCH, COUNT, NUMBER, Settings, by_own_key
 from ...iqa.manifest import hash_file
 from ...mllm import Benchmark, Preset, create_preset, list_benchmarks, list_presets, open_benchmark
 from .datasets import RatedSet
@@ -75,8 +75,10 @@ class LocalModel(_ScorerSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Of weights and activations; auto is the checkpoint's."
     )
-    max_pixels: int | None = Field(default=None, ge=1, description="Larger images are reduced to so many pixels.")
-    batch: int = Field(default=16, ge=1, description="Prompts computed together.")
+    max_pixels: int | None = Field(
+        default=None, ge=1, le=10**9, description="Larger images are reduced to so many pixels."
+    )
+    batch: int = Field(default=16, ge=1, le=BATCH, description="Prompts computed together.")
 
     @property
     def model_name(self) -> str:
@@ -114,12 +116,12 @@ class ServedModel(_ScorerSettings):
     server: str = Field(description="Address up to and with /v1, such as http://127.0.0.1:8000/v1.")
     model: str = Field(min_length=1, description="Name under which the server knows the model.")
     api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
-    concurrency: int = Field(default=32, ge=1, description="Most requests at one time.")
-    timeout: float = Field(default=120.0, gt=0, description="Seconds that one request may take.")
+    concurrency: int = Field(default=32, ge=1, le=COUNT, description="Most requests at one time.")
+    timeout: float = Field(default=120.0, gt=0, le=NUMBER, description="Seconds that one request may take.")
     logprobs: Literal["auto", "chat", "decision", "none"] = Field(
         default="auto", description="How level probabilities are obtained, see docs/servers.md."
     )
-    top_logprobs: int = Field(default=20, ge=1, description="Most probable tokens to ask for, by chat.")
+    top_logprobs: int = Field(default=20, ge=1, le=COUNT, description="Most probable tokens to ask for, by chat.")
     prefix: Literal["refuse", "continue"] = Field(
         default="refuse", description="Whether the server can continue an answer that has begun, see docs/servers.md."
     )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...common.errors import ImageError, SourceError
 from ...common.images import EXTENSIONS, read_rgb
+from ...common.paths import expanded
 from ..manifest import FRRow, Listing, RatedImage, check_hashes, parse_rows, unequal
 from . import pairs
 from .opening import MANIFEST, list_images, wrong_counts
@@ -84,7 +85,7 @@ def check_dataset(name: str, path: Path | str, *, complete: bool = True, progres
         >>> report.ok, report.listed, report.right
         (True, 12, 12)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     info = None if name == MANIFEST else dataset_info(name)
     try:
         if info and info.task == "pairs":

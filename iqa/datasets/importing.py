@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...common.errors import SourceError, one_line
 from ...common.files import atomic_path
+from ...common.paths import expanded
 from ...common.sources import hash_file
 from ..manifest import Labels, Listing, Record
 from .check import CheckReport, Progress, check_listing, silent
@@ -87,7 +88,7 @@ def import_csv(
         >>> report.ok, report.right
         (True, 6)
     """
-    table, to = Path(table).expanduser(), Path(to).expanduser()
+    table, to = expanded(table), expanded(to)
     if columns.reference and not columns.distortion:
         raise SourceError(f"{table}: images with references need a column that names their distortion.")
     named = columns.named()
@@ -97,7 +98,7 @@ def import_csv(
         if "split" in cells:
             cells["split"] = SPLITS.get(cells["split"].lower(), cells["split"])
         records.append((where, cells))
-    listing = Listing(table, Path(images).expanduser() if images else table.parent, records, labels)
+    listing = Listing(table, expanded(images) if images else table.parent, records, labels)
     report = check_listing(table.stem, listing, [], progress)
     if report.ok:
         write_manifest(listing, to)
@@ -110,7 +111,7 @@ def write_manifest(listing: Listing, to: Path | str) -> None:
     Raises:
         SourceError: the name does not end in ``.csv``.
     """
-    to = Path(to).expanduser()
+    to = expanded(to)
     if to.suffix.lower() != ".csv":
         raise SourceError(f"{to}: a manifest's name must end in .csv.")
     folder = to.resolve().parent

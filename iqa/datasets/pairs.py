@@ -13,6 +13,7 @@ from PIL import Image
 
 from ...common.errors import SourceError, one_line
 from ...common.identity import identity
+from ...common.paths import expanded
 from ...common.sources import hash_file
 from .label_files import one_of
 from .registry import DatasetInfo, register
@@ -84,7 +85,7 @@ class PairDataset:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = folder = Path(folder).expanduser()
+        self.folder = folder = expanded(folder)
         self.name = "bapps"
         rows = []
         for _, row in read_pairs(folder):

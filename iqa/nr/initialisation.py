@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...backbones import BackboneSpec
 from ...backbones.registry import architecture
+from ...common.paths import expanded
 from ...common.state_dicts import read_metadata
 from ...discriminators import Discriminator, DiscriminatorSpec, build_discriminator, convolutional
 from .errors import NRError
@@ -77,7 +78,7 @@ def load_discriminator(spec: DiscriminatorSpec, weights: Path | str | None, *, s
     """
     if weights is None:
         return build_discriminator(spec, seed=seed).eval()
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if (written := _discriminator_of(path)) not in (None, spec.key):
         raise NRError(f"'{path}' holds discriminator '{written}', not '{spec.key}'; give its own definition")
     return build_discriminator(spec.model_copy(update={"weights": str(path)}), seed=seed).eval()

@@ -18,6 +18,7 @@ from ...common.building import building
 from ...common.errors import one_line
 from ...common.files import atomic_path
 from ...common.images import check_images
+from ...common.paths import expanded
 from ...common.state_dicts import read_metadata
 from .errors import NRError
 from .features import cut_views, pool, pooled_columns
@@ -144,7 +145,7 @@ class NRModel:
         Raises:
             OSError: the disk is full or not writable.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         about = {
             "kind": KIND,
             "spec": self.spec.model_dump(mode="json"),
@@ -170,7 +171,7 @@ def load_nr(path: Path | str, *, device: str = "cpu") -> NRModel:
     Raises:
         NRError: the file is missing or damaged, holds something else, or does not score its probe as before.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise NRError(f"no model file '{path}'")
     try:

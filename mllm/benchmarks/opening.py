@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...common.identity import identity
+from ...common.paths import expanded
 from ..errors import MllmError
 from ..item import Item
 from .benchmark import Benchmark
@@ -52,7 +53,7 @@ def open_benchmark(
     if images not in ("present", "absent"):
         raise MllmError(f"images must be 'present' or 'absent', got {images!r}.")
     _check_options(info, options)
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.exists():
         raise MllmError(f"{place}: is not there; {info.title} is read from {info.layout}.")
     found = info.read(place, **options)

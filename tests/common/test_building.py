@@ -56,7 +56,8 @@ def test_features_made_in_inference_mode_can_be_trained_against():
         wanted = extractor(IMAGE.clone())
     image = torch.nn.Parameter(IMAGE.flip(-1))
     sum((seen * features).sum() for seen, features in zip(extractor(image), wanted, strict=True)).backward()
-    assert image.grad is not None and image.grad.abs().sum() > 0
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("key", MEASURES)
@@ -77,5 +78,6 @@ def test_references_made_in_inference_mode_can_be_trained_against(key, prepared)
 def test_building_leaves_what_is_switched_on_as_it_was():
     with torch.inference_mode(), torch.no_grad():
         with building():
-            assert not torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
+            assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled()
