@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import LopsidedError, one_line
+from .paths import stand_in
 
 WRAPPERS = ("module.", "_orig_mod.")  # put before every name by DataParallel and by torch.compile
 
@@ -101,12 +102,8 @@ def _check_kind(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
-    if not head:
-        raise _NotWeightsError("the file is empty (0 bytes)")
-    if head.startswith(b"version https://git-lfs"):
-        raise _NotWeightsError("it is a Git LFS pointer, not the file that it stands for; run `git lfs pull`")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise _NotWeightsError("it is a web page (perhaps one that asks to log in); download the file itself")
+    if found := stand_in(head):
+        raise _NotWeightsError(found)
     if head.startswith(b"PK\x03\x04"):  # what torch.save writes, never compressed
         with zipfile.ZipFile(path) as archive:
             claimed = sum(entry.file_size for entry in archive.infolist())

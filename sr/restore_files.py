@@ -3,7 +3,7 @@
 How each kind of image is handled:
 
 =====================  ============================================================================================
-size                   any, from 1×1 pixels on
+size                   any from 1×1 pixels on, up to the limit that :mod:`lopsided.common.images` names
 RGB, palette           RGB
 grey, bilevel          grey: the mean of the three channels that the generator makes of three equal ones
 transparency           ``keep``: the colours are restored as stored, alpha is resized bicubically and attached;

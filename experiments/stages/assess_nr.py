@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-from PIL import Image
 from pydantic import SerializeAsAny, ValidationError
 
 from ...common.errors import LopsidedError
 from ...common.identity import identity
+from ...common.images import upright_size
 from ...common.sources import ImageItem
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.inputs import InputNormalisation
@@ -185,8 +185,7 @@ class AssessNR(Stage):
             dataset = _dataset(spec, context)
             _split(spec, dataset, context)
             for row in dataset.rows:
-                with Image.open(row.image_path) as image:
-                    width, height = image.size
+                width, height = upright_size(row.image_path)
                 if min(width, height) < need:
                     raise ExperimentError(
                         f"assessment.no_reference: '{row.image_path}' is {width}×{height} px, at least {need} per side "

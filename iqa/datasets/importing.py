@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ...common.errors import SourceError, one_line
 from ...common.files import atomic_path
-from ...common.paths import expanded
+from ...common.paths import expanded, read_file
 from ...common.sources import hash_file
 from ..manifest import Labels, Listing, Record
 from .check import CheckReport, Progress, check_listing, silent
@@ -133,18 +134,25 @@ def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8
         SourceError: missing, of another encoding, empty, without a required column, or a row of another length.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        plain = codecs.lookup(encoding).name == "utf-8"  # which has many spellings, such as UTF_8
+        text = read_file(path).decode("utf-8-sig" if plain else encoding)
     except (UnicodeError, LookupError) as error:
         raise SourceError(
             f"{path}: not {encoding} text ({one_line(error)}); give its encoding, such as latin-1."
         ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    tables = [(mark, _split(path, text, mark)) for mark in DELIMITERS]
-    tables = [(mark, table) for mark, table in tables if table]
-    if not tables:
+    if not text.strip():
         raise SourceError(f"{path}: the file is empty.")
+    tables, fault = [], None
+    for mark in DELIMITERS:
+        try:
+            tables.append((mark, _split(path, text, mark)))
+        except SourceError as error:  # quoted cells end where it does not expect it
+            fault = fault or error
     fitting = [table for _, table in tables if set(required) <= set(table[0][1])]
+    if not fitting and fault:
+        raise fault
     if not fitting:
         mark, table = max(tables, key=lambda pair: len(pair[1][0][1]))
         missing = [column for column in required if column not in table[0][1]]
