@@ -98,7 +98,7 @@ class FeatureExtractor(nn.Module):
                 f"'{self.spec.name}' needs images of at least {self.min_size}×{self.min_size} px, "
                 f"got {images.shape[-2]}×{images.shape[-1]}"
             )
-        if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():  # torch cannot compile the question
             with ordinary_tensors():  # features that are kept can then be trained against
                 return self(images)
         hidden = self._prepare(images).to(self.dtype)

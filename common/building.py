@@ -23,7 +23,7 @@ def float32_default() -> Iterator[None]:
 @contextmanager
 def ordinary_tensors() -> Iterator[None]:
     """Make tensors that autograd can use later, under ``torch.inference_mode()`` too; there without gradients."""
-    if torch.is_inference_mode_enabled() and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
         with torch.inference_mode(False), torch.no_grad():
             yield
     else:
