@@ -25,7 +25,12 @@ def canonical_json(value: Any) -> str:
 
 def identity(value: Any) -> str:
     """Return the short hexadecimal SHA-256 of ``value``'s canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:SHORT]
+    return sha256_text(canonical_json(value))[:SHORT]
+
+
+def sha256_text(text: str) -> str:
+    """Return the full hexadecimal SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

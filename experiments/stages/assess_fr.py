@@ -21,7 +21,7 @@ from .outputs import SCORES, read_table, write_table
 from .stage import Stage
 from .train import Finetune
 
-PARTIAL = "work/scores.jsonl"
+PARTIAL = "scores.jsonl"
 
 
 class AssessFR(Stage):
@@ -75,7 +75,7 @@ class AssessFR(Stage):
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per image."""
-        scores = read_table(folder / SCORES).assign(
+        scores = read_table(folder).assign(
             measure=self.measure.key,
             measure_id=self.measure.identity,
             dataset=cell.labels["dataset"],
@@ -99,7 +99,7 @@ def _assess(specs: Mapping[Cell[Any], AssessFR], folders: Mapping[Cell[Any], Pat
         dataset,
         device=device,
         progress=progress,
-        partial={measure.spec.key: folders[cell] / PARTIAL for cell, measure in measures.items()},
+        partial={measure.spec.key: context.work(cell) / PARTIAL for cell, measure in measures.items()},
     )
     for cell, measure in measures.items():
         write_table(folders[cell] / SCORES, tables[measure.spec.key])

@@ -228,7 +228,7 @@ class AssessNR(Stage):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per test image."""
         source = cell.inputs.get("finetune")
-        scores = read_table(folder / SCORES).assign(
+        scores = read_table(folder).assign(
             backbone=self.model.backbone,
             initialisation=cell.labels["initialisation"],
             source_cell=source.id if source else "",
@@ -403,9 +403,7 @@ def _with_weights(cell: Cell, spec: AssessNR, context: Context) -> NRSpec | Zero
     """Return the model with the weights of the discriminator that comes in, if one does."""
     if "finetune" not in cell.inputs:
         return spec.model
-    file: Path = context.input(cell, "finetune") / DISCRIMINATOR
-    if not file.is_file():
-        raise ExperimentError(f"'{file}' is missing; delete its folder and run again")
+    file = context.input(cell, "finetune", DISCRIMINATOR)
     if isinstance(spec.model, ZeroLabelSpec):
         return spec.model.model_copy(update={"weights": str(file)})
     start = {"name": "discriminator", "discriminator": spec.discriminator, "weights": str(file)}

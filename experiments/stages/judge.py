@@ -54,7 +54,7 @@ class JudgeImages(TestImagesStage):
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
         """Write a score per image."""
         originals = self.pairs(context)
-        images = context.input(cell, "restore") / IMAGES
+        images = context.input(cell, "restore", IMAGES)
         judge = context.judge(self.judge)
         rows: list[dict[str, Any]] = []
         # Images of one size go through the judge together, as many as fit.
@@ -78,7 +78,7 @@ class JudgeImages(TestImagesStage):
             "judge_id": self.judge.identity,
             "judge_families": ";".join(sorted(self.judge.families)),
         }
-        return {"sr_scores": read_table(folder / SCORES).assign(**restored_by(cell), **judge)}
+        return {"sr_scores": read_table(folder).assign(**restored_by(cell), **judge)}
 
     def _references(self, batch: list[Pair], context: Context) -> Reference:
         """Return what the judge computes of references, which are the same for every restored cell."""

@@ -18,6 +18,7 @@ from ...losses.dists import DistsSpec
 from ...losses.learn_weights import LearningSpec
 from ..schema.datasets import FullReferenceSet
 from ..schema.measures import LearntDists
+from ..store import checked
 from .cell import Cell, only
 from .context import ALPHA_BETA, Context
 from .draft import Draft
@@ -131,7 +132,7 @@ def held_out_references(folder: Path) -> list[str]:
     Raises:
         ExperimentError: the record is missing or damaged.
     """
-    path = folder / RESULT
+    path, _ = checked(folder, RESULT)
     try:
         return json.loads(path.read_text(encoding="utf-8"))["held_out_references"]
     except (OSError, ValueError, KeyError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ class Rate(Stage):
             MllmError: see :func:`~lopsided.mllm.rate`.
         """
         scorer, items = _scorer(self.scorer, context), self.items(cell, context)
-        unfinished = folder / "work" / RESULTS
+        unfinished = context.work(cell) / RESULTS
         done = rate(scorer, items, unfinished, chunk=self.scorer.chunk, progress=context.progress, stop=context.stop)
         if done.stopped:
             raise StoppedError(f"stopped after {len(done.rows)} of {len(items)} items; the same command goes on")
@@ -126,14 +127,14 @@ class Rate(Stage):
             )
         write_table(folder / SCORES, storable(scores_table(items, done.rows)))
         write_json(folder / "scorer.json", {"scorer": scorer.definition(), "backend": scorer.backend.definition()})
-        unfinished.replace(folder / RESULTS)
+        shutil.copyfile(unfinished, folder / RESULTS)
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per item, by the names of the experiment.
 
         Parts of a benchmark, such as the data sets of UniPercept's, keep their names after that of the whole.
         """
-        rated = read_table(folder / SCORES).assign(scorer=self.scorer.key)
+        rated = read_table(folder).assign(scorer=self.scorer.key)
         whole = cell.labels["dataset"]
         if rated["benchmark"].nunique() == 1:
             return {"mllm_scores": rated.assign(benchmark=whole)}
@@ -153,7 +154,7 @@ class RateRestored(Rate):
 
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The restored images; nobody has rated them."""
-        folder = context.input(cell, "restore") / IMAGES
+        folder = context.input(cell, "restore", IMAGES)
         common: dict[str, Any] = {"benchmark": "restored", "dimension": self.scorer.rated, "task": "rate"}
         return tuple(
             Item(**common, id=image.name, images=(folder / f"{image.name}.png",)) for image in self.test.images.items()
@@ -164,7 +165,7 @@ class RateRestored(Rate):
 
         As ratings, items are told apart by the cell that restored them.
         """
-        rated = read_table(folder / SCORES).assign(scorer=self.scorer.key)
+        rated = read_table(folder).assign(scorer=self.scorer.key)
         items = [f"{cell.inputs['restore'].id}/{image}" for image in rated["item"]]
         ratings = rated.assign(benchmark=f"restored {cell.labels['test_set']}", item=items)
         judge = {

@@ -54,11 +54,14 @@ class Stage(CellSpec, ABC):
 
     @abstractmethod
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Compute the outputs of this spec's cell into ``folder``.
+        """Compute the outputs of this spec's cell into ``folder``, which is empty.
+
+        They become the cell's when it returns or diverges, and are deleted otherwise; what a later run resumes from
+        goes to ``context.work(cell)``.
 
         Raises:
             DivergedError: training became non-finite; the history is in the folder.
-            StoppedError: ``context.stop`` said so; the state to resume from is in the folder.
+            StoppedError: ``context.stop`` said so; the state to resume from is in the working folder.
             LopsidedError: an input or setting that cannot be used.
         """
 
