@@ -5,8 +5,9 @@ Each step also stands alone: ``assess``, ``gains``, ``compare_rankings``, and ev
 ``analysis.statistics`` has what they are built of: correlations, intervals, fits and tests of plain arrays.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..common.doors import door
 
 if TYPE_CHECKING:
     from .asymmetry import Asymmetry, compare_rankings
@@ -19,29 +20,6 @@ if TYPE_CHECKING:
     from .scorers import assess_scorers
     from .statistics.assessment import Assessment, assess
     from .study import Study, analyse
-
-_FROM = {
-    "AnalysisError": ".errors",
-    "Assessment": ".statistics.assessment",
-    "Asymmetry": ".asymmetry",
-    "Gains": ".gain",
-    "NoReference": ".no_reference",
-    "ResultTable": ".result_tables",
-    "SCHEMAS": ".result_tables",
-    "STABILITY": ".result_tables",
-    "Study": ".study",
-    "StudyTables": ".result_tables",
-    "TABLES": ".result_tables",
-    "UNTRAINED": ".result_tables",
-    "analyse": ".study",
-    "assess": ".statistics.assessment",
-    "assess_nr": ".no_reference",
-    "assess_pairs": ".pairs",
-    "assess_scorers": ".scorers",
-    "compare_rankings": ".asymmetry",
-    "gains": ".gain",
-    "write_report": ".report",
-}
 
 __all__ = [
     "SCHEMAS",
@@ -67,8 +45,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use: scipy and matplotlib are heavy, and not every command needs them."""
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_FROM[name], __name__), name)
+# scipy and matplotlib are heavy, and not every command needs them.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".asymmetry": ["Asymmetry", "compare_rankings"],
+        ".errors": ["AnalysisError"],
+        ".gain": ["Gains", "gains"],
+        ".no_reference": ["NoReference", "assess_nr"],
+        ".pairs": ["assess_pairs"],
+        ".report": ["write_report"],
+        ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
+        ".scorers": ["assess_scorers"],
+        ".statistics.assessment": ["Assessment", "assess"],
+        ".study": ["Study", "analyse"],
+    },
+)

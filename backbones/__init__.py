@@ -1,14 +1,19 @@
 """Feature extractors: one registry, shared by losses, discriminators and IQA models.
 
->>> from lopsided.backbones import BackboneSpec, build_extractor
->>> extractor = build_extractor(BackboneSpec(name="vgg16-r"))
->>> [tuple(f.shape[1:]) for f in extractor(images)]
+Examples:
+    >>> import torch
+    >>> from lopsided.backbones import build_extractor
+    >>> extractor = build_extractor("squeezenet1_1-r")
+    >>> [tuple(maps.shape) for maps in extractor(torch.rand(1, 3, 64, 64))][:2]
+    [(1, 64, 31, 31), (1, 128, 15, 15)]
 """
 
-from .extractor import FeatureExtractor, build_extractor
+from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
+from .extractor import FeatureExtractor, Precision, build_extractor
+from .files import WeightsFile, register_file, registered_files
 from .pooling import L2Pool
-from .registry import Architecture, BackboneError, BackboneSpec, Stage, list_backbones
-from .weights import WeightsUnavailableError
+from .registry import Architecture, BackboneError, BackboneSpec, Stage, architecture, list_backbones, register_backbone
+from .weights import WeightsUnavailableError, published, read_state, weights_file
 
 __all__ = [
     "Architecture",
@@ -16,8 +21,17 @@ __all__ = [
     "BackboneSpec",
     "FeatureExtractor",
     "L2Pool",
+    "Precision",
     "Stage",
+    "WeightsFile",
     "WeightsUnavailableError",
+    "architecture",
     "build_extractor",
     "list_backbones",
+    "published",
+    "read_state",
+    "register_backbone",
+    "register_file",
+    "registered_files",
+    "weights_file",
 ]

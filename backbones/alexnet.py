@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import alexnet  # a second to import, which naming a backbone need not cost
+    from torchvision.models import alexnet  # takes a second to import: only when it is built
 
     trunk = alexnet(weights=None)
     del trunk.classifier, trunk.avgpool
@@ -29,7 +29,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
     return [layers[a:b] for a, b in ((0, 2), (2, 5), (5, 8), (8, 10), (10, 12))]
 
 
-register(
+register_backbone(
     Architecture(
         name="alexnet",
         stages=(

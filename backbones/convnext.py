@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import convnext_tiny  # a second to import, which naming a backbone need not cost
+    from torchvision.models import convnext_tiny  # takes a second to import: only when it is built
 
     trunk = convnext_tiny(weights=None, stochastic_depth_prob=0.0)
     del trunk.classifier, trunk.avgpool
@@ -31,7 +31,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
     return [layers[a : a + 2] for a in (0, 2, 4, 6)]
 
 
-register(
+register_backbone(
     Architecture(
         name="convnext_tiny",
         stages=(Stage("stage1", 96, 4), Stage("stage2", 192, 8), Stage("stage3", 384, 16), Stage("stage4", 768, 32)),

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
 from .known_answers import check_known_answer
 from .pooling import L2Pool
 from .registry import BackboneError, BackboneSpec, architecture
@@ -145,6 +144,15 @@ def build_extractor(
     Raises:
         BackboneError: unknown key, or weights that do not fit.
         WeightsUnavailableError: official weights are neither on disk nor reachable.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.backbones import build_extractor
+        >>> extractor = build_extractor("vgg16-r", stages=3)
+        >>> [tuple(maps.shape) for maps in extractor(torch.rand(1, 3, 32, 48))]
+        [(1, 64, 32, 48), (1, 128, 16, 24), (1, 256, 8, 12)]
     """
-    spec = BackboneSpec.model_validate(spec) if isinstance(spec, str) else spec
+    if isinstance(spec, str):
+        architecture(spec)  # an unknown key is an error of ours
+        spec = BackboneSpec(name=spec)
     return FeatureExtractor(spec, pooling=pooling, stages=stages, trainable=trainable, precision=precision)

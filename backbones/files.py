@@ -4,8 +4,8 @@ A file is looked for in the folder named by ``LOPSIDED_WEIGHTS``, then in torch'
 it, in the hub's cache. One that is in none of them is downloaded into torch's cache, from its publisher or, where
 ``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server over an offline folder is such a mirror.
 ``HF_ENDPOINT`` replaces the hub's host as it does in huggingface_hub. ``HF_HUB_OFFLINE`` keeps
-:meth:`WeightsFile.locate` from asking the hub; it concerns neither a mirror nor ``lopsided weights fetch``, where the
-user asks for the network in so many words.
+:meth:`WeightsFile.locate` from asking the hub; it affects neither a mirror nor ``lopsided weights fetch``, which
+asks for the network explicitly.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ import torch
 
 from ..common.files import atomic_path
 from ..common.identity import sha256_file
+from ..common.registry import Registry
 from .registry import BackboneError
 
 WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of weights files, searched first
 MIRROR = "LOPSIDED_MIRROR"  # environment variable: base URL that offers every file under its name
 
-PATIENCE = 0.8  # seconds that a host may take to accept a connection nobody asked for explicitly
+PATIENCE = 0.8  # seconds in which a host must accept a connection that the user did not ask for
 STALL = 30.0  # seconds without a byte after which a download has failed
 BLOCK = 1 << 18  # bytes read at a time
 
 
 class WeightsUnavailableError(BackboneError):
-    """Weights that are neither on disk nor to be had from where they are published."""
+    """Weights that are neither on disk nor available from their publisher."""
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A published file of weights and what is known of it.
+    """A published file of weights and what is known about it.
 
     Attributes:
         name: path relative to the offline folder, the cache and the mirror; mostly a bare file name.
-        url: where its publisher offers it; empty where no address offers this very file.
+        url: where its publisher offers it; empty if no address offers exactly this file.
         sha256: its SHA-256 in hexadecimal, or the leading digits of it; empty where none is known.
         licence: what it may be used for.
         purpose: what it is for, in a few words.
@@ -78,7 +79,7 @@ class WeightsFile:
         return self.url
 
     def on_disk(self) -> Path | None:
-        """Return where the file lies, not checked; None where it is not on this machine."""
+        """Return the path of the file, unchecked, or None if it is not on this machine."""
         offline = os.environ.get(WEIGHTS_FOLDER)
         for folder in [*([Path(offline).expanduser()] if offline else []), _cache()]:
             if (path := folder / self.name).is_file():
@@ -90,28 +91,28 @@ class WeightsFile:
                 return Path(cached)
         return None
 
-    def check(self, path: Path) -> Path:
+    def check(self, path: Path | str) -> Path:
         """Return ``path`` if its bytes have the expected digest, or none is known.
 
         Raises:
-            BackboneError: the file is damaged or another one.
+            BackboneError: the file is damaged or a different one.
         """
         if self.sha256 and not (seen := sha256_file(path)).startswith(self.sha256):
             raise BackboneError(
                 f"'{path}' is damaged or not the official file: its SHA-256 starts with {seen[:8]}, "
                 f"expected {self.sha256[:8]}; delete it and fetch it again"
             )
-        return path
+        return Path(path)
 
     def locate(self, instead: str) -> Path:
-        """Return the checked file, downloaded into torch's cache where that is needed.
+        """Return the checked file; download it into torch's cache if it is not on disk.
 
         Args:
-            instead: what to use when the file is not to be had, for the message.
+            instead: what to use if the file cannot be obtained, for the message.
 
         Raises:
-            WeightsUnavailableError: neither on disk nor reachable; said within a second where there is no network.
-            BackboneError: the file on disk is damaged or another one.
+            WeightsUnavailableError: neither on disk nor reachable; raised within a second if there is no network.
+            BackboneError: the file on disk is damaged or a different one.
         """
         if found := self.on_disk():
             return self.check(found)
@@ -128,15 +129,15 @@ class WeightsFile:
             raise self._unavailable(why, instead) from None
         return self.fetch(instead=instead)
 
-    def fetch(self, folder: Path | None = None, *, instead: str = "") -> Path:
-        """Download the file into ``folder`` (torch's cache by default), whatever lies on disk, and check it.
+    def fetch(self, folder: Path | str | None = None, *, instead: str = "") -> Path:
+        """Download the file into ``folder`` (torch's cache by default), even if it is on disk already, and check it.
 
         Nothing appears under the file's name unless length and digest are right.
 
         Raises:
             WeightsUnavailableError: no address, no answer, a refusal, too few bytes, or other bytes.
         """
-        path = (folder or _cache()) / self.name
+        path = Path(folder or _cache()) / self.name
         try:
             _download(self._checked_address(instead), path, self.sha256)
         except (OSError, HTTPException) as error:
@@ -149,7 +150,7 @@ class WeightsFile:
         if not address:
             raise self._unavailable("are not on this machine, and no address offers them", instead)
         if urlsplit(address).scheme not in ("http", "https"):
-            raise BackboneError(f"{MIRROR}: '{address}' is no http(s) address; for a folder use {WEIGHTS_FOLDER}")
+            raise BackboneError(f"{MIRROR}: '{address}' is not an http(s) address; for a folder use {WEIGHTS_FOLDER}")
         return address
 
     def _unavailable(self, why: str, instead: str) -> WeightsUnavailableError:
@@ -163,18 +164,21 @@ class WeightsFile:
         )
 
 
-_REGISTERED: dict[str, WeightsFile] = {}
+FILES = Registry[WeightsFile]("file of weights")
 
 
 def register_file(file: WeightsFile) -> WeightsFile:
-    """Make a file known to ``lopsided weights``; for files that belong to no backbone, which has its own."""
-    _REGISTERED[file.name] = file
-    return file
+    """Make a file known to ``lopsided weights``, and return it; for files that belong to no backbone.
+
+    Raises:
+        LopsidedError: there is a file of that name.
+    """
+    return FILES.register(file.name, file)
 
 
 def registered_files() -> list[WeightsFile]:
-    """Return the files that :func:`register_file` was told of so far, by name."""
-    return [_REGISTERED[name] for name in sorted(_REGISTERED)]
+    """Return the files that :func:`register_file` knows so far, by name."""
+    return [FILES[name] for name in sorted(FILES)]
 
 
 def _cache() -> Path:
@@ -193,7 +197,7 @@ def _reason(error: Exception) -> str:
 def _reach(url: str) -> None:
     """Raise OSError unless the URL's host, or the proxy in front of it, takes a connection within ``PATIENCE``.
 
-    In a thread, since resolving a name has no time limit of its own: half a minute where packets are dropped.
+    In a thread, because resolving a name has no time limit: it takes half a minute where packets are dropped.
     """
     target = urlsplit(url)
     proxy = None if proxy_bypass(target.hostname or "") else getproxies().get(target.scheme)
@@ -236,15 +240,15 @@ def _download(url: str, path: Path, sha256: str) -> None:
             raise OSError(f"the connection ended after {progress.done} of {length} bytes")
         if not (seen := digest.hexdigest()).startswith(sha256):
             raise OSError(f"what arrived is another file: its SHA-256 starts with {seen[:8]}, not {sha256[:8]}")
-        if path.suffix == ".safetensors":  # a page that asks to log in is no weights file, digest or not
+        if path.suffix == ".safetensors":  # a page that asks to log in is not a weights file
             try:
                 safetensors.safe_open(temporary, "pt")
             except safetensors.SafetensorError as error:
-                raise OSError(f"what arrived is no safetensors file: {error}") from None
+                raise OSError(f"what arrived is not a safetensors file: {error}") from None
 
 
 class _Progress:
-    """How far a download is, on standard error: a bar on a terminal, a line per tenth in a log."""
+    """The progress of a download on standard error: a bar on a terminal, one line per tenth in a log."""
 
     def __init__(self, name: str, total: int | None) -> None:
         self.name, self.total, self.done = name, total, 0
@@ -259,7 +263,7 @@ class _Progress:
             sys.stderr.write("\r\x1b[K")
 
     def advance(self, count: int) -> None:
-        """Note ``count`` more bytes."""
+        """Count ``count`` more bytes."""
         before, self.done = self.done, self.done + count
         now = time.monotonic()
         if self._live and now - self._shown >= 0.1:

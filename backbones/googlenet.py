@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 # Channels of an inception module: 1×1; 3×3 reduced and full; 5×5 reduced and full; after pooling.
 _INCEPTION = {
@@ -101,7 +101,7 @@ def _split(trunk: nn.ModuleDict) -> list[list[nn.Module]]:
     ]
 
 
-register(
+register_backbone(
     Architecture(
         name="googlenet_bvlc",
         stages=(

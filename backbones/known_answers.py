@@ -1,9 +1,9 @@
 """Known answers: does a backbone, once loaded, compute what it computed when its weights were known to be right?
 
-A digest vouches for a file, strict loading for its names and shapes; neither vouches for what is done with it: a layer
-in the wrong place, other preprocessing, a random stream that a new version of torch draws differently. Therefore every
-backbone is shown a tiny probe when it is loaded, and a few numbers of each stage are compared with those stored in
-``known_answers.json`` for the same architecture and weights. Where none are stored (weights of the user's own),
+A digest checks a file, and strict loading its names and shapes; neither checks what is computed with it. A layer may
+be in the wrong place, the preprocessing may differ, or a new version of torch may draw other random numbers. Therefore
+every backbone is given a tiny probe when it is loaded, and a few numbers per stage are compared with those stored in
+``known_answers.json`` for the same architecture and weights. Where none are stored (for a user's own weights),
 features must at least be finite and depend on the image, so that all-zero or NaN weights are refused.
 
 Answers are added by ``lopsided weights verify NAME --record backbones/known_answers.json``, from weights whose digest
@@ -31,8 +31,8 @@ STORED = Path(__file__).with_name("known_answers.json")
 SIDE = 48  # pixels of the probe: no stage shrinks to one pixel, and VGG-16 needs some 40 ms
 PROJECTIONS = 4
 # Fraction of a stage's root mean square. Float32 departs from float64 by at most 3e-6 in any backbone, which leaves
-# room for other machines' kernels; a layer that is zero, noisy or not its own changes some number by more. One per cent
-# on one layer does so in VGG and ResNet, but not in every layer of a transformer: bytes are the digest's matter.
+# room for other machines' kernels; a layer that is zero, noisy or the wrong one changes some number by more. One per
+# cent on one layer does so in VGG and ResNet, but not in every layer of a transformer: bytes are the digest's job.
 TOLERANCE = 1e-3
 
 
@@ -50,7 +50,7 @@ def probe(side: int) -> Tensor:
 
 
 def answer(spec: BackboneSpec, features: Features) -> Answer:
-    """Return the numbers that tell what ``features``, all stages of ``spec`` with max pooling, computes of the probe.
+    """Return numbers that say what ``features``, all stages of ``spec`` with max pooling, computes from the probe.
 
     For each stage: mean, standard deviation, and projections onto closed-form vectors of unit root mean square, divided
     by the root of the number of values so that each is about as large as a typical feature.
@@ -81,20 +81,22 @@ def answer(spec: BackboneSpec, features: Features) -> Answer:
 
 
 def stored(spec: BackboneSpec, path: Path | None) -> Answer | None:
-    """Return the stored answer of ``spec`` loaded from ``path``, if there is one; a file counts by its bytes."""
+    """Return the stored answer of ``spec`` loaded from ``path``, if any; files are told apart by their bytes."""
     known = _read(STORED).get(spec.family, {})
     if path is None:
-        return known.get(spec.identity["weights"])
+        return known.get(spec.definition()["weights"])
     if not any(key.startswith("sha256:") for key in known):
         return None  # and the file need not be hashed
-    digest = spec.identity["weights"]  # of a published file the leading digits, which were checked when it was found
+    digest = spec.definition()[
+        "weights"
+    ]  # of a published file the leading digits, which were checked when it was found
     if digest.startswith("hub:"):
         digest = f"sha256:{sha256_file(path)}"
     return next((known[key] for key in known if key.startswith(digest)), None)
 
 
 def check_known_answer(spec: BackboneSpec, path: Path | None, features: Features) -> None:
-    """Refuse a backbone that does not compute what its weights are known to.
+    """Refuse a backbone that does not compute what it is known to compute with its weights.
 
     Args:
         spec: the backbone.
@@ -102,7 +104,7 @@ def check_known_answer(spec: BackboneSpec, path: Path | None, features: Features
         features: all its stages, with max pooling and in evaluation mode.
 
     Raises:
-        BackboneError: another answer than the stored one, or features that no image changes or that are not finite.
+        BackboneError: the answer is not the stored one, or features are not finite or do not depend on the image.
     """
     seen, known = answer(spec, features), stored(spec, path)
     if known is None:
@@ -112,7 +114,7 @@ def check_known_answer(spec: BackboneSpec, path: Path | None, features: Features
         for name, expected in numbers.items():
             if not abs(seen[stage][name] - expected) <= TOLERANCE * scale:
                 origin = f"'{path}'" if path else f"drawn from seed {spec.seed} by torch {torch.__version__}"
-                remedy = "install lopsided and torch anew" if path else "use the torch that earlier results come from"
+                remedy = "reinstall lopsided and torch" if path else "use the torch that earlier results come from"
                 raise BackboneError(
                     f"'{spec.name}', {origin}, fails its known-answer test: at stage {stage} the {name} is "
                     f"{seen[stage][name]:.6g}, expected {expected:.6g} ± {TOLERANCE * scale:.1g}; {remedy}"
@@ -120,9 +122,9 @@ def check_known_answer(spec: BackboneSpec, path: Path | None, features: Features
 
 
 def record(file: Path, spec: BackboneSpec, path: Path | None, features: Features) -> None:
-    """Add the answer of a backbone to ``file``, which is made where it does not exist."""
+    """Add the answer of a backbone to ``file``, which is created if it does not exist."""
     answers = _read(file) if file.exists() else {}
-    weights = f"sha256:{sha256_file(path)}" if path else spec.identity["weights"]
+    weights = f"sha256:{sha256_file(path)}" if path else spec.definition()["weights"]
     answers.setdefault(spec.family, {}).setdefault(weights, answer(spec, features))
     write_json(file, {name: dict(sorted(known.items())) for name, known in sorted(answers.items())})
 

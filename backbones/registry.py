@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
-from ..common.identity import sha256_file
+from ..common.fields import Keyed, PathText
+from ..common.identity import identity, sha256_file
+from ..common.registry import Registry
 
 
 class BackboneError(LopsidedError):
@@ -35,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the registry knows of one backbone, whatever its weights.
+    """What the registry knows about one backbone, whatever its weights.
 
     An image in [0, 1] enters the network as ``(image[channel order] · scale - mean) / std``.
 
@@ -47,7 +49,7 @@ class Architecture:
         split: cuts a trunk into one list of modules per stage; max-pooling layers stand alone so that they can be
             replaced.
         min_size: smallest height and width accepted, in pixels.
-        official_url: the official weights; empty where no address offers this very file.
+        official_url: the official weights; empty if no address offers exactly this file.
         official_sha256: the leading (without an address: all) hexadecimal digits of the file's SHA-256.
         dropped_keys: prefixes of the official state dict that belong to what follows the last stage.
         mean: per-channel mean, in the network's channel order and scale.
@@ -58,13 +60,13 @@ class Architecture:
         multiple: images are padded, by repeating their last row and column, to a multiple of this many pixels.
         readout: turns what a stage hands to the next one into its feature map ``(N, C, H, W)``, given that and the
             map's height and width; None where the two are the same.
-        official_name: name of the official file where there is no address to take it from.
+        official_name: name of the official file if there is no address to take it from.
         hub_id: Hugging Face repository whose ``model.safetensors`` holds the official weights.
         known_files: (name, SHA-256) of other publications of the weights, which a spec may name.
         bf16: whether DISTS keeps the direction of its gradient when the network computes in bfloat16 (cosine with
             float32 0.96 to 0.999, see benchmarks/RESULTS.md); networks with normalisation layers lose it.
-        fan: what the variance of the random twin's He-normal convolutions goes by: ``fan_out``, from which torchvision
-            trains its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
+        fan: what sets the variance of the random twin's He-normal convolutions: ``fan_out``, as torchvision starts
+            its VGG and ResNet, or ``fan_in`` where many narrowing layers would make features explode.
     """
 
     name: str
@@ -93,18 +95,23 @@ class Architecture:
         """Identity of the official weights.
 
         A hub publishes no digest that could be known here, so ``hub:<repository>@main`` names the place and not the
-        bytes. Give the downloaded file as ``weights: PATH`` where the bytes must count.
+        bytes. Give the downloaded file as ``weights: PATH`` if the bytes must count.
         """
         return f"hub:{self.hub_id}@main" if self.hub_id else f"sha256:{self.official_sha256}"
 
 
-_ARCHITECTURES: dict[str, Architecture] = {}
+ARCHITECTURES = Registry[Architecture]("backbone")
 
 
-def register(architecture: Architecture) -> Architecture:
-    """Add an architecture to the registry; its random twin ``<name>-r`` comes with it."""
-    _ARCHITECTURES[architecture.name] = architecture
-    return architecture
+def register_backbone(architecture: Architecture) -> Architecture:
+    """Add an architecture to the registry, and return it; its random twin ``<name>-r`` comes with it.
+
+    From then on every measure and discriminator on backbones can use it, see ``docs/backbones.md``.
+
+    Raises:
+        LopsidedError: there is a backbone of that name.
+    """
+    return ARCHITECTURES.register(architecture.name, architecture)
 
 
 def architecture(name: str) -> Architecture:
@@ -113,18 +120,24 @@ def architecture(name: str) -> Architecture:
     Raises:
         BackboneError: no such backbone; the message names the nearest one.
     """
-    found = _ARCHITECTURES.get(name.removesuffix("-r"))
+    found = ARCHITECTURES.get(name.removesuffix("-r"))
     if found is None:
         raise BackboneError(f"unknown backbone '{name}'; {did_you_mean(name, list_backbones())}")
     return found
 
 
 def list_backbones() -> list[str]:
-    """Return every backbone key, the ``-r`` (seeded random weights) twins included."""
-    return [key for name in sorted(_ARCHITECTURES) for key in (name, f"{name}-r")]
+    """Return every backbone key, the ``-r`` (seeded random weights) twins included.
+
+    Examples:
+        >>> from lopsided.backbones import list_backbones
+        >>> list_backbones()[:4]
+        ['alexnet', 'alexnet-r', 'clip_vit_b16', 'clip_vit_b16-r']
+    """
+    return [key for name in sorted(ARCHITECTURES) for key in (name, f"{name}-r")]
 
 
-class BackboneSpec(BaseModel):
+class BackboneSpec(Keyed):
     """A backbone and the origin of its weights; hashable, and written in YAML as ``vgg16`` or a mapping.
 
     Attributes:
@@ -135,16 +148,9 @@ class BackboneSpec(BaseModel):
         seed: seed of the random weights; part of the identity only where the weights are random.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
-    weights: str = "official"
+    weights: PathText = "official"
     seed: int = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check(self) -> BackboneSpec:
@@ -167,8 +173,23 @@ class BackboneSpec(BaseModel):
         return self.name.removesuffix("-r")
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What makes two backbones interchangeable: architecture, and the recipe or digest of the weights."""
+    def identity(self) -> str:
+        """Short content hash of the definition."""
+        return identity({"kind": "backbone", **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return what makes two backbones interchangeable: architecture, and the recipe or digest of the weights.
+
+        Raises:
+            BackboneError: a file of weights does not exist.
+
+        Examples:
+            >>> from lopsided.backbones import BackboneSpec
+            >>> BackboneSpec(name="vgg16").definition()
+            {'architecture': 'vgg16', 'weights': 'sha256:397923af'}
+            >>> BackboneSpec(name="vgg16-r", seed=3).definition()
+            {'architecture': 'vgg16', 'weights': 'random-v1:3'}
+        """
         if self.random:
             weights = f"random-v1:{self.seed}"
         elif self.weights == "official":

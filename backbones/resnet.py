@@ -15,11 +15,11 @@ from functools import partial
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 def _build(name: str) -> nn.Module:
-    from torchvision.models import get_model  # a second to import, which naming a backbone need not cost
+    from torchvision.models import get_model  # takes a second to import: only when it is built
 
     trunk = get_model(name, weights=None)
     del trunk.fc, trunk.avgpool
@@ -38,7 +38,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
 
 
 for _name, _sha256, _channels in (("resnet18", "f37072fd", 64), ("resnet50", "0676ba61", 256)):
-    register(
+    register_backbone(
         Architecture(
             name=_name,
             stages=(

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import swin_t  # a second to import, which naming a backbone need not cost
+    from torchvision.models import swin_t  # takes a second to import: only when it is built
     from torchvision.ops import StochasticDepth
 
     trunk = swin_t(weights=None)
@@ -40,7 +40,7 @@ def _channels_first(hidden: Tensor, height: int, width: int) -> Tensor:  # noqa:
     return hidden.permute(0, 3, 1, 2)
 
 
-register(
+register_backbone(
     Architecture(
         name="swin_t",
         stages=(Stage("stage1", 96, 4), Stage("stage2", 192, 8), Stage("stage3", 384, 16), Stage("stage4", 768, 32)),

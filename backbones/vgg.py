@@ -16,7 +16,7 @@ from functools import partial
 
 from torch import nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 
 class VGGTrunk(nn.Module):
@@ -29,7 +29,7 @@ class VGGTrunk(nn.Module):
 
     def __init__(self, configuration: str, depth: int) -> None:
         super().__init__()
-        from torchvision.models import vgg  # a second to import, which naming a backbone need not cost
+        from torchvision.models import vgg  # takes a second to import: only when it is built
 
         # Without the classifier: building that costs a second and 120 M parameters that no feature needs.
         self.features = vgg.make_layers(vgg.cfgs[configuration])[:depth]
@@ -40,7 +40,7 @@ def _split(ends: tuple[int, ...], trunk: VGGTrunk) -> list[list[nn.Module]]:
     return [layers[a:b] for a, b in zip((0, *ends), ends, strict=False)]
 
 
-register(
+register_backbone(
     Architecture(
         name="vgg16",
         stages=(
@@ -60,7 +60,7 @@ register(
     )
 )
 
-register(
+register_backbone(
     Architecture(
         name="vgg19_blocks3",
         stages=(Stage("relu1_2", 64, 1), Stage("relu2_2", 128, 2), Stage("relu3_4", 256, 4)),

@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .registry import Architecture, Stage, register
+from .registry import Architecture, Stage, register_backbone
 
 BLOCKS_PER_STAGE = 3
 
@@ -40,7 +40,7 @@ class _Embedding(nn.Module):
 
 
 def _build(model: str) -> nn.Module:
-    from timm import create_model  # seconds to import, which naming a backbone need not cost
+    from timm import create_model  # takes seconds to import: only when it is built
 
     trunk = create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
     trunk.norm = nn.Identity()
@@ -63,7 +63,7 @@ def _stages(channels: int, patch: int) -> tuple[Stage, ...]:
 
 
 for _patch in (32, 16):
-    register(
+    register_backbone(
         Architecture(
             name=f"clip_vit_b{_patch}",
             stages=_stages(768, _patch),
@@ -80,7 +80,7 @@ for _patch in (32, 16):
         )
     )
 
-register(
+register_backbone(
     Architecture(
         name="dinov2_vits14",
         stages=_stages(384, 14),

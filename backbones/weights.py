@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: a seed, a file of the user's, or a published file."""
+"""Where a backbone's weights come from: a seed, the user's own file, or a published file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = [
 
 
 def locate(spec: BackboneSpec) -> Path | None:
-    """Return the file that ``spec`` names, downloaded where that is needed; None for seeded random weights.
+    """Return the file that ``spec`` names, downloaded if it is not on disk; None for seeded random weights.
 
     Raises:
         WeightsUnavailableError: official weights are not on disk and cannot be downloaded.
-        BackboneError: the file on disk is not the one meant.
+        BackboneError: the file on disk is not the expected one.
     """
     if spec.random:
         return None
@@ -37,7 +37,7 @@ def locate(spec: BackboneSpec) -> Path | None:
 
 
 def weights_file(spec: BackboneSpec) -> WeightsFile | None:
-    """Return the published file that ``spec`` names; None for random weights and for a file of the user's own."""
+    """Return the published file that ``spec`` names; None for random weights and for the user's own file."""
     if spec.random:
         return None
     kind = architecture(spec.name)
@@ -114,7 +114,7 @@ def _draw(trunk: nn.Module, seed: int, fan: Literal["fan_in", "fan_out"]) -> Non
                 index()  # a buffer of Swin's, lost in building without memory
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path | str) -> dict[str, torch.Tensor]:
     """Read a state dict without running code from the file; half-precision tensors come back as float32.
 
     Raises:

@@ -1,11 +1,12 @@
-"""Full-reference evaluation of a data set against pyiqa's benchmark: pairs a second, one measure and three at once.
+"""Full-reference evaluation of a data set against pyiqa's benchmark: pairs per second, one measure and three at once.
 
-A set shaped like KADID-10k is made of scikit-image's photographs: few references, many distortions of each. pyiqa does
-what its benchmark script does: metric by metric, its own data set and loader (with the prefetching thread, without
-worker processes, whose seconds the clock would not see), one pair at a time, each reference decoded and passed through
-the network again for every pair. Ours opens the manifest and evaluates it. Both sides run in one process, in turns, on
-one VGG-16 with seeded random weights and equal channel weights (speed does not depend on their values), and must agree
-on every score. The three measures are LPIPS, LPIPS+ and DISTS with max pooling, which share one backbone's passes.
+A set shaped like KADID-10k is made from scikit-image's photographs: few references, many distortions of each. pyiqa
+runs as in its benchmark script: metric by metric, with its own data set and loader (with the prefetching thread, but
+without worker processes, whose time would not be measured), one pair at a time; each reference is decoded and passed
+through the network again for every pair. Ours opens the manifest and evaluates it. Both sides run in one process, in
+turns, on one VGG-16 with seeded random weights and equal channel weights (speed does not depend on their values), and
+must agree on every score. The three measures are LPIPS, LPIPS+ and DISTS with max pooling, which share one backbone's
+passes.
 
     python benchmarks/assessment.py [--references 2] [--distortions 25] [--width 512] [--height 384] [--format png]
         [--rounds 3] [--threads 1] [--device cpu] [--parts dists lpips three]
@@ -36,9 +37,7 @@ from PIL import Image
 from torch import nn
 
 from lopsided.backbones import build_extractor
-from lopsided.iqa import evaluate_fr, evaluate_fr_group
-from lopsided.iqa.ladder import DISTORTIONS, LEVELS, distort
-from lopsided.iqa.manifest import FRDataset
+from lopsided.iqa import DISTORTIONS, LEVELS, FRDataset, distort, evaluate_fr, evaluate_fr_group
 from lopsided.losses import MeasureGroup, create_measure
 
 Scores = dict[str, list[float]]

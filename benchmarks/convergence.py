@@ -1,15 +1,16 @@
-"""Does training converge: pixel-only PSNR-Y against bicubic along the way, then adversarial fine-tuning, and pictures.
+"""Does training converge? PSNR-Y of pixel-only training against bicubic, then adversarial fine-tuning, and pictures.
 
-A generator is trained with the pixel loss alone and validated on held-out images as it goes; each discriminator then
-fine-tunes a copy of it, with a fidelity measure. Writes into ``--output``: ``numbers.json``, ``curves.png`` and
-``pictures.png`` (crops of the reference, bicubic, the pixel-only generator and every fine-tuned one).
+A generator is trained with the pixel loss alone and validated on held-out images during training; then a copy of it is
+fine-tuned with each discriminator and a fidelity measure. Writes into ``--output``: ``numbers.json``, ``curves.png``
+and ``pictures.png`` (crops of the reference, bicubic, the pixel-only generator and every fine-tuned one).
 
     python benchmarks/convergence.py --output FOLDER [--images FOLDER] [--generator swinir-tiny] [--steps 8000]
         [--finetune-steps 1500] [--discriminators patch vanilla patch-vgg19_blocks3 vanilla-vgg19_blocks3] [--threads 1]
 
-Without ``--images``, scikit-image's photographs. With it, ``train/`` in that folder holds training images at any depth,
-and every folder of ``test/`` a set of ``x4/<name>_HR.png`` and ``x4/<name>_LR.png``. Pretrained backbones are found
-through ``LOPSIDED_WEIGHTS``. Discriminators, the fidelity measure and judges are keys, or mappings as in YAML.
+Without ``--images``, scikit-image's photographs are used. With it, ``train/`` in that folder holds training images at
+any depth, and every folder of ``test/`` holds a set of ``x4/<name>_HR.png`` and ``x4/<name>_LR.png``. Pretrained
+backbones are found through ``LOPSIDED_WEIGHTS``. Discriminators, the fidelity measure and judges are keys, or mappings
+as in YAML.
 """
 
 from __future__ import annotations
@@ -44,17 +45,18 @@ from lopsided.sr import (
     Fidelity,
     FinetuneSpec,
     GeneratorSpec,
+    PairCache,
     Trainer,
     TrainingSpec,
     Validated,
     Validation,
+    bicubic_resize,
     build_generator,
+    pairs,
+    read_history,
+    summarise_stability,
     super_resolve,
 )
-from lopsided.sr.degradation import bicubic_resize
-from lopsided.sr.history import read_lines
-from lopsided.sr.images import PairCache, pairs
-from lopsided.sr.stability import summarise_stability
 
 SCALE = 4
 Image = NDArray[np.uint8]
@@ -79,7 +81,7 @@ def restore(generator: nn.Module, multiple: int, low: Image) -> Image:
 
 
 class Judging:
-    """Mean scores of a way to restore images, by judge and test set."""
+    """Mean scores of a method of restoring images, by judge and test set."""
 
     def __init__(self, sets: Sets, judges: list[Any]) -> None:
         self.sets = sets
@@ -97,7 +99,7 @@ class Judging:
 
 
 def train(trainer: Trainer, folder: Path, label: str, began: float) -> tuple[list[dict[str, Any]], str | None]:
-    """Run a training; return its history, and what ended it early if anything did."""
+    """Run a training; return its history, and the reason if it ended early."""
 
     def say(step: int, loss: float) -> None:
         print(f"{time.perf_counter() - began:7.0f} s  {label:28} step {step:6d}  loss {loss:.4f}", flush=True)
@@ -107,7 +109,7 @@ def train(trainer: Trainer, folder: Path, label: str, began: float) -> tuple[lis
         trainer.run(folder, checkpoint_every=10**9, progress=say)
     except DivergedError as error:
         diverged = str(error)
-    return read_lines(folder / "history.jsonl"), diverged
+    return read_history(folder / "history.jsonl"), diverged
 
 
 def main() -> None:
@@ -188,7 +190,7 @@ def main() -> None:
                     batch=options.batch,
                     patch=options.patch,
                     learning_rate=1e-4,
-                    ema=0.99,  # a short run: a longer average would still hold the weights it began with
+                    ema=0.99,  # a short run: a longer average would still contain the initial weights
                     log_every=max(1, options.finetune_steps // 60),
                 ),
                 generator,

@@ -1,9 +1,9 @@
 """Do the discriminators learn? Accuracy on unseen crops after a few hundred steps, by discriminator and objective.
 
-Real images are photographs that are sharp all over, generated ones their bicubic ×4 enlargements, embedded in
-scikit-image; left halves to learn from, right halves to be judged on. Every step sees one batch of both kinds, since
-batch statistics of one kind alone would give it away. By default the backbones have random weights; keys without ``-r``
-take the official ones.
+Real images are photographs of scikit-image that are sharp everywhere, generated images are their bicubic ×4
+enlargements; left halves are for training, right halves for testing. Every step sees one batch of both kinds, because
+batch statistics of one kind alone would reveal the kind. By default the backbones have random weights; keys without
+``-r`` use the official ones.
 
     python benchmarks/discriminators.py [--keys patch unet patch-vgg16-r ...] [--objectives bce hinge ...] [--steps 300]
 """
@@ -25,10 +25,10 @@ from lopsided.discriminators import (
     list_objectives,
     objective,
 )
-from lopsided.sr.degradation import bicubic_resize
+from lopsided.sr import bicubic_resize
 
 PHOTOGRAPHS = ("brick", "grass", "gravel")
-BATCH, UNSEEN = 8, 64  # crops of each kind: in a step, and to be judged on
+BATCH, UNSEEN = 8, 64  # crops of each kind: in a training step, and in the test
 Pairs = list[tuple[Tensor, Tensor]]
 
 
@@ -56,7 +56,7 @@ def crops(pairs: Pairs, side: int, batch: int, draws: torch.Generator) -> Tensor
 def learn(
     spec: DiscriminatorSpec, name: str, halves: tuple[Pairs, Pairs], *, side: int, steps: int, rate: float
 ) -> tuple[float, float]:
-    """Train a discriminator; return its accuracy on unseen crops, in evaluation mode, and the seconds a step takes.
+    """Train a discriminator; return its accuracy on unseen crops, in evaluation mode, and the seconds per step.
 
     Where an objective has no threshold of its own, it is the median of all logits.
     """
@@ -86,7 +86,7 @@ def learn(
 
 
 def main() -> None:
-    """Print one row a discriminator and one column an objective."""
+    """Print one row per discriminator and one column per objective."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own = [key for key in list_discriminators() if key != "none" and ("-" not in key or key.endswith("-r"))]
     parser.add_argument("--keys", nargs="+", default=own)
@@ -99,7 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     halves = photographs()
-    print(f"| discriminator | ms a step | {' | '.join(arguments.objectives)} |")
+    print(f"| discriminator | ms per step | {' | '.join(arguments.objectives)} |")
     print(f"|---|---|{'---|' * len(arguments.objectives)}")
     for key in arguments.keys:
         spec = DiscriminatorSpec.model_validate(key)

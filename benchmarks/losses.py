@@ -1,8 +1,8 @@
-"""Perceptual losses against other packages and against the floor: what the bare VGG-16 costs.
+"""Perceptual losses against other packages and against the floor, which is the cost of the bare VGG-16.
 
-All sides run in one process, take turns, get the same VGG-16 (seeded random weights: speed does not depend on their
-values) and the same images, and are reported as ratios of medians. The floor is the three passes that no perceptual
-loss can do without: the reference without gradient, the prediction with one, and back to the image.
+All sides run in one process, in turns, with the same VGG-16 (seeded random weights: speed does not depend on their
+values) and the same images; ratios of medians are reported. The floor is the three passes that every perceptual loss
+needs: the reference without gradient, the prediction with gradient, and back to the image.
 
     python benchmarks/losses.py [--sizes 64 128 256] [--rounds 5] [--threads 1] [--device cpu] [--parts train eval ...]
 
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from lopsided.backbones import BackboneError, build_extractor
 from lopsided.common.images import to_tensor
 from lopsided.losses import DISTS, DistsSpec, MeasureGroup, create_measure
-from lopsided.sr.degradation import bicubic_resize
+from lopsided.sr import bicubic_resize
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 BATCH = 4
@@ -52,7 +52,7 @@ def vgg16() -> nn.Module:
 
 
 def peers(device: str) -> dict[str, Loss]:
-    """Return the other packages' losses, as their users call them, frozen as far as they can be."""
+    """Return the other packages' losses, called as their users call them, with frozen weights where possible."""
     network = vgg16()
     alpha_beta = {name: torch.rand(1, 1475, 1, 1) for name in ("alpha", "beta")}
     linear = {f"lin{i}": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 128, 256, 512, 512))}

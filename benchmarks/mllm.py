@@ -1,22 +1,22 @@
-"""Level-token scoring by ``TransformersBackend`` against what published scorers do: one image at a time, or a reply.
+"""Level-token scoring by ``TransformersBackend`` against published scorers' methods: one image at a time, or a reply.
 
-All ways run in one process, take turns, get the same images, and are reported in images per second and as ratios of
-medians. On the CPU, seconds are those of this process, so that others on the machine do not count.
+All methods run in one process, in turns, on the same images; images per second and ratios of medians are reported. On
+the CPU, seconds are CPU time of this process, so that other programs on the machine do not count.
 
     python benchmarks/mllm.py [--model FOLDER-OR-NAME] [--device cpu] [--dtype float32] [--images 64] [--batch 16]
         [--sides 48 112] [--questions 4] [--rounds 5] [--threads 1]
 
-Without ``--model``, the tiny Qwen2.5-VL of the tests, which is built first if need be. The ways:
+Without ``--model``, the tiny Qwen2.5-VL of the tests, which is built first if necessary. The methods:
 
-- ``levels``: ours; one forward pass a batch, the vocabulary at the last position only, five levels read.
+- ``levels``: ours; one forward pass per batch, the vocabulary at the last position only, five levels read.
 - ``levels, one by one``: chat template, processor, forward pass and softmax of each image alone, as the code of
-  Q-Align, DeQA and UniPercept does it.
-- ``reply, one by one``: ``generate`` of each image alone, then the number in the words, as scorers that write do it.
+  Q-Align, DeQA and UniPercept does.
+- ``reply, one by one``: ``generate`` for each image alone, then the number in the text, as scorers that write do.
 - ``reply``: the same in batches, by ``TransformersBackend.generate``.
 - ``k questions, shared``, ``k questions, apart``: several questions about each image, in one batch, with the image
-  encoded once or once a question; ``k questions, one by one`` as above. Seconds are per question.
+  encoded once, or once per question; ``k questions, one by one`` as above. Seconds are per question.
 
-Each way's probabilities are compared with those of ``levels, one by one``.
+Each method's probabilities are compared with those of ``levels, one by one``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ import torch
 import transformers
 from PIL import Image
 
-from lopsided.mllm.backends.backend import Prompt
-from lopsided.mllm.backends.transformers import TransformersBackend
+from lopsided.mllm.backends import Prompt, TransformersBackend
 
 NOUNS = ("quality", "aesthetics", "sharpness and the colours", "structure and the texture", "composition")
 LEVELS = (" excellent", " good", " fair", " poor", " bad")
@@ -72,14 +71,14 @@ def question(noun: str) -> tuple[str, str]:
 
 
 class OneByOne:
-    """What the code of published scorers does with each image, on the same model."""
+    """The steps of published scorers' code for each image, on the same model."""
 
     def __init__(self, backend: TransformersBackend) -> None:
         self.model, self.processor = backend.model, backend.processor
         self.ids = [self.processor.tokenizer(f"is{level}", add_special_tokens=False).input_ids[-1] for level in LEVELS]
 
     def inputs(self, prompt: Prompt) -> Any:
-        """Return what the model takes."""
+        """Return the model's inputs."""
         content = [{"type": "image"}, {"type": "text", "text": prompt.text}]
         messages: list[Any] = [{"role": "user", "content": content}]
         text = self.processor.apply_chat_template(messages, add_generation_prompt=True) + prompt.prefix
@@ -94,7 +93,7 @@ class OneByOne:
 
     @torch.inference_mode()
     def reply(self, prompts: list[Prompt], max_tokens: int) -> list[str]:
-        """Return what the model writes."""
+        """Return the model's text."""
         replies = []
         for prompt in prompts:
             inputs = self.inputs(prompt)
@@ -112,7 +111,7 @@ def numbers(replies: list[str]) -> list[float | None]:
 
 
 def measure(ways: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Return each way's median seconds; the first round is a warm-up."""
+    """Return each method's median seconds; the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():

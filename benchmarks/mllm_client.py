@@ -1,13 +1,13 @@
-"""What a request to a server costs the client, in CPU time, against a bare loop over httpx.
+"""The client's CPU time per request to a server, compared with a bare loop over httpx.
 
     python benchmarks/mllm_client.py [--requests 1000] [--concurrency 32] [--rounds 5] [--side 512]
 
 A server in another process answers every chat completion at once with the same 20 log-probabilities. Ours is
 ``ServerBackend.level_logits``: build the request, send, check and read the reply. The other side posts bodies built
-beforehand and parses the JSON of the replies, by one ``httpx.AsyncClient`` under a semaphore. Both do so in turns with
-text alone and with one image of noise and gradients, which costs most to compress. Ours is clocked with the images
-encoded beforehand, as the other side has them; what PNG and base64 take is measured apart. CPU seconds of the client's
-process, threads included, so that the server and others on the machine do not count.
+beforehand and parses the JSON of the replies, with one ``httpx.AsyncClient`` under a semaphore. Both run in turns, with
+text alone and with one image of noise and gradients, which is the slowest to compress. Ours is measured with images
+encoded beforehand, as on the other side; the time for PNG and base64 is measured separately. Seconds are CPU time of
+the client's process, threads included, so that the server and other programs on the machine do not count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from lopsided.mllm.backends import Prompt, ServerBackend
 from lopsided.mllm.backends import server as server_backend
-from lopsided.mllm.backends.backend import Prompt
 from lopsided.mllm.backends.chat_completions import chat_messages, png_base64
-from lopsided.mllm.backends.server import ServerBackend
 
 CANDIDATES = (" excellent", " good", " fair", " poor", " bad")
 TOP = [
@@ -52,7 +51,7 @@ REPLY = json.dumps(
 
 
 class Answer(asyncio.Protocol):
-    """HTTP/1.1 with kept connections, and nothing more: the length of the body is all it reads."""
+    """HTTP/1.1 with persistent connections; it reads only the length of the body."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the first request."""
@@ -60,7 +59,7 @@ class Answer(asyncio.Protocol):
         self.head, self.left = b"", 0
 
     def data_received(self, data: bytes) -> None:
-        """Answer when a request is whole."""
+        """Answer when a request is complete."""
         if not self.left:
             self.head += data
             head, end, body = self.head.partition(b"\r\n\r\n")
@@ -97,7 +96,7 @@ async def bare(url: str, bodies: list[bytes], concurrency: int) -> list[float]:
 
 
 def cpu(work: Callable[[], object], requests: int) -> float:
-    """Return milliseconds of CPU time a request."""
+    """Return milliseconds of CPU time per request."""
     began = time.process_time()
     work()
     return (time.process_time() - began) / requests * 1000
@@ -148,8 +147,8 @@ def main() -> None:
             server_backend.png_base64 = png_base64
             ours, theirs = (statistics.median(side) for side in zip(*spent, strict=True))
             ratios = sorted(a / b for a, b in spent)
-            print(f"{name}, {len(body) / 1000:.1f} kB a request, concurrency {arguments.concurrency}")
-            print(f"  CPU a request: ours {ours:.2f} ms, bare httpx {theirs:.2f} ms")
+            print(f"{name}, {len(body) / 1000:.1f} kB per request, concurrency {arguments.concurrency}")
+            print(f"  CPU per request: ours {ours:.2f} ms, bare httpx {theirs:.2f} ms")
             print(f"  ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
             print(f"  PNG and base64, on top: {cpu(encode, max(n // 10, 1)):.2f} ms")
     finally:

@@ -1,7 +1,7 @@
-"""Is a discriminator a good start for a no-reference model: random, discriminator, self-supervised and pretrained.
+"""Is a discriminator a good start for a no-reference model? Random, discriminator, self-supervised and pretrained.
 
-Trains a small generator with the pixel loss, then discriminators against it (one a seed, each from the random weights
-of its seed), and learns no-reference models from every initialisation of the same backbone, on the same splits by
+Trains a small generator with the pixel loss, then discriminators against it (one per seed, each from the random weights
+of its seed), and trains no-reference models from every initialisation of the same backbone, on the same splits by
 reference. Data are the embedded ladder (scikit-image's six test photographs, ten distortions; labels are *severity
 grades*, not opinions) and every manifest given. Further backbones are compared without discriminators.
 
@@ -9,10 +9,10 @@ grades*, not opinions) and every manifest given. Further backbones are compared 
         [--discriminator vanilla] [--backbone squeezenet1_1] [--others googlenet_bvlc] [--seeds 0 1 2] [--steps 300]
         [--self-steps 100] [--tune-steps 0] [--penalties 0.01 0.1 1 10] [--splits 5] [--threads 1]
 
-Writes ``nr_scores.parquet``, ``table.csv``, ``differences.csv`` and ``discriminators/``, whose files a second run uses
-as they are. ``--pretrained`` names weights as ``backbone=file``; others are the official ones. A value is the median
-over splits of SRCC, its interval that of :mod:`lopsided.analysis.no_reference`. Probes of fixed penalties show how much
-hangs on the choice of one, which few references make an uncertain one.
+Writes ``nr_scores.parquet``, ``table.csv``, ``differences.csv`` and ``discriminators/``, whose files a second run
+reuses. ``--pretrained`` names weights as ``backbone=file``; others are the official ones. A value is the median of SRCC
+over splits, with the interval of :mod:`lopsided.analysis.no_reference`. Probes with fixed penalties show how much
+depends on the choice of the penalty, which is uncertain with few references.
 """
 
 from __future__ import annotations
@@ -29,18 +29,24 @@ import torch
 from lopsided.analysis import assess_nr
 from lopsided.common.sources import FolderSource, SkimageSource
 from lopsided.discriminators import DiscriminatorSpec, build_discriminator, objective
-from lopsided.iqa.ladder import LadderSpec, build_ladder
-from lopsided.iqa.manifest import FRDataset
+from lopsided.iqa import FRDataset, LadderSpec, build_ladder
 from lopsided.iqa.nr import FeatureCache, LinearProbe, NRSpec, Splits, ZeroLabelSpec, evaluate_nr
-from lopsided.sr import Adversarial, FinetuneSpec, GeneratorSpec, Trainer, TrainingSpec, build_generator
-from lopsided.sr.checkpoint import write_tensors
-from lopsided.sr.images import PairCache
+from lopsided.sr import (
+    Adversarial,
+    FinetuneSpec,
+    GeneratorSpec,
+    PairCache,
+    Trainer,
+    TrainingSpec,
+    build_generator,
+    write_tensors,
+)
 
 SCALE, PATCH, BATCH = 4, 64, 8
 
 
 def train_discriminators(key: str, seeds: list[int], images: Path | None, steps: int, folder: Path) -> None:
-    """Train what is not in ``folder`` yet: a discriminator for each seed, all against one pretrained generator."""
+    """Train the discriminators that ``folder`` lacks, one per seed, all against one pretrained generator."""
     missing = [seed for seed in seeds if not (folder / f"{key}-{seed}.safetensors").exists()]
     if not missing:
         return
@@ -89,7 +95,7 @@ def main() -> None:
     parser.add_argument("--self-steps", type=int, default=100, help="0: no self-supervised initialisation")
     parser.add_argument("--tune-steps", type=int, default=0, help="0: no fine-tuned models")
     default = [0.01, 0.1, 1.0, 10.0]
-    parser.add_argument("--penalties", type=float, nargs="*", default=default, help="of probes besides the chosen one")
+    parser.add_argument("--penalties", type=float, nargs="*", default=default, help="penalties of additional probes")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--test", type=float, default=0.2, help="share of the references that are tested")
     parser.add_argument("--test-crop", type=int, default=160)
@@ -127,7 +133,7 @@ def main() -> None:
 
     for dataset in datasets:
         cache = FeatureCache()
-        # The ladder's images are small: they are seen whole.
+        # The ladder's images are small, so models see them whole.
         views = {} if dataset is datasets[-1] else {"test_crop": options.test_crop, "test_grid": options.test_grid}
         for backbone in (options.backbone, *options.others):
             starts: list[tuple[Any, dict[str, Any]]] = [

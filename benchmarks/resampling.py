@@ -1,25 +1,25 @@
-"""Statistics against what they promise: coverage and level on simulated data, and speed of the bootstrap.
+"""Do the statistics keep their promises? Coverage and level on simulated data, and speed of the bootstrap.
 
     python benchmarks/resampling.py [--only coverage seeds splits speed] [--simulations 1000] [--clusters 10 25 81]
         [--images 125] [--alike 0.5]
 
-``coverage``: a population of reference images, each with an offset and a slope of its own in the scores and an offset
-in the labels, so that images of one reference are alike; its SRCC is known from 2.5 million images. Each simulation
-draws some references, computes every kind of 95 % interval and asks whether it holds the true value. ``--alike`` is how
+``coverage``: a population of reference images, each with its own offset and slope in the scores and its own offset in
+the labels, so that images of one reference are alike; its SRCC is known from 2.5 million images. Each simulation draws
+some references, computes every kind of 95 % interval and checks whether it contains the true value. ``--alike`` is how
 alike images of one reference are. At 0.5, the default, the clustered standard error of 81 references × 125 images is
 1.7 times the iid one, at 1 it is 3.6 times; on KADID-10k, TID2013, LIVE and PIPAL it is 0.8 to 1.9 times.
 
-``seeds``: means over few seeds × images, as gains are, with seeds that differ not at all, somewhat and much. Asked is
-whether intervals of the crossed bootstrap hold the true mean, as they are, widened for the number of seeds, and beside
-them t intervals of the two variances' sum with Satterthwaite's degrees of freedom.
+``seeds``: means over few seeds × images, as for gains, with seeds that differ not at all, somewhat and much. Checks
+whether intervals of the crossed bootstrap contain the true mean, unchanged and widened for the number of seeds, and
+compares them with t intervals of the two variances' sum with Satterthwaite's degrees of freedom.
 
-``splits``: two least-squares models of equal worth on repeated splits of the same rated images, 80 : 20 by reference.
-Asked is how often the corrected resampled t test of ``analysis/no_reference.py`` and the naive t test over splits find
+``splits``: two equally good least-squares models on repeated splits of the same rated images, 80 : 20 by reference.
+Counts how often the corrected resampled t test of ``analysis/no_reference.py`` and the naive t test over splits find
 a difference at the level of 5 %.
 
 ``speed``: SRCC of 2,000 clustered resamples of a data set shaped like KADID-10k (81 references × 125 images, labels
-with ties), against a loop over ``scipy.stats.spearmanr`` on the very same resamples, in one process, in turns; both are
-clocked by the process's own seconds, so that others on the machine do not count.
+with ties), against a loop over ``scipy.stats.spearmanr`` on the same resamples, in one process, in turns; both are
+measured in CPU seconds of the process, so that other programs on the machine do not count.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def splits(simulations: int) -> None:
             corrected = estimate(values[None], np.empty((1, 0)), Design({}, ratio, None, 0, 0, True), LEVEL).p
             p.append((corrected, stats.ttest_1samp(values, 0)[1]))
         corrected, naive = (np.array(p) < 1 - LEVEL).mean(axis=0)
-        print(f"{references:3} references, {n:2} splits: finds what is not there {corrected:.1%}, naively {naive:.1%}")
+        print(f"{references:3} references, {n:2} splits: false positives {corrected:.1%}, naive test {naive:.1%}")
 
 
 def equal_models(
@@ -193,7 +193,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", nargs="+", choices=every, default=every)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 25, 81])
-    parser.add_argument("--images", type=int, default=125, help="images a reference in the simulations")
+    parser.add_argument("--images", type=int, default=125, help="images per reference in the simulations")
     parser.add_argument("--alike", type=float, default=0.5)
     parser.add_argument("--resamples", type=int, default=2000)
     chosen = parser.parse_args()

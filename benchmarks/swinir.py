@@ -4,9 +4,9 @@
         [--threads 1] [--device cpu] [--parts train eval] [--types float32 bfloat16]
 
 ``train`` is a forward and a backward pass in training mode, ``eval`` a forward pass in evaluation mode under
-``inference_mode``. A round times both sides once, in alternating order; printed are the medians, and median, smallest
-and largest ratio of a round (above 1: ours is faster). ``--clock cpu`` counts the process's own seconds, for machines
-that others use too.
+``inference_mode``. A round times both sides once, in alternating order. The output has the medians, and the median,
+smallest and largest ratio of a round (above 1: ours is faster). ``--clock cpu`` counts CPU seconds of the process, for
+shared machines.
 """
 
 from __future__ import annotations

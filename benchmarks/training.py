@@ -1,15 +1,15 @@
-"""Training steps and the data path against BasicSR's own trainer, and where the time of a step goes on either side.
+"""Training steps and the data path against BasicSR's own trainer, and where the time of a step goes on both sides.
 
-BasicSR's side is its real one: the model class from ``build_model``, ``PairedImageDataset`` behind its own data loader,
-and the calls that its ``train_pipeline`` makes, logging included. Both sides train the same generator from the same
+BasicSR runs its real code: the model class from ``build_model``, ``PairedImageDataset`` behind its own data loader, and
+the calls that its ``train_pipeline`` makes, logging included. Both sides train the same generator from the same
 weights on the same sub-images, with the same VGG-16 (seeded random weights: speed does not depend on their values) and
-the same U-Net discriminator, in one process, and take turns. Before anything is timed both do one step on one batch,
-and their losses must agree.
+the same U-Net discriminator, in one process, in turns. Before anything is timed, both do one step on one batch, and
+their losses must agree.
 
     python benchmarks/training.py [--parts step sections data] [--rounds 5] [--stretch 1] [--threads 1] [--device cpu]
                                   [--images FOLDER] [--side 480] [--workers 2]
 
-Parts: ``step`` (images/s against BasicSR), ``sections`` (what steps are made of), ``data`` (crops/s without networks).
+Parts: ``step`` (images/s against BasicSR), ``sections`` (time by section), ``data`` (crops/s without networks).
 """
 
 from __future__ import annotations
@@ -44,8 +44,17 @@ from lopsided.common.images import read_rgb
 from lopsided.common.sources import parse_source
 from lopsided.discriminators import build_discriminator, objective
 from lopsided.losses import create_measure
-from lopsided.sr import Adversarial, Fidelity, FinetuneSpec, GeneratorSpec, Runtime, Trainer, build_generator
-from lopsided.sr.images import PairCache, pairs
+from lopsided.sr import (
+    Adversarial,
+    Fidelity,
+    FinetuneSpec,
+    GeneratorSpec,
+    PairCache,
+    Runtime,
+    Trainer,
+    build_generator,
+    pairs,
+)
 
 SCALE = 4
 LEARNING_RATE, BETAS, EMA, ADVERSARIAL_WEIGHT = 1e-4, (0.9, 0.99), 0.999, 0.1
@@ -104,7 +113,7 @@ OURS_ALONE = [
 
 
 def build_trainer(setting: Setting, cache: PairCache, steps: int, runtime: Runtime, **options: Any) -> Trainer:
-    """Return lopsided's trainer; options are the trainer's ``section`` and whatever its spec has."""
+    """Return lopsided's trainer; options are the trainer's ``section`` and settings of its spec."""
     section = options.pop("section", lambda _: contextlib.nullcontext())
     spec = FinetuneSpec(
         steps=steps,
@@ -256,12 +265,12 @@ def dataset_options(folder: Path, setting: Setting, workers: int, suffix: str = 
 
 
 def agreement(setting: Setting, cache: PairCache, folder: Path, device: str) -> str:
-    """Do one step on one batch with both, compare the losses and the generator's new weights, and say what came out.
+    """Do one step on one batch with both, compare the losses and the generator's new weights; return a summary.
 
     Without stochastic depth, for which the two draw differently.
     """
     trainer = build_trainer(setting, cache, 1, Runtime(device=device))
-    with torch.no_grad():  # lopsided clamps images to [0, 1] for all but the pixel loss: have them within
+    with torch.no_grad():  # lopsided clamps images to [0, 1] for all terms except the pixel loss: keep them inside
         for parameter in list(trainer.generator.parameters())[-2:]:
             parameter *= 0.1
     peer = BasicSR(setting, folder, trainer, device, workers=0)
@@ -283,7 +292,7 @@ def agreement(setting: Setting, cache: PairCache, folder: Path, device: str) -> 
     own = dict(trainer.generator.named_parameters())
     moved = torch.cat([(own[k] - v).abs().flatten() for k, v in peer.model.net_g.named_parameters()])
     losses = ", ".join(f"{name} {mine:.6f} / {other:.6f}" for name, (mine, other) in compared.items())
-    # Adam's first step is ± the learning rate, so that only gradients about 0 can come out differently.
+    # Adam's first step is ± the learning rate, so that only gradients near 0 can give another result.
     return f"losses, ours / BasicSR's: {losses}; weights apart after the step: {(moved > 1e-6).float().mean():.2%}"
 
 
@@ -314,7 +323,7 @@ def spread(ratios: NDArray[np.float64]) -> str:
 def versus(
     setting: Setting, way: str, cache: PairCache, folder: Path, options: argparse.Namespace
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return wall and CPU seconds of each round, ours and BasicSR's: its turn comes when a window of ours is logged.
+    """Return wall and CPU seconds of each round, ours and BasicSR's; they alternate when a window of ours is logged.
 
     CPU seconds are this process's, which leave other people's programs out: BasicSR's data workers are not in them,
     threads of ours are.
@@ -364,13 +373,13 @@ class Stopwatch:
         self._current, self._since = name, now
 
     def now(self) -> float:
-        """Wall seconds on a GPU; on the CPU this process's, which leave other people's programs out."""
+        """Wall seconds on a GPU; on the CPU those of this process, which exclude other programs."""
         if self.cuda:
             torch.cuda.synchronize()
         return time.perf_counter() if self.cuda else time.process_time()
 
     def attach(self, peer: BasicSR) -> None:
-        """Begin sections where BasicSR's networks and losses begin, forward and, by hooks on tensors, backward."""
+        """Start sections where BasicSR's networks and losses start: forward, and backward by hooks on tensors."""
         model: Any = peer.model
 
         def entered(name: str) -> Callable[..., None]:
@@ -393,7 +402,7 @@ class Stopwatch:
                 module.register_forward_hook(left(name, after))
         for optimiser in model.optimizers:
             optimiser.register_step_pre_hook(entered("optimiser"))
-        # What follows the last step of an optimiser is the average of the weights: ours counts it there as well.
+        # The average of the weights follows the last step of an optimiser; ours counts it there as well.
         fetch, feed = peer._next, model.feed_data
 
         def next_batch() -> Any:
@@ -558,7 +567,7 @@ def write_sub_images(source: dict[str, str], side: int, folder: Path) -> None:
 
 
 def write_vgg16() -> None:
-    """Write our random VGG-16 to where BasicSR looks for weights before it downloads any, below the working folder."""
+    """Write our random VGG-16 to where BasicSR looks for weights before downloading any, below the working folder."""
     from basicsr.archs.vgg_arch import VGG_PRETRAIN_PATH
 
     state: dict[str, Tensor] = dict(build_extractor("vgg16-r").trunk.state_dict())

@@ -1,4 +1,4 @@
-"""``lopsided published list | show | audit``: published results of multimodal LLMs, and what is wrong with them."""
+"""``lopsided published list | show | audit``: published results of multimodal LLMs, and an audit of such tables."""
 
 from __future__ import annotations
 
@@ -6,58 +6,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ..common.errors import LopsidedError
+from . import console
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..mllm.published import Finding
 
-app = typer.Typer(name="published", help="Published results, and an audit of accuracy tables.", no_args_is_help=True)
-out = Console()
-
-Accuracies = Annotated[
-    Path | None, typer.Argument(metavar="[ACCURACIES.csv]", help="model, one column per group and total; in %.")
-]
-Sizes = Annotated[Path | None, typer.Option("--sizes", metavar="CSV", help="grouping, group, items; see the docs.")]
+app = typer.Typer(name="published", help="Show and audit published results of multimodal LLMs.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_published() -> None:
-    """List the tables and where their numbers come from."""
+    """List the tables that come with lopsided, and where their numbers are from.
+
+    Example: lopsided published list
+    """
     from ..mllm.published import list_tables, published_table
 
     for name in list_tables():
         table = published_table(name)
-        note = f"; {table.notes}" if table.notes else ""
-        out.print(
-            f"[bold]{name}[/]  {escape(table.title)}\n  [dim]{escape(table.source)}; {escape(table.unit + note)}[/]"
-        )
+        about = "; ".join(filter(None, (table.source, table.unit, table.notes)))
+        console.say((name, "bold"), f"  {table.title}\n", (f"  {about}", "dim"))
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME", help="As listed.")]) -> None:
-    """Print a table as CSV."""
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name from 'lopsided published list'.")],
+) -> None:
+    """Print a table as CSV.
+
+    Example: lopsided published show unipercept_rewards
+    """
     from ..mllm.published import published_table
 
     typer.echo(published_table(name).read().to_csv(index=False), nl=False)
 
 
 @app.command()
-def audit(accuracies: Accuracies = None, sizes: Sizes = None) -> None:
-    """Audit a table of accuracies, or every published one: do percentages, counts and headings fit each other?
+def audit(
+    accuracies: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="ACCURACIES.csv", help="A column 'model', and one column per group and per total, in per cent."
+        ),
+    ] = None,
+    sizes: Annotated[
+        Path | None,
+        typer.Option("--sizes", metavar="CSV", help="Columns grouping, group, items: how many items each group has."),
+    ] = None,
+) -> None:
+    """Check whether the percentages of a table can be true: do they fit the counts, the headings and each other?
 
-    Exit status 1 if a table of your own has a finding.
+    Without a table, all published ones are checked. Exit status 1 if a table of your own has a finding.
+
+    Example: lopsided published audit accuracies.csv --sizes sizes.csv
     """
     if (accuracies is None) != (sizes is None):
-        raise LopsidedError("an audit needs both: the accuracies, and --sizes with the number of items of each group")
+        raise LopsidedError("give both the accuracies and --sizes, the number of items of each group")
     if accuracies and sizes:
         found = _audited(accuracies.name, _read(accuracies), _read(sizes))
-        raise typer.Exit(1 if found else 0)
+        raise typer.Exit(console.FAILED if found else 0)
     from ..mllm.published import published_table
 
     of = published_table("unipercept_vqa_sizes").read()
@@ -70,14 +81,12 @@ def _audited(name: str, table: pd.DataFrame, sizes: pd.DataFrame) -> list[Findin
     from ..mllm.published import audit_accuracies
 
     found = audit_accuracies(table, sizes)
-    out.print(f"{name}: {len(table)} rows, {len(found)} finding(s)", highlight=False, markup=False)
+    console.say(f"{name}: {len(table)} rows, {len(found)} finding(s)")
     if found:
-        shown = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("kind", "where", "finding"):
-            shown.add_column(heading, overflow="fold")
+        shown = console.table("kind", "where", "finding")
         for finding in found:
-            shown.add_row(finding.kind, escape(", ".join(finding.subject)), escape(finding.detail))
-        out.print(shown)
+            shown.add_row(finding.kind, ", ".join(finding.subject), finding.detail)
+        console.show(shown)
     return found
 
 
@@ -87,4 +96,5 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise LopsidedError(f"'{path}' cannot be read as CSV: {str(error).splitlines()[0]}") from None
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise LopsidedError(f"'{path}' cannot be read as CSV: {reason}") from None

@@ -1,4 +1,4 @@
-"""The one door to basicsr, which no longer imports by itself beside a current torchvision."""
+"""The one door to basicsr, which cannot be imported on its own beside a current torchvision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BasicsrUnavailableError(LopsidedError):
 def load_basicsr() -> ModuleType:
     """Import basicsr, quietly and once; afterwards ``from basicsr.… import …`` works anywhere.
 
-    basicsr asks torchvision for a module that was renamed; the old name is pointed to it for the whole process. What
+    basicsr asks torchvision for a module that was renamed; the old name stands for it in the whole process. Whatever
     basicsr and the libraries it loads print or warn about at import is dropped.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A CPU that makes a temporary of a whole feature map waits for memory: large allocations are fresh pages each time, and
 nothing stays in the cache from one operation to the next. In smaller blocks the same operations run several times
-faster. A GPU, or a compiler that fuses operations, wants the whole.
+faster. A GPU, or a compiler that fuses operations, prefers the whole tensor.
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ def row_blocks(tensor: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def _whole(tensor: Tensor) -> bool:
-    # Sizes are not looked at then: a compiler would fix them in what it makes.
+    # The size must not be read then: a compiler would fix it in the compiled code.
     return tensor.device.type != "cpu" or torch.compiler.is_compiling()

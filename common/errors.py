@@ -1,4 +1,4 @@
-"""The root of every exception that lopsided raises on purpose, and the way out of a misspelt name."""
+"""The root of every exception that lopsided raises on purpose, and the hint for a misspelt name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ class SourceError(LopsidedError):
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the way out for an unknown name.
+    """Return a hint for an unknown name.
 
     Args:
-        name: what was asked for.
+        name: the unknown name.
         known: what there is.
         otherwise: what to say if no known name is near; by default all of them.
+
+    Examples:
+        >>> did_you_mean("vgg61", ["vgg16", "alexnet"])
+        "did you mean 'vgg16'?"
+        >>> did_you_mean("swin", ["vgg16", "alexnet"])
+        'known: vgg16, alexnet'
     """
     known = list(known)
     near = difflib.get_close_matches(str(name), known, 1)

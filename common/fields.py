@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
 from pydantic_core import core_schema
@@ -12,6 +13,15 @@ class Settings(BaseModel):
     """Base of everything that a YAML file may hold: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe the settings by their docstring, without its examples: editors show it."""
+        json_schema = handler(schema)
+        described = handler.resolve_ref_schema(json_schema)
+        if text := described.get("description"):
+            described["description"] = text.partition("\n\nExamples:")[0]
+        return json_schema
 
 
 class Keyed(Settings):
@@ -98,6 +108,10 @@ class OneOrMore(BeforeValidator):
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         several = handler(schema)
         return {"anyOf": [several["items"], several]}
+
+
+PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, os.PathLike) else value)]
+"""Field type of a path that is kept as text, because a word such as ``official`` may stand in its place."""
 
 
 def by_own_key(*keys: str, default: str | None = None, error: str | None = None, message: str = "") -> Discriminator:

@@ -17,14 +17,21 @@ def canonical_json(value: Any) -> str:
     """Return the one JSON text that stands for ``value``: sorted keys, no spaces, no NaN.
 
     Raises:
-        TypeError: ``value`` holds something JSON has no form for.
+        TypeError: ``value`` holds something that JSON cannot express.
         ValueError: ``value`` holds NaN or an infinity.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def identity(value: Any) -> str:
-    """Return the short hexadecimal SHA-256 of ``value``'s canonical JSON."""
+    """Return the short hexadecimal SHA-256 of ``value``'s canonical JSON.
+
+    Examples:
+        >>> identity({"seed": 0, "name": "vgg16"}) == identity({"name": "vgg16", "seed": 0})
+        True
+        >>> identity({"name": "vgg16", "seed": 1})
+        '09c2dfb1555d'
+    """
     return sha256_text(canonical_json(value))[:SHORT]
 
 
@@ -33,10 +40,10 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path | str) -> str:
     """Return the full hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -9,7 +9,7 @@ alpha channel, colour key      dropped if every pixel is opaque; otherwise an er
 EXIF orientation               applied, so that pixels are upright as viewers show them
 colour profile, gamma          ignored: the stored numbers are the image
 16-bit, float, CMYK, Lab, HSV  an error, never a silent conversion
-several frames                 an error (of a phone's MPO file the first frame, the photograph, is taken)
+several frames                 an error (except a phone's MPO file: its first frame, the photograph, is read)
 empty, corrupt, truncated      an error, even if another library has told Pillow to load truncated files
 =============================  ====================================================================================
 """
@@ -55,13 +55,13 @@ def read_rgb(path: Path | str) -> NDArray[np.uint8]:
 
 
 def read_layers(path: Path | str) -> NDArray[np.uint8]:
-    """Read an image file with the channels that it has: what :func:`read_rgb` reads, and transparent images besides.
+    """Read an image file with the channels that it has: as :func:`read_rgb`, and transparent images too.
 
     Returns:
-        uint8: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; colours as they are stored.
+        uint8: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; colours as stored.
 
     Raises:
-        ImageError: as :func:`read_rgb`, but for transparency.
+        ImageError: as for :func:`read_rgb`, except for transparency.
     """
     return _decoded(Path(path), _to_layers)
 
@@ -109,8 +109,6 @@ def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:
 def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """Turn a float image into 8-bit RGB: clamped to [0, 1], times 255, rounded with halves to the even number.
 
-    ``to_uint8(to_tensor(a))`` is ``a``.
-
     Args:
         tensor: (1, 3, H, W) or (3, H, W), floating point, nominally in [0, 1]; values outside are clamped.
 
@@ -118,7 +116,12 @@ def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
         Array (H, W, 3), uint8.
 
     Raises:
-        ImageError: another shape or dtype, or NaN (which no clamp can mend).
+        ImageError: another shape or dtype, or NaN, which clamping cannot fix.
+
+    Examples:
+        >>> array = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+        >>> bool((to_uint8(to_tensor(array)) == array).all())
+        True
     """
     image = tensor.detach()
     if image.ndim == 4 and image.shape[0] == 1:
@@ -155,7 +158,7 @@ def check_images(tensor: torch.Tensor, name: str) -> None:
     it waits for the tensor.
 
     Args:
-        tensor: to be (N, 3, H, W), floating point, in [0, 1], not empty.
+        tensor: expected to be (N, 3, H, W), floating point, in [0, 1], not empty.
         name: what the message calls it, such as ``"reference"``.
 
     Raises:
@@ -194,10 +197,10 @@ def _open(path: Path, data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=("PNG",))
     # Pillow quietly drops the low byte of 16-bit RGB; only the raw mode of the decoder's tiles shows it.
     if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
-        raise ImageError(f"{path}: 16 bits a channel; convert it to 8 bits first.")
+        raise ImageError(f"{path}: 16 bits per channel; convert it to 8 bits first.")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise ImageError(f"{path}: holds {frames} frames; save the one that is meant as an image of its own.")
+        raise ImageError(f"{path}: holds {frames} frames; save the one you mean as a separate image.")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Results that are kept as long as they fit into a number of bytes, and made again where they do not."""
+"""Results that are kept while they fit into a number of bytes, and computed again otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Kept:
-    """A cache with a bound: what was used longest ago makes room, and what does not fit alone is not kept.
+    """A bounded cache: the least recently used result makes room; a result larger than the bound is not kept.
 
     Args:
         limit: bytes of tensors that it may hold.
@@ -24,7 +24,7 @@ class Kept:
         self._held: OrderedDict[str, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """Return what is kept under ``key``, or what ``make`` makes."""
+        """Return the result kept under ``key``, or else the result of ``make``, which is kept from then on."""
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key][0]
@@ -43,7 +43,7 @@ class Kept:
 
 
 def tensor_bytes(value: Any) -> int:
-    """Return the bytes of all tensors within nested sequences, mappings and dataclasses; a view counts as the whole."""
+    """Return the bytes of all tensors in nested sequences, mappings and dataclasses; a view counts in full."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(value)}
     return sum(storages.values())
 

@@ -6,8 +6,13 @@
     train: {folder: data/div2k, pattern: "*.png"}
     test: {manifest: data/test.csv}
 
-Relative paths are relative to the working directory; those inside a manifest to the manifest. The identity of a
-set is that of its names and bytes, never of where it lies.
+Relative paths are relative to the working directory; those inside a manifest, to the manifest. The identity of a
+set depends on the names and bytes of its files, never on where they are.
+
+Examples:
+    >>> from lopsided.common.sources import parse_source
+    >>> [item.name for item in parse_source({"source": "skimage", "split": "test"}).items()]
+    ['astronaut', 'camera', 'chelsea', 'coffee', 'ihc', 'rocket']
 """
 
 from __future__ import annotations
@@ -24,19 +29,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, Tag, TypeAdapter, ValidationError, field_validator
 
 from .errors import SourceError
+from .fields import Settings, by_own_key
 from .identity import identity, sha256_file
 from .images import EXTENSIONS
 
@@ -78,10 +74,8 @@ class ImageItem:
     sha256: str
 
 
-class _Source(BaseModel, ABC):
+class _Source(Settings, ABC):
     """What all sources share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def items(self) -> list[ImageItem]:
@@ -92,7 +86,7 @@ class _Source(BaseModel, ABC):
         """
 
     def identity(self, items: Sequence[ImageItem]) -> str:
-        """Return the content identity of ``items``: their names and hashes in order, wherever they lie."""
+        """Return the content identity of ``items``: their names and hashes in order, wherever they are."""
         return identity({"images": [[item.name, item.sha256] for item in items]})
 
 
@@ -134,8 +128,8 @@ class SkimageSource(_Source):
 class FolderSource(_Source):
     """The images of a folder, in natural order (``img2`` before ``img10``).
 
-    Without ``pattern``: the files in the folder itself that have an image's extension, in either case. With it: the
-    files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
+    Without ``pattern``: the files in the folder itself that have an image's extension, in upper or lower case. With
+    it: the files that match the glob (case as written; ``**/`` descends). Hidden files are left out.
     """
 
     folder: Path = Field(description="Folder of the images.")
@@ -195,21 +189,14 @@ class ManifestSource(_Source):
         return _unique(str(manifest), items)
 
 
-def _kind(value: Any) -> str | None:
-    """Tell which source a mapping or model means by the one key that is its own."""
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
-    kinds = [key for key in ("source", "folder", "manifest") if key in keys]
-    return kinds[0] if len(kinds) == 1 else None
-
-
 ImageSource = Annotated[
     Annotated[SkimageSource, Tag("source")]
     | Annotated[FolderSource, Tag("folder")]
     | Annotated[ManifestSource, Tag("manifest")],
-    Discriminator(
-        _kind,
-        custom_error_type="image_source",
-        custom_error_message="images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`",
+    by_own_key(
+        *("source", "folder", "manifest"),
+        error="image_source",
+        message="images come from exactly one of `source: skimage`, `folder: …` and `manifest: …`",
     ),
 ]
 """Field type of anything that needs images; pydantic locates its errors under the tag source, folder or manifest."""
@@ -239,7 +226,7 @@ def overlap(train: Iterable[ImageItem], test: Iterable[ImageItem]) -> list[tuple
     return [(twin, item) for item in test for twin in by_hash.get(item.sha256, [])]
 
 
-def read_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a comma-separated table with a header, strictly; a UTF-8 byte-order mark is accepted.
 
     Args:
@@ -253,6 +240,7 @@ def read_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, 
         SourceError: missing, unreadable, empty or semicolon-separated file, missing or repeated column, or a row
             with more or fewer cells than the header.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -315,7 +303,7 @@ def _skimage_folder() -> Path:
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(
-            "scikit-image is not installed, and its photographs are asked for: pip install 'lopsided[study]'."
+            "scikit-image is not installed, but its photographs are needed: pip install 'lopsided[study]'."
         )
     return Path(spec.submodule_search_locations[0]) / "data"
 

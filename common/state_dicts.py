@@ -11,17 +11,18 @@ from torch import Tensor
 from .errors import LopsidedError
 
 
-def read_state_dict(path: Path, error: type[LopsidedError], *, under: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def read_state_dict(path: Path | str, error: type[LopsidedError], *, under: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Read tensors by name from a ``.safetensors`` file or a pickle of tensors (``.pth``, ``.pt``).
 
     Args:
         path: the file.
-        error: what to raise.
+        error: type of the error to raise.
         under: keys under which a ``.pth`` may hold its state dict, the preferred one first.
 
     Raises:
         LopsidedError: of the type ``error``: a missing or unreadable file, or one that holds something else.
     """
+    path = Path(path)
     if not path.is_file():
         raise error(f"no weights file '{path}'; give an existing .safetensors or .pth file")
     try:

@@ -31,7 +31,7 @@ def augment(images: Tensor, policy: Sequence[Augmentation], generator: torch.Gen
     - ``translation``: by a whole number of pixels of up to ⅛ of the side either way; grey moves in.
     - ``cutout``: a grey hole of half the height and width, whose centre is anywhere in the image.
 
-    Every image has draws of its own, as in the paper, also a real image and the generated one beside it. To treat a
+    Every image has its own draws, as in the paper; so do a real image and the generated one beside it. To treat a
     pair alike, pass generators in equal states.
 
     Args:
@@ -41,10 +41,17 @@ def augment(images: Tensor, policy: Sequence[Augmentation], generator: torch.Gen
 
     Returns:
         ``(N, 3, H, W)``, differentiable in ``images``. ``color`` leaves [0, 1], by up to about two; discriminators do
-        not ask for the range.
+        not check the range.
 
     Raises:
-        LopsidedError: an unknown augmentation, or no RGB images.
+        LopsidedError: an unknown augmentation, or images that are not RGB.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import augment
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> augment(torch.zeros(1, 3, 8, 8), ["cutout"], draws).sum() > 0  # black, with a grey hole
+        tensor(True)
     """
     for name in policy:
         if name not in _AUGMENTATIONS:
@@ -102,11 +109,11 @@ _AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return one draw of U[0, 1) an image, ``(N, 1, 1, 1)``."""
+    """Return one draw of U[0, 1) per image, ``(N, 1, 1, 1)``."""
     return torch.rand(len(images), 1, 1, 1, generator=generator, device=generator.device).to(images)
 
 
 def _integers(images: Tensor, low: int, high: int, generator: torch.Generator) -> Tensor:
-    """Return one whole number from ``low`` to ``high``, both included, an image, ``(N, 1)``."""
+    """Return one whole number per image from ``low`` to ``high``, both included, ``(N, 1)``."""
     drawn = torch.randint(low, high + 1, (len(images), 1), generator=generator, device=generator.device)
     return drawn.to(images.device)

@@ -1,4 +1,4 @@
-"""A small plain convolutional trunk, for discriminators that borrow no classification backbone."""
+"""A small plain convolutional trunk, for discriminators without a classification backbone."""
 
 from __future__ import annotations
 

@@ -1,18 +1,22 @@
-"""A discriminator is a trunk (plain convolutions or a backbone) and a head, or a plain network of the field."""
+"""A discriminator is a trunk (plain convolutions or a backbone) and a head, or a whole published network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
 from ..common.errors import did_you_mean
+from ..common.fields import PathText, Settings
 from ..common.identity import identity, sha256_file
+from ..common.registry import Registry
 from . import convolutional, patchgan, srgan, unet
 from .errors import DiscriminatorError
 from .heads import PatchHead, VanillaHead
@@ -23,47 +27,64 @@ from .weights import load_weights
 PATCH_STRIDE = 8  # a patch head sits on the deepest stage of at most this stride, so that a 64 px crop has 8×8 places
 
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    "patchgan": patchgan.PatchGan,
-    "srgan": srgan.SrganDiscriminator,
-    "unet": unet.UNet,
-}
-# Every form's own options, with the values of its paper.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "vanilla": {"spectral_norm": False},
-    "patch": {"spectral_norm": False},
-    "patchgan": {"norm": "batch", "spectral_norm": False, "width": 64, "receptive_field": 70},
-    "srgan": {"norm": "batch", "spectral_norm": False, "width": 64},
-    "unet": {"norm": "none", "spectral_norm": True, "width": 64},
-}
+@dataclass(frozen=True)
+class Network:
+    """A published discriminator that is one whole network.
+
+    Attributes:
+        build: makes it from its options and a ``seed``.
+        options: its options, with the values of its paper.
+        min_size: smallest height and width of an image at these options, in pixels.
+        input_normalisation: what its paper does to images in [0, 1] first.
+    """
+
+    build: Callable[..., nn.Module]
+    options: dict[str, Any]
+    min_size: int
+    input_normalisation: InputNormalisation = "symmetric"
+
+
+NETWORKS = Registry[Network]("discriminator")
+NETWORKS.register(
+    "patchgan",
+    Network(
+        patchgan.PatchGan,
+        {"norm": "batch", "spectral_norm": False, "width": 64, "receptive_field": 70},
+        patchgan.min_size(70),
+    ),
+)
+NETWORKS.register(
+    "srgan",
+    Network(srgan.SrganDiscriminator, {"norm": "batch", "spectral_norm": False, "width": 64}, srgan.MIN_SIZE),
+)
+NETWORKS.register(
+    "unet", Network(unet.UNet, {"norm": "none", "spectral_norm": True, "width": 64}, unet.MIN_SIZE, "none")
+)
 _PATCHGANS = {f"patchgan{'' if field == 70 else field}": field for field in patchgan.STRIDED}
 
 
-class DiscriminatorSpec(BaseModel):
+class DiscriminatorSpec(Settings):
     """Definition of a discriminator; in YAML ``none``, ``vanilla``, ``patch-vgg16-r``, ``unet`` … or a mapping.
 
     Attributes:
         form: ``none`` (no adversarial term), ``vanilla`` (one logit per image) or ``patch`` (a map of logits) on a
-            trunk; or a network of the field: ``patchgan``, ``srgan``, ``unet``.
+            trunk; or a published network: ``patchgan``, ``srgan``, ``unet``.
         backbone: ``conv`` (a small plain network) or a backbone of the registry, e.g. ``resnet50``.
         trainable: whether the backbone learns too, or only the head does.
         stage: index of the stage the head sits on; by default the last one for ``vanilla`` and the deepest one of
             stride ≤ 8 for ``patch``.
         frozen_stages: how many stages of a trainable trunk, from the shallow end, do not learn.
-        spectral_norm: spectral normalisation, of the head for ``vanilla`` and ``patch``, of the convolutions for the
-            networks of the field; by default as in their papers (``unet`` only).
-        norm: normalisation layer of a network of the field, by default its paper's.
-        width: channels of its first convolution.
+        spectral_norm: spectral normalisation, of the head for ``vanilla`` and ``patch``, of the convolutions for
+            published networks; by default as in their papers (``unet`` only).
+        norm: normalisation layer of a published network, by default its paper's.
+        width: channels of a published network's first convolution.
         receptive_field: of a ``patchgan``, in pixels; 70 by default.
         input_normalisation: what is done to images in [0, 1] first. ``none``; ``symmetric``: to [-1, 1]; ``imagenet``:
             ImageNet's mean and deviation; ``backbone``: as the backbone was trained. By default ``backbone`` where
             there is one, ``none`` for ``unet``, ``symmetric`` for the others.
         weights: a ``.safetensors`` or ``.pth`` file with all weights of the discriminator, the head's included: one
-            that an experiment has written, or a published one. Every seed starts from them then.
+            that an experiment has written, or a published one. Then every seed starts from them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
     backbone: BackboneSpec | Literal["conv"] = Field(default="conv", union_mode="left_to_right")
@@ -75,7 +96,7 @@ class DiscriminatorSpec(BaseModel):
     width: int | None = Field(default=None, ge=1)
     receptive_field: patchgan.ReceptiveField | None = None
     input_normalisation: InputNormalisation | None = None
-    weights: str | None = None
+    weights: PathText | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -93,14 +114,9 @@ class DiscriminatorSpec(BaseModel):
             raise ValueError(f"unknown discriminator '{value}'; {did_you_mean(value, keys)}")
         return {"form": form, "backbone": backbone or "conv"}
 
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _backbone_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) and value != "conv" else value
-
     @model_validator(mode="after")
     def _options_fit_the_form(self) -> DiscriminatorSpec:
-        own = _OPTIONS[self.form]
+        own = self._own_options
         for name in ("norm", "spectral_norm", "width", "receptive_field"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, own.get(name))
@@ -156,8 +172,16 @@ class DiscriminatorSpec(BaseModel):
     @property
     def identity(self) -> str:
         """Short content hash of the definition."""
+        return identity({"kind": "discriminator", **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return what makes two discriminators interchangeable before training, files of weights by content.
+
+        Raises:
+            LopsidedError: a file of weights does not exist.
+        """
         if self.form == "none":
-            return identity({"kind": "discriminator", "form": "none"})
+            return {"form": "none"}
         # What came after the first identities were written down counts only where it is used.
         later: dict[str, Any] = {}
         if self.input_normalisation != self._own_normalisation:
@@ -167,27 +191,30 @@ class DiscriminatorSpec(BaseModel):
         # Version 2 of spectral normalisation: one power iteration a training step, not one a forward pass.
         version = 2 if self.spectral_norm else 1
         if self.form in NETWORKS:
-            options = {name: getattr(self, name) for name in _OPTIONS[self.form]}
-            return identity({"kind": "discriminator", "version": version, "form": self.form, **options, **later})
+            options = {name: getattr(self, name) for name in self._own_options}
+            return {"version": version, "form": self.form, **options, **later}
         later |= {"spectral_norm": self.spectral_norm, "frozen_stages": self.frozen_stages}
-        backbone = self.backbone.identity if isinstance(self.backbone, BackboneSpec) else "conv-v1"
-        return identity(
-            {
-                "kind": "discriminator",
-                "version": version,
-                "form": self.form,
-                "backbone": backbone,
-                "trainable": self.trainable,
-                "stage": self.head_stage,
-                **{name: value for name, value in later.items() if value},
-            }
-        )
+        return {
+            "version": version,
+            "form": self.form,
+            "backbone": self.backbone.definition() if isinstance(self.backbone, BackboneSpec) else "conv-v1",
+            "trainable": self.trainable,
+            "stage": self.head_stage,
+            **{name: value for name, value in later.items() if value},
+        }
+
+    @property
+    def _own_options(self) -> dict[str, Any]:
+        """The options that only some forms have, with their default values."""
+        if self.form in NETWORKS:
+            return NETWORKS[self.form].options
+        return {} if self.form == "none" else {"spectral_norm": False}
 
     @property
     def _own_normalisation(self) -> InputNormalisation:
         if self.form in ("vanilla", "patch") and isinstance(self.backbone, BackboneSpec):
             return "backbone"
-        return "none" if self.form == "unet" else "symmetric"
+        return NETWORKS[self.form].input_normalisation if self.form in NETWORKS else "symmetric"
 
     def _weights_file(self, path: str) -> Path:
         file = Path(path).expanduser()
@@ -217,7 +244,7 @@ class DiscriminatorSpec(BaseModel):
         if self.receptive_field is not None:
             return patchgan.min_size(self.receptive_field)
         if self.form in NETWORKS:
-            return {"srgan": srgan.MIN_SIZE, "unet": unet.MIN_SIZE}[self.form]
+            return NETWORKS[self.form].min_size
         if isinstance(self.backbone, BackboneSpec):
             return architecture(self.backbone.name).min_size
         return convolutional.MIN_SIZE
@@ -226,8 +253,8 @@ class DiscriminatorSpec(BaseModel):
 class Discriminator(nn.Module):
     """Images to real/fake logits.
 
-    A network of the field is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`. A loop
-    that trains it calls :meth:`begin_step` once a step.
+    A published network is :attr:`network`; every other discriminator is a :attr:`trunk` and a :attr:`head`. A loop
+    that trains it calls :meth:`begin_step` once per step.
 
     Args:
         spec: the definition; its form must not be ``none``.
@@ -244,8 +271,8 @@ class Discriminator(nn.Module):
         if spec.input_normalisation in MOMENTS:
             self.normalise = Normalised(spec.input_normalisation)
         if spec.form in NETWORKS:
-            options = {name: getattr(spec, name) for name in _OPTIONS[spec.form]}
-            self.network = NETWORKS[spec.form](**options, seed=seed)
+            network = NETWORKS[spec.form]
+            self.network = network.build(**{name: getattr(spec, name) for name in network.options}, seed=seed)
         else:
             self._build_trunk_and_head(spec, seed)
         if spec.weights:
@@ -286,7 +313,7 @@ class Discriminator(nn.Module):
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
 
-        The layers stay fixed until the next call, however often the discriminator is asked in between, in whatever
+        The layers stay fixed until the next call, however often the discriminator is called in between, in whatever
         mode: a batch in several parts, or on several machines, gives the numbers of one pass. Without any call they
         iterate in every forward pass in training mode, as published. Not between a forward pass and its backward pass.
         """
@@ -314,23 +341,47 @@ class Discriminator(nn.Module):
 
 
 def list_discriminators() -> list[str]:
-    """Return the key of every discriminator."""
+    """Return the key of every discriminator.
+
+    Examples:
+        >>> from lopsided.discriminators import list_discriminators
+        >>> list_discriminators()[:4], list_discriminators()[-2:]
+        (['none', 'vanilla', 'vanilla-alexnet', 'vanilla-alexnet-r'], ['srgan', 'unet'])
+    """
     tails = ("", *(f"-{key}" for key in list_backbones()))
     trunks = [f"{form}{tail}" for form in ("vanilla", "patch") for tail in tails]
     return ["none", *trunks, *_PATCHGANS, *(form for form in NETWORKS if form != "patchgan")]
 
 
-def build_discriminator(spec: DiscriminatorSpec | str, *, seed: int = 0) -> Discriminator:
-    """Build a discriminator on the CPU from its spec or key (``vanilla``, ``patch-vgg16-r``, ``unet`` …).
+def build_discriminator(spec: DiscriminatorSpec | str | Mapping[str, Any], *, seed: int = 0) -> Discriminator:
+    """Build a discriminator on the CPU.
+
+    Args:
+        spec: its spec, its key (``vanilla``, ``patch-vgg16-r``, ``unet`` …), or a mapping of its options.
+        seed: seed of everything drawn at random.
 
     Raises:
-        DiscriminatorError: unknown key.
+        DiscriminatorError: unknown key, or options that do not fit together.
         WeightsUnavailableError: its backbone's official weights are neither on disk nor reachable.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import build_discriminator
+        >>> images = torch.rand(2, 3, 64, 64)
+        >>> build_discriminator("vanilla")(images).shape  # one logit per image
+        torch.Size([2, 1, 1, 1])
+        >>> build_discriminator({"form": "patchgan", "receptive_field": 34, "width": 8}, seed=1)(images).shape
+        torch.Size([2, 1, 14, 14])
     """
-    if isinstance(spec, str):
+    if not isinstance(spec, DiscriminatorSpec):
         try:
             spec = DiscriminatorSpec.model_validate(spec)
         except ValidationError as error:
-            raise DiscriminatorError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            message = f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+            if first["type"] == "extra_forbidden":
+                message = f"unknown option '{where}'; {did_you_mean(where, DiscriminatorSpec.model_fields)}"
+            raise DiscriminatorError(message) from None
     with torch.random.fork_rng(devices=[]):  # building draws nothing from the global generator
         return Discriminator(spec, seed)

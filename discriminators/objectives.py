@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.registry import Registry
 
 
 class GeneratorLoss(Protocol):
@@ -35,6 +36,15 @@ class Objective:
         generator: loss of the generator, from the logits of generated images.
         needs_real: whether ``generator`` needs the logits of real images as well: ``generator(fake, real)``.
         threshold: logit above which an image counts as real; None where only differences of logits mean something.
+        labelled: whether it gives images labels, which can be smoothed.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import objective
+        >>> hinge = objective("hinge")
+        >>> real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-1.0, 0.0])
+        >>> hinge.discriminator(real, fake), hinge.generator(fake)
+        (tensor(0.7500), tensor(0.5000))
     """
 
     name: str
@@ -42,6 +52,7 @@ class Objective:
     generator: GeneratorLoss
     needs_real: bool = False
     threshold: float | None = 0.0
+    labelled: bool = False
 
 
 def _cross_entropy(logits: Tensor, smoothing: float) -> Tensor:
@@ -56,6 +67,7 @@ def _bce(smoothing: float) -> Objective:
         lambda real, fake: _cross_entropy(real, smoothing) + F.softplus(fake).mean(),
         lambda fake, _=None: F.softplus(-fake).mean(),
         threshold=math.log((1 - smoothing) / (1 + smoothing)),
+        labelled=True,
     )
 
 
@@ -66,6 +78,7 @@ def _least_squares(smoothing: float) -> Objective:
         lambda real, fake: (real - (1 - smoothing)).square().mean() + fake.square().mean(),
         lambda fake, _=None: (fake - 1).square().mean(),
         threshold=(1 - smoothing) / 2,
+        labelled=True,
     )
 
 
@@ -83,34 +96,36 @@ def _relativistic(smoothing: float) -> Objective:
             )
         return F.softplus(real - fake.mean()).mean() + F.softplus(real.mean() - fake).mean()
 
-    return Objective("relativistic", discriminator, generator, needs_real=True, threshold=None)
+    return Objective("relativistic", discriminator, generator, needs_real=True, threshold=None, labelled=True)
 
 
-_LABELLED = {"bce": _bce, "least_squares": _least_squares, "relativistic": _relativistic}
-_UNLABELLED = {
-    entry.name: entry
-    for entry in (
-        # Lim and Ye, 2017.
-        Objective(
-            "hinge",
-            lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
-            lambda fake, _=None: -fake.mean(),
-        ),
-        # Arjovsky et al., 2017; the discriminator must be held to slope 1 by `gradient_penalty`.
-        Objective(
-            "wasserstein",
-            lambda real, fake: fake.mean() - real.mean(),
-            lambda fake, _=None: -fake.mean(),
-            threshold=None,
-        ),
+def _hinge(_smoothing: float) -> Objective:
+    # Lim and Ye, 2017.
+    return Objective(
+        "hinge",
+        lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+        lambda fake, _=None: -fake.mean(),
     )
-}
-_NAMES = ("bce", "least_squares", "hinge", "wasserstein", "relativistic")
+
+
+def _wasserstein(_smoothing: float) -> Objective:
+    # Arjovsky et al., 2017; the discriminator must be held to slope 1 by `gradient_penalty`.
+    return Objective(
+        "wasserstein",
+        lambda real, fake: fake.mean() - real.mean(),
+        lambda fake, _=None: -fake.mean(),
+        threshold=None,
+    )
+
+
+OBJECTIVES = Registry[Callable[[float], Objective]]("adversarial objective")  # made from the label smoothing
+for _make in (_bce, _least_squares, _hinge, _wasserstein, _relativistic):
+    OBJECTIVES.register(_make(0.0).name, _make)
 
 
 def list_objectives() -> list[str]:
     """Return every objective's name."""
-    return list(_NAMES)
+    return list(OBJECTIVES)
 
 
 def objective(name: str, *, label_smoothing: float = 0.0) -> Objective:
@@ -123,13 +138,23 @@ def objective(name: str, *, label_smoothing: float = 0.0) -> Objective:
 
     Raises:
         LopsidedError: no such objective (the message names the nearest one), or a smoothing it cannot take.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import objective
+        >>> undecided = torch.zeros(4)
+        >>> objective("bce").generator(undecided)  # ln 2
+        tensor(0.6931)
+        >>> objective("hing")
+        Traceback (most recent call last):
+        lopsided.common.errors.LopsidedError: unknown adversarial objective 'hing'; did you mean 'hinge'?
     """
-    if name not in _NAMES:
-        raise LopsidedError(f"unknown adversarial objective '{name}'; {did_you_mean(name, _NAMES)}")
+    if name not in OBJECTIVES:
+        raise LopsidedError(f"unknown adversarial objective '{name}'; {did_you_mean(name, OBJECTIVES)}")
     if not 0 <= label_smoothing < 0.5:
         raise LopsidedError(f"label smoothing {label_smoothing} of '{name}' is outside [0, 0.5); 0.1 is customary")
-    if name in _LABELLED:
-        return _LABELLED[name](label_smoothing)
-    if label_smoothing:
-        raise LopsidedError(f"objective '{name}' has no labels to smooth; only {', '.join(_LABELLED)} have")
-    return _UNLABELLED[name]
+    made = OBJECTIVES[name](label_smoothing)
+    if label_smoothing and not made.labelled:
+        labelled = [name for name, make in OBJECTIVES.items() if make(0.0).labelled]
+        raise LopsidedError(f"objective '{name}' has no labels to smooth; only {', '.join(labelled)} have")
+    return made

@@ -28,7 +28,7 @@ class PatchGan(nn.Module):
 
     Takes normalised images, ``(N, 3, H, W)``, in the paper in [-1, 1]; returns logits
     ``(N, 1, H / s - 2, W / s - 2)`` with s = 2, 4, 8, 16, 32. Instance normalisation, and batch normalisation in
-    training mode, let statistics of the whole image into every logit besides.
+    training mode, also let statistics of the whole image into every logit.
 
     Args:
         receptive_field: side of the patch that a logit sees, in pixels.

@@ -21,7 +21,7 @@ Network = Callable[[Tensor], Tensor]
 def gradient_penalty(discriminator: Network, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
     """Hold the discriminator's slope to 1 between real and generated images: mean of (‖∇D(x̂)‖₂ - 1)².
 
-    x̂ = ε·real + (1 - ε)·fake with one ε ~ U[0, 1) an image (Gulrajani et al., 2017, algorithm 1, with weight 10).
+    x̂ = ε·real + (1 - ε)·fake with one ε ~ U[0, 1) per image (Gulrajani et al., 2017, algorithm 1, with weight 10).
 
     Args:
         discriminator: images ``(N, 3, H, W)`` in [0, 1] to logits.
@@ -31,6 +31,13 @@ def gradient_penalty(discriminator: Network, real: Tensor, fake: Tensor, generat
 
     Raises:
         LopsidedError: ``real`` and ``fake`` have different shapes.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.discriminators import gradient_penalty
+        >>> real, fake = torch.rand(2, 4, 3, 8, 8)
+        >>> gradient_penalty(lambda images: 0 * images, real, fake, torch.Generator())  # no slope at all
+        tensor(1.)
     """
     if real.shape != fake.shape:
         raise LopsidedError(
@@ -66,6 +73,6 @@ def _slopes(discriminator: Network, images: Tensor) -> Tensor:
     """Return the gradient of each image's mean logit with respect to the image, ``(N, 3·H·W)``."""
     images = images.detach().requires_grad_()
     logits = discriminator(images).reshape(len(images), -1).mean(1)
-    # The sum over images: no logit depends on another image, so that each gets the gradient of its own.
+    # The sum over images: no logit depends on another image, so each image gets its own gradient.
     (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return slopes.flatten(1)

@@ -25,7 +25,7 @@ class UNet(nn.Module):
     load strictly at the default options. The first and the last convolution have a bias and are not normalised.
 
     Takes normalised images, ``(N, 3, H, W)``, in the paper left in [0, 1]; returns logits ``(N, 1, H, W)``. Where a
-    side is no multiple of 8, maps are enlarged to the size of the finer map instead of doubled.
+    side is not a multiple of 8, maps are enlarged to the size of the finer map instead of doubled.
 
     Args:
         norm: normalisation layer after the convolutions 1 to 8; the paper's is ``none``.

@@ -39,7 +39,7 @@ def load_weights(discriminator: nn.Module, path: Path, key: str) -> None:
 
 def _problems(own: dict[str, Tensor], state: dict[str, Tensor]) -> Iterator[str]:
     yield from (f"no tensor '{name}'" for name in own if name not in state)
-    yield from (f"'{name}' is none of its tensors" for name in state if name not in own)
+    yield from (f"'{name}' is not one of its tensors" for name in state if name not in own)
     for name, tensor in state.items():
         if tensor.shape != own[name].shape:
             yield f"'{name}' is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"

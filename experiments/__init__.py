@@ -5,56 +5,60 @@
 >>> study = experiments.analyse("quickstart.yaml", store="runs")  # doctest: +SKIP
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .api import analyse, collect_tables, plan, report, run, status
+    from .api import analyse, collect_tables, follow, plan, report, run, status
     from .planning import Plan
     from .results.gallery import gallery_rows
+    from .results.trained import find_generator
     from .running.progress import Reporter
+    from .running.provenance import provenance
     from .schema.errors import ExperimentError
     from .schema.experiment import Experiment
     from .schema.load import load_experiment
+    from .schema.mllm import LocalModel, ServedModel
     from .store import Status, Store
-
-_FROM = {
-    "Experiment": ".schema.experiment",
-    "ExperimentError": ".schema.errors",
-    "Plan": ".planning",
-    "Reporter": ".running.progress",
-    "Status": ".store",
-    "Store": ".store",
-    "analyse": ".api",
-    "collect_tables": ".api",
-    "gallery_rows": ".results.gallery",
-    "load_experiment": ".schema.load",
-    "plan": ".api",
-    "report": ".api",
-    "run": ".api",
-    "status": ".api",
-}
 
 __all__ = [
     "Experiment",
     "ExperimentError",
+    "LocalModel",
     "Plan",
     "Reporter",
+    "ServedModel",
     "Status",
     "Store",
     "analyse",
     "collect_tables",
+    "find_generator",
+    "follow",
     "gallery_rows",
     "load_experiment",
     "plan",
+    "provenance",
     "report",
     "run",
     "status",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use: most names need torch, and the command line's help does not."""
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_FROM[name], __name__), name)
+# Most of these need torch, which the command line's help is spared.
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".api": ["analyse", "collect_tables", "follow", "plan", "report", "run", "status"],
+        ".planning": ["Plan"],
+        ".results.gallery": ["gallery_rows"],
+        ".results.trained": ["find_generator"],
+        ".running.progress": ["Reporter"],
+        ".running.provenance": ["provenance"],
+        ".schema.errors": ["ExperimentError"],
+        ".schema.experiment": ["Experiment"],
+        ".schema.load": ["load_experiment"],
+        ".schema.mllm": ["LocalModel", "ServedModel"],
+        ".store": ["Status", "Store"],
+    },
+)

@@ -1,4 +1,4 @@
-"""What a rated data set shares with training: known training sets of learned measures, equal files and pictures."""
+"""What a rated data set shares with training: known training sets of learnt measures, equal files and pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Finding = Literal[
     "trained on it", "other references of it", "shares references", "shares files", "none known", "unknown"
 ]
 
-# Other names of data sets in papers and packages, as they read without marks and capitals.
+# Other names of data sets in papers and packages, without punctuation and capitals.
 _ALIASES = {
     "kadid": "kadid-10k",
     "koniq": "koniq-10k",
@@ -43,12 +43,13 @@ class Overlap:
     """What is known of one subject and one data set.
 
     Attributes:
-        finding: the gravest thing known. ``trained on it``: the subject's weights were learnt from its labels;
-            ``other references of it``: from those of references that are left out here; ``shares references`` and
-            ``shares files``: pictures are in both; ``none known``; ``unknown``: it is not known what it learnt from.
+        finding: the most serious overlap that is known. ``trained on it``: the subject's weights were learnt from its
+            labels; ``other references of it``: from the labels of other references of the same set; ``shares
+            references`` and ``shares files``: pictures are in both; ``none known``; ``unknown``: it is not known what
+            the subject learnt from.
         n_shared: how many pictures are shared, where they could be counted.
-        n: out of how many of the data set.
-        detail: in words; empty where the finding says it all.
+        n: how many pictures of the data set were compared.
+        detail: explanation in words; empty where the finding needs none.
     """
 
     finding: Finding
@@ -59,12 +60,12 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a set of images holds.
+    """The content of a set of images.
 
     Attributes:
         files: SHA-256 of every file.
-        undistorted: the photographs among them that are not distorted ones: the same picture is known again in
-            another file format. A crop of it is not.
+        undistorted: those files that are undistorted photographs. They are compared by pixels, so the same picture is
+            found in another file format too; a crop of it is not.
     """
 
     files: frozenset[str]
@@ -72,7 +73,12 @@ class Pictures:
 
 
 def canonical(name: str) -> str:
-    """Return the registry's name of a data set that papers write in many ways; an unknown one in plain letters."""
+    """Return the registry's name of a data set, however papers write it; an unknown name in plain small letters.
+
+    Examples:
+        >>> canonical("KADID 10K"), canonical("CLIVE"), canonical("My Set!")
+        ('kadid-10k', 'live-challenge', 'myset')
+    """
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     known = {re.sub(r"[^a-z0-9]", "", spelling.lower()): key for key in list_datasets() for spelling in _names(key)}
     return known.get(plain) or _ALIASES.get(plain) or plain
@@ -88,6 +94,12 @@ def overlap_by_name(trained_on: Sequence[str] | None, dataset: str | None) -> Ov
     Args:
         trained_on: names of the data sets whose human labels its weights were learnt from; None if that is not known.
         dataset: name of the rated data set; None for one of unknown origin.
+
+    Examples:
+        >>> overlap_by_name(["KonIQ-10k"], "koniq-10k").finding
+        'trained on it'
+        >>> overlap_by_name([], "koniq-10k").finding
+        'none known'
     """
     if trained_on is None:
         return Overlap("unknown", detail="it is not known what its weights were learnt from")
@@ -111,7 +123,7 @@ def overlap_by_content(training: Pictures, rated: Pictures) -> Overlap:
     Raises:
         ImageError: a file that cannot be read.
     """
-    # Decoded are only those whose size occurs in both.
+    # Only pictures whose size occurs in both sets are decoded.
     sizes = _sizes(training.undistorted) & _sizes(rated.undistorted)
     ours, theirs = (_pixels(pictures.undistorted, sizes) for pictures in (training, rated))
     if shared := len(ours & theirs):
@@ -121,13 +133,13 @@ def overlap_by_content(training: Pictures, rated: Pictures) -> Overlap:
 
 
 def pictures_of_items(items: Iterable[ImageItem]) -> Pictures:
-    """Return what photographs hold."""
+    """Return the content of a set of photographs."""
     items = list(items)
     return Pictures(frozenset(item.sha256 for item in items), tuple(item.path for item in items))
 
 
 def pictures_of_dataset(dataset: FRDataset | NRDataset) -> Pictures:
-    """Return what a rated data set holds; without references, none of its images counts as undistorted."""
+    """Return the content of a rated data set; without references, none of its images counts as undistorted."""
     references = sorted({row.reference_path for row in dataset.rows if isinstance(row, FRRow)})
     files = {hash_file(path) for path in (*references, *(row.image_path for row in dataset.rows))}
     return Pictures(frozenset(files), tuple(references))

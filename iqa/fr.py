@@ -19,8 +19,8 @@ from ..losses import Measure, MeasureGroup
 from .manifest import FRDataset, FRRow
 from .partial import PartialScores
 
-# Pixels scored together, or one image where it has more. On a CPU small batches stay near its caches: on VGG-16 five
-# images of 512×384 at a time took longer each than one by one. Other devices want more to do.
+# Pixels scored together, or one image where it has more. On a CPU small batches stay in its caches: on VGG-16 five
+# images of 512×384 at a time took longer per image than one by one. Other devices need larger batches.
 BATCH_PIXELS = {"cpu": 1 << 18}
 OTHER_BATCH_PIXELS = 1 << 22
 
@@ -34,7 +34,7 @@ def evaluate_fr(
     *,
     device: str = "cpu",
     progress: Progress = lambda _done, _total, _note: None,
-    partial: Path | None = None,
+    partial: Path | str | None = None,
 ) -> pd.DataFrame:
     """Score every image of a data set against its reference by one measure.
 
@@ -44,6 +44,17 @@ def evaluate_fr(
         One row per image in the data set's order: reference, image, distortion, level, label, label_std, label_std_of,
         votes, label_kind, label_higher_is_better, higher_is_better (of the score), score, status (``ok``, or
         ``non-finite`` with a NaN score).
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.iqa import LadderSpec, build_ladder
+        >>> from lopsided.losses import create_measure
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("gaussian_noise",), levels=(1, 5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = evaluate_fr(create_measure("ssim"), FRDataset(build_ladder(spec, folder)))
+        >>> len(table), set(table["status"]), bool(table["score"][0] > table["score"][1])
+        (12, {'ok'}, True)
     """
     key, files = measure.spec.key, {measure.spec.key: partial} if partial else {}
     return evaluate_fr_group(MeasureGroup([measure]), dataset, device=device, progress=progress, partial=files)[key]
@@ -55,29 +66,30 @@ def evaluate_fr_group(
     *,
     device: str = "cpu",
     progress: Progress = lambda _done, _total, _note: None,
-    partial: Mapping[str, Path] | None = None,
+    partial: Mapping[str, Path | str] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Score every image of a data set against its reference by several measures at once.
 
     Every file is decoded once, in a thread beside the computation, and nothing is resized here. Each reference passes
-    through every backbone once. Images of one reference, which are of one size, are scored in batches of
+    through every backbone once. Images of one reference have one size and are scored in batches of
     :func:`batch_pixels`. The batches depend on the data set and the device alone, so a measure gives the same bits
-    alone, among others, and in an evaluation that was interrupted.
+    alone, together with others, and in an evaluation that was interrupted.
 
     Args:
         group: the measures, on ``device``.
         dataset: images, references and labels.
         device: where the measures run.
-        progress: told (images done, images in all, reference) after each batch; what it raises ends the evaluation.
+        progress: called with (images done, images in all, reference) after each batch; an exception that it raises
+            ends the evaluation.
         partial: by measure key, a file that keeps each batch's scores as they come. An evaluation of the same measure
-            on the same images and kind of device goes on from there; any other content is thrown away.
+            on the same images and kind of device continues from it; any other content is discarded.
 
     Returns:
         For each measure key a table as :func:`evaluate_fr` returns it.
 
     Raises:
         ImageError: a file that cannot be read.
-        MeasureError: an image that one of the measures cannot take.
+        MeasureError: an image that one of the measures does not accept.
     """
     kind, pixels = torch.device(device).type, batch_pixels(device)
     with contextlib.ExitStack() as files, torch.inference_mode():
@@ -114,7 +126,7 @@ class _Batch:
 
 
 def _batches(dataset: FRDataset, done: frozenset[str], pixels: int) -> Iterator[_Batch]:
-    """Decode batch after batch, leaving out what is done; a batch that is done in part comes whole."""
+    """Decode batch after batch; finished batches are left out, a batch that is done in part is repeated whole."""
     for path, rows in dataset.by_reference():
         if all(row.image in done for row in rows):
             continue
@@ -126,7 +138,7 @@ def _batches(dataset: FRDataset, done: frozenset[str], pixels: int) -> Iterator[
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield ``items`` while a thread is at work on the next one."""
+    """Yield ``items`` while a thread prepares the next one."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, items, None)
         while (item := upcoming.result()) is not None:

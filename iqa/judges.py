@@ -1,23 +1,26 @@
-"""Judges of restored images: any full-reference measure, or a no-reference model of pyiqa, by one kind of key."""
+"""Judges of restored images: any full-reference measure, or a no-reference model of pyiqa, under one kind of key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.fields import Keyed
 from ..common.identity import identity
 from ..common.images import check_images
+from ..common.registry import Registry
 from ..losses import MeasureSpec, Reference, list_measures, parse_measure
 from ..losses.through_pyiqa import pyiqa_network, pyiqa_version
 
 
 class JudgeError(LopsidedError):
-    """An unknown judge, or images that it cannot take."""
+    """An unknown judge, or images that it does not accept."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class NoReferenceEntry:
 
     Attributes:
         families: backbone families; a judge is not independent of a loss that shares one.
-        trained_on: data sets with human labels that it has learnt from.
+        trained_on: data sets whose human labels it was trained on.
         lower_is_better: direction of the score.
         min_size: smallest side in pixels.
     """
@@ -37,21 +40,24 @@ class NoReferenceEntry:
     min_size: int = 64
 
 
-NO_REFERENCE: dict[str, NoReferenceEntry] = {
-    "niqe": NoReferenceEntry(frozenset({"natural-scene-statistics"}), (), True, 96),
-    "brisque": NoReferenceEntry(frozenset({"natural-scene-statistics"}), ("LIVE",), True),
-    "nima": NoReferenceEntry(frozenset({"inception"}), ("AVA",), min_size=224),
-    "dbcnn": NoReferenceEntry(frozenset({"vgg16"}), ("KonIQ-10k",)),
-    "hyperiqa": NoReferenceEntry(frozenset({"resnet50"}), ("KonIQ-10k",), min_size=224),
-    "musiq": NoReferenceEntry(frozenset({"resnet50", "vit"}), ("KonIQ-10k",)),
-    "maniqa": NoReferenceEntry(frozenset({"vit", "swin_t"}), ("KonIQ-10k",), min_size=224),
-    "clipiqa": NoReferenceEntry(frozenset({"clip"})),
-    "clipiqa+": NoReferenceEntry(frozenset({"clip"}), ("KonIQ-10k",)),
-    "topiq_nr": NoReferenceEntry(frozenset({"resnet50"}), ("KonIQ-10k",)),
-}
+NO_REFERENCE: Registry[NoReferenceEntry] = Registry("judge", reserved=list_measures)
+_KONIQ = ("KonIQ-10k",)
+for _key, _entry in (
+    ("niqe", NoReferenceEntry(frozenset({"natural-scene-statistics"}), (), True, 96)),
+    ("brisque", NoReferenceEntry(frozenset({"natural-scene-statistics"}), ("LIVE",), True)),
+    ("nima", NoReferenceEntry(frozenset({"inception"}), ("AVA",), min_size=224)),
+    ("dbcnn", NoReferenceEntry(frozenset({"vgg16"}), _KONIQ)),
+    ("hyperiqa", NoReferenceEntry(frozenset({"resnet50"}), _KONIQ, min_size=224)),
+    ("musiq", NoReferenceEntry(frozenset({"resnet50", "vit"}), _KONIQ)),
+    ("maniqa", NoReferenceEntry(frozenset({"vit", "swin_t"}), _KONIQ, min_size=224)),
+    ("clipiqa", NoReferenceEntry(frozenset({"clip"}))),
+    ("clipiqa+", NoReferenceEntry(frozenset({"clip"}), _KONIQ)),
+    ("topiq_nr", NoReferenceEntry(frozenset({"resnet50"}), _KONIQ)),
+):
+    NO_REFERENCE.register(_key, _entry)
 
 
-class JudgeSpec(BaseModel):
+class JudgeSpec(Keyed):
     """Definition of a judge; in YAML a key such as ``psnr_y``, ``musiq`` or ``dists-vgg16-r``, or a mapping.
 
     Restored images are judged from their 8-bit files, cropped by ``crop`` pixels on each side, at full size.
@@ -59,19 +65,19 @@ class JudgeSpec(BaseModel):
     Attributes:
         judge: key of a full-reference measure or of a no-reference model.
         options: options of the measure, e.g. ``backbone`` for ``dists``.
-        crop: pixels cut off each border first; left out, the scale factor, as super-resolution papers do.
+        crop: pixels cut off each border first; default: the scale factor, as super-resolution papers do.
+
+    Examples:
+        >>> spec = JudgeSpec.model_validate("dists-vgg16-r")
+        >>> spec.key, spec.families == frozenset({"vgg16"})
+        ('dists-vgg16-r', True)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    key_field: ClassVar[str] = "judge"
 
     judge: str = Field(description="Key of a full-reference measure or of a no-reference model.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the measure.")
     crop: int | None = Field(default=None, ge=0, description="Pixels cut off each border; default: the scale.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_key(cls, value: Any) -> Any:
-        return {"judge": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _known(self) -> JudgeSpec:
@@ -90,7 +96,7 @@ class JudgeSpec(BaseModel):
     def __hash__(self) -> int:
         return hash(self.identity)
 
-    @property
+    @cached_property
     def measure(self) -> MeasureSpec | None:
         """The full-reference measure behind the judge; None for a no-reference model."""
         if self.judge in NO_REFERENCE:
@@ -104,12 +110,12 @@ class JudgeSpec(BaseModel):
 
     @property
     def families(self) -> frozenset[str]:
-        """What the judge is made of."""
+        """Backbone families that the judge uses."""
         return self.measure.families if self.measure else NO_REFERENCE[self.judge].families
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
-        """Data sets whose human judgements it was learnt from; None where that is not known."""
+        """Data sets whose human judgements it was trained on; None where that is not known."""
         return self.measure.trained_on if self.measure else NO_REFERENCE[self.judge].trained_on
 
     @property
@@ -117,17 +123,24 @@ class JudgeSpec(BaseModel):
         """Smallest side of an image after cropping, in pixels."""
         return self.measure.min_size if self.measure else NO_REFERENCE[self.judge].min_size
 
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the scores."""
+        if self.measure:
+            return {"measure": self.measure.identity, "crop": self.crop}
+        return {"metric": self.judge, "pyiqa": pyiqa_version(), "crop": self.crop}
+
     @property
     def identity(self) -> str:
         """Short content hash of the definition."""
-        if self.measure:
-            return identity({"kind": "judge", "measure": self.measure.identity, "crop": self.crop})
-        definition = {"kind": "judge", "metric": self.judge, "pyiqa": pyiqa_version(), "crop": self.crop}
-        return identity(definition)
+        return identity({"kind": "judge", **self.definition()})
 
 
 class Judge:
     """A judge on a device.
+
+    Args:
+        spec: the definition.
+        device: where it runs.
 
     Attributes:
         spec: the definition.
@@ -147,9 +160,9 @@ class Judge:
 
     @torch.inference_mode()
     def prepare(self, references: Tensor) -> Reference:
-        """Compute once what depends on the references alone; the result stands for them in :meth:`score`.
+        """Compute once what depends on the references alone, and give the result to :meth:`score` in their place.
 
-        It keeps their feature maps in memory; for a no-reference model, which does not look at them, nothing.
+        It holds the references' feature maps; it is empty for a no-reference model, which does not look at them.
 
         Raises:
             LopsidedError: references too small after cropping, or of another shape or range.
@@ -181,24 +194,41 @@ class Judge:
         return self._network(images[inner]).reshape(len(images)).float().cpu()
 
     def _inner(self, images: Tensor) -> tuple[Any, ...]:
-        """Return the index of what is left of images after cropping."""
+        """Return the index of the part of images that remains after cropping."""
         crop = self.spec.crop or 0
         height, width = images.shape[-2:]
         if min(height, width) - 2 * crop < self.spec.min_size:
             raise JudgeError(
-                f"judge '{self.spec.key}' needs {self.spec.min_size} px a side after cropping {crop} px from each "
+                f"judge '{self.spec.key}' needs sides of {self.spec.min_size} px after cropping {crop} px from each "
                 f"border, got {height}×{width}; use larger test images or leave the judge out"
             )
         return (..., slice(crop, height - crop), slice(crop, width - crop))
 
 
 def list_judges() -> list[str]:
-    """Return every judge key."""
+    """Return every judge key.
+
+    Examples:
+        >>> {"psnr_y", "musiq"} <= set(list_judges())
+        True
+    """
     return [*list_measures(), *NO_REFERENCE]
 
 
 def parse_judge(value: Any, *, scale: int) -> JudgeSpec:
-    """Return the judge's spec with its border crop filled in."""
+    """Return the judge's spec with its border crop filled in.
+
+    Args:
+        value: a key, a mapping or a spec.
+        scale: border crop where ``value`` gives none.
+
+    Raises:
+        pydantic.ValidationError: an unknown judge, or options that it does not have.
+
+    Examples:
+        >>> parse_judge("psnr_y", scale=4).crop
+        4
+    """
     spec = JudgeSpec.model_validate(value)
     return spec if spec.crop is not None else spec.model_copy(update={"crop": scale})
 
@@ -207,6 +237,11 @@ def create_judge(value: Any, *, scale: int, device: str = "cpu") -> Judge:
     """Build a judge from its key, a mapping or a spec; ``scale`` sets the default border crop.
 
     Raises:
-        LopsidedError: weights that are not to be had.
+        LopsidedError: weights that are missing or fail verification.
+
+    Examples:
+        >>> judge = create_judge("psnr_y", scale=4)
+        >>> judge.score(torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.1)).shape, judge.lower_is_better
+        (torch.Size([1]), False)
     """
     return Judge(parse_judge(value, scale=scale), device)

@@ -1,15 +1,14 @@
 """A graded ladder of distortions: a full-reference IQA set that anyone can make from a few photographs.
 
 Ten kinds of distortion at five levels. The label of an image is its *severity grade*, 1 (slight) to 5 (severe), lower
-is better: the setting the image was made with, not an opinion. Settings were chosen by looking at contact sheets, so
-that equal grades look about equally bad across kinds.
+is better: it is the setting that the image was made with, not an opinion. Settings were chosen by looking at contact
+sheets, so that equal grades look about equally bad across kinds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import difflib
 import hashlib
 import io
 import json
@@ -23,12 +22,12 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, features
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from scipy import ndimage
+from pydantic import Field, field_validator
 
-from ..common.errors import SourceError
+from ..common.errors import SourceError, did_you_mean
+from ..common.fields import Settings
 from ..common.files import atomic_path, write_json
-from ..common.identity import identity as content_identity
+from ..common.identity import identity
 from ..common.images import read_rgb, write_png
 from ..common.sources import ImageItem, ImageSource, hash_file
 from .manifest import FRDataset
@@ -72,6 +71,8 @@ def _jpeg2000(image: Pixels, ratio: float, _: np.random.Generator) -> Pixels:
 
 
 def _gaussian_blur(image: Pixels, sigma: float, _: np.random.Generator) -> Pixels:
+    from scipy import ndimage  # here, because its import takes half a second
+
     return _eight_bit(ndimage.gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), mode="reflect"))
 
 
@@ -100,7 +101,7 @@ def _low_contrast(image: Pixels, factor: float, _: np.random.Generator) -> Pixel
 
 
 def _brightness(image: Pixels, shift: float, _: np.random.Generator) -> Pixels:
-    # Away from the end that the image is nearer to; else clipping would undo the shift of bright or dark images.
+    # Away from the nearer end of the range; otherwise clipping would undo the shift of bright or dark images.
     return _eight_bit(image.astype(np.float64) + (shift if image.mean() < 127.5 else -shift))
 
 
@@ -128,17 +129,21 @@ _KINDS: dict[str, tuple[tuple[float, ...], Callable[[Pixels, float, np.random.Ge
 DISTORTIONS = tuple(_KINDS)
 
 
-class LadderSpec(BaseModel):
-    """Which photographs are distorted how.
+class LadderSpec(Settings):
+    """Settings of a ladder: which photographs are distorted, and how.
 
     Attributes:
         source: the reference photographs.
         size: side in pixels of the square cut from the centre of each; None: the whole photograph.
-        types: kinds of distortion, of ``DISTORTIONS``.
-        levels: severity grades, of 1..5.
-    """
+        types: kinds of distortion, from ``DISTORTIONS``.
+        levels: severity grades, from 1 to 5.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Examples:
+        >>> from lopsided.common.sources import SkimageSource
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), types=("jpeg", "gaussian_blur"))
+        >>> spec.size, spec.levels
+        (192, (1, 2, 3, 4, 5))
+    """
 
     source: ImageSource
     size: int | None = Field(default=192, ge=32)
@@ -150,8 +155,7 @@ class LadderSpec(BaseModel):
     def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
         for kind in types:
             if kind not in _KINDS:
-                nearest = difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0)[0]
-                raise ValueError(f"unknown distortion {kind!r}; did you mean {nearest!r}? (known: {', '.join(_KINDS)})")
+                raise ValueError(f"unknown distortion {kind!r}; {did_you_mean(kind, _KINDS)}")
         return _distinct(types)
 
     @field_validator("levels")
@@ -162,25 +166,31 @@ class LadderSpec(BaseModel):
                 raise ValueError(f"unknown level {level}; levels are 1 (slight) to 5 (severe)")
         return _distinct(levels)
 
-    @property
-    def identity(self) -> str:
-        """Identity of the recipe, the references' content and the versions of the codecs that make the pixels.
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the pixels: recipe, content of the references, settings and versions of the codecs.
 
         Raises:
             SourceError: the references cannot be listed.
         """
-        return content_identity(
-            {
-                "recipe": RECIPE,
-                "references": [[item.name, item.sha256] for item in self.source.items()],
-                "size": self.size,
-                "types": self.types,
-                "levels": self.levels,
-                "numpy": np.__version__,
-                "pillow": PIL.__version__,
-                "codecs": {codec: features.version_codec(codec) for codec in ("jpg", "jpg_2000", "zlib")},
-            }
-        )
+        return {
+            "recipe": RECIPE,
+            "references": [[item.name, item.sha256] for item in self.source.items()],
+            "size": self.size,
+            "types": self.types,
+            "levels": self.levels,
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+            "codecs": {codec: features.version_codec(codec) for codec in ("jpg", "jpg_2000", "zlib")},
+        }
+
+    @property
+    def identity(self) -> str:
+        """Short content hash of the definition.
+
+        Raises:
+            SourceError: the references cannot be listed.
+        """
+        return identity(self.definition())
 
 
 def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> Pixels:
@@ -190,13 +200,18 @@ def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> P
         image: (H, W, 3), uint8.
         kind: one of ``DISTORTIONS``.
         level: severity grade, 1 (slight) to 5 (severe).
-        rng: source of the noise; kinds without noise leave it alone.
+        rng: source of the noise; kinds without noise do not use it.
 
     Returns:
         (H, W, 3), uint8.
 
     Raises:
         SourceError: this Pillow lacks the codec.
+
+    Examples:
+        >>> image = np.full((16, 16, 3), 100, np.uint8)
+        >>> int(distort(image, "brightness", 1, np.random.default_rng(0))[0, 0, 0])
+        120
     """
     settings, function = _KINDS[kind]
     if kind == "jpeg2000" and not features.check_codec("jpg_2000"):
@@ -204,25 +219,34 @@ def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> P
     return function(image, settings[level - 1], rng)
 
 
-def build_ladder(spec: LadderSpec, folder: Path) -> Path:
-    """Make the ladder's images and manifest, or find them made.
+def build_ladder(spec: LadderSpec, folder: Path | str) -> Path:
+    """Make the ladder's images and manifest, or reuse those that exist.
 
-    The ladder lies in a sub-folder named by its identity, and appears there whole or not at all. One that is there is
+    The ladder lies in a sub-folder named by its identity, and appears there only when complete. An existing one is
     reused if every file has the SHA-256 that its manifest gives and the manifest is the one that was written (checked
-    on every call: 0.04 s for six references of 192 pixels); otherwise it is made anew.
+    on every call: 0.04 s for six references of 192 pixels); otherwise it is made again.
 
     Args:
         spec: the ladder.
         folder: where ladders lie.
 
     Returns:
-        Path of ``manifest.csv``, which :class:`~lopsided.iqa.manifest.FRDataset` reads.
+        Path of ``manifest.csv``, which :class:`~lopsided.iqa.FRDataset` reads.
 
     Raises:
         SourceError: the references cannot be listed, or one is smaller than ``spec.size``.
         ImageError: a reference cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     manifest = build_ladder(spec, folder)
+        ...     len(FRDataset(manifest)), build_ladder(spec, folder) == manifest
+        (6, True)
     """
-    key = spec.identity
+    folder, key = Path(folder).expanduser(), spec.identity
     root = folder / f"ladder-{key}"
     if _whole(root):
         return root / "manifest.csv"
@@ -280,7 +304,7 @@ def _centre(item: ImageItem, image: Pixels, size: int) -> Pixels:
 
 
 def _whole(root: Path) -> bool:
-    """Tell whether a ladder is complete and unaltered."""
+    """Tell whether a ladder is complete and unchanged."""
     try:
         stated = json.loads((root / "ladder.json").read_text(encoding="utf-8"))["manifest"]
         return FRDataset(root / "manifest.csv", verify=True).identity == stated
@@ -289,9 +313,9 @@ def _whole(root: Path) -> bool:
 
 
 def _replace(temporary: Path, root: Path) -> None:
-    """Put a finished ladder in its place, unless another process has done so meanwhile."""
+    """Put a finished ladder in its place, unless another process has already done so."""
     if root.exists() and not _whole(root):
-        # A folder cannot be renamed onto another: the damaged one steps aside first.
+        # A folder cannot be renamed onto another: the damaged one is moved away first.
         aside = temporary.with_suffix(".old")
         with contextlib.suppress(FileNotFoundError):  # another process moved it first
             root.rename(aside)

@@ -1,4 +1,4 @@
-"""Learn the weights of a DISTS from a full-reference data set, and say what they are worth on references held out."""
+"""Learn the weights of a DISTS from a full-reference data set, and measure them on held-out references."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LearntWeights:
         held_out_references: the others.
         results: ``held_out`` and ``train``, each with ``n``, ``n_references``, the correlations of ``uniform`` and
             ``learnt`` weights with the labels (see :func:`correlations`), and ``difference``, the gain in SRCC.
-        metadata: what the file says besides: definition of the measure, data set, learning spec, textures.
+        metadata: the other metadata of the file: definition of the measure, data set, learning spec, textures.
     """
 
     weights: Weights
@@ -59,7 +59,7 @@ class LearntWeights:
         references = {"train_references": self.train_references, "held_out_references": self.held_out_references}
         return {**self.metadata, **references, "results": self.results, "history": self.weights.history}
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write ``alpha``, ``beta`` and, as metadata ``lopsided``, the record, atomically to a safetensors file.
 
         ``DistsSpec(alpha_beta=path)`` reads it. Equal results give equal bytes.
@@ -67,6 +67,7 @@ class LearntWeights:
         Raises:
             OSError: the disk is full or not writable.
         """
+        path = Path(path).expanduser()
         tensors = {"alpha": self.weights.alpha.float(), "beta": self.weights.beta.float()}
         with atomic_path(path) as temporary:
             try:
@@ -90,13 +91,13 @@ def learn_from_dataset(
         measure: definition of the DISTS; its own ``alpha_beta`` must be ``uniform``.
         dataset: images, references and labels. Images are taken whole.
         spec: recipe, seeds, share of the references held out.
-        textures: where those of recipe ``mos`` come from, see :func:`texture_items`.
+        textures: source of the textures of recipe ``mos``, see :func:`texture_items`.
         device: where the backbone runs. The weights are learnt on the CPU.
-        progress: told (units done, units in all, note): first images, then steps.
+        progress: called with (units done, units in all, note): first images, then steps.
 
     Raises:
         LearningError: fewer than two references, or a split that leaves one side empty; weights that are not uniform.
-        LopsidedError: an image or the backbone's weights that cannot be used.
+        LopsidedError: an image, or the backbone's weights, that cannot be used.
     """
     learnable(measure)
     train, held_out = split_references(dataset, spec.held_out, spec.split_seed)
@@ -106,7 +107,7 @@ def learn_from_dataset(
     items = texture_items(textures) if needs_textures(spec) else []
     crops = texture_dissimilarities(built, items, spec, device=device) if items else None
     found = learn(_examples(dataset, dissimilarity, chosen), spec, crops, progress)
-    # In the precision of the file, so that the results are those of the measure that reads it.
+    # In the precision of the file, so that the results hold for a measure that reads it.
     learnt = torch.cat([found.alpha, found.beta]).float().double()
     distances = {"uniform": dissimilarity.mean(1), "learnt": dissimilarity @ learnt}
     return LearntWeights(
@@ -117,7 +118,7 @@ def learn_from_dataset(
         {
             "measure": measure.identity,
             "key": measure.key,
-            "backbone": measure.backbone.identity,
+            "backbone": measure.backbone.definition(),
             "dataset": dataset.name,
             "dataset_identity": dataset.identity,
             "label_kind": dataset.label_kind,
@@ -128,12 +129,12 @@ def learn_from_dataset(
 
 
 def needs_textures(spec: LearningSpec) -> bool:
-    """Tell whether the recipe looks at textures."""
+    """Tell whether the recipe uses textures."""
     return isinstance(spec.recipe, MosRecipe) and spec.recipe.texture_weight > 0
 
 
 def texture_items(source: ImageSource | None) -> list[ImageItem]:
-    """Return the textures of a source; without one, scikit-image's brick, grass and gravel, 512×512 pixels, grey.
+    """Return the textures of a source; without a source, scikit-image's brick, grass and gravel, 512×512 pixels, grey.
 
     Raises:
         SourceError: the source cannot be listed; scikit-image is not installed, or ships other files.
@@ -150,6 +151,15 @@ def split_references(dataset: FRDataset, held_out: float, seed: int) -> tuple[se
 
     Raises:
         LearningError: fewer than two references, or a share that leaves one side empty.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.iqa import LadderSpec, build_ladder
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     train, held_out = split_references(FRDataset(build_ladder(spec, folder)), held_out=0.3, seed=0)
+        >>> len(train), len(held_out)
+        (4, 2)
     """
     names: dict[str, set[str]] = {}
     for row in dataset.rows:
@@ -183,7 +193,7 @@ def dissimilarities(measure: DISTS, dataset: FRDataset, *, device: str = "cpu", 
     Raises:
         ImageError: a file that cannot be read.
         LearningError: a value that is not finite.
-        MeasureError: an image that the measure cannot take.
+        MeasureError: an image that the measure does not accept.
     """
     place = {row.image: index for index, row in enumerate(dataset.rows)}
     table: Tensor | None = None
@@ -212,7 +222,7 @@ def dissimilarities(measure: DISTS, dataset: FRDataset, *, device: str = "cpu", 
 def texture_dissimilarities(
     measure: DISTS, textures: Sequence[ImageItem], spec: LearningSpec, *, device: str = "cpu"
 ) -> Tensor:
-    """Return 1 - similarity of two random crops of one texture, ``(M, 2C)`` float64, ``texture_pairs`` for each.
+    """Return 1 - similarity of two random crops of one texture, ``(M, 2C)`` float64, ``texture_pairs`` per texture.
 
     Raises:
         ImageError: a texture that cannot be read, or is smaller than the crop.
@@ -246,9 +256,9 @@ def correlations(dataset: FRDataset, distances: dict[str, Tensor], rows: Tensor)
         ``n``, ``n_references``, ``status``; by name of the weights ``srcc`` and ``plcc`` (positive where distances
         agree with the labels), each with ``_low`` and ``_high`` (bootstrap over references, 95 %; None with one
         reference); ``difference``: SRCC of ``learnt`` minus that of ``uniform``, with its interval over the same
-        resamples and ``p``. Values that do not exist are None.
+        resamples and ``p``. Undefined values are None.
     """
-    from ..analysis.statistics import assess, records  # scipy, which planning is spared
+    from ..analysis.statistics import assess, records  # here, because it imports scipy, which planning does not need
 
     labels = {"label_kind": dataset.label_kind, "label_higher_is_better": dataset.label_higher_is_better}
     common = {"dataset": "", "dataset_id": "", "higher_is_better": False, "status": "ok", **labels}

@@ -1,6 +1,6 @@
 """Rated images, full-reference and no-reference, as a CSV manifest lists them: the one format of every data set.
 
-One row for each rated image; paths are relative to the CSV. Columns:
+A manifest has one row per rated image; paths are relative to the CSV. Columns:
 
 =======================  ==========================================================================================
 image, reference         the two files, of equal size in pixels; a no-reference manifest has no column ``reference``
@@ -17,7 +17,7 @@ label_std_of             optional: ``votes`` (spread of single votes) or ``mean`
 licence                  optional: of the images and labels
 =======================  ==========================================================================================
 
-The columns from ``label_kind`` on hold one value for the whole manifest. Other columns are left alone. Files are UTF-8
+The columns from ``label_kind`` on hold one value for the whole manifest. Other columns are ignored. Files are UTF-8
 with commas; a byte-order mark is accepted.
 """
 
@@ -38,7 +38,7 @@ from ..common.sources import hash_file, read_rows
 LabelKind = Literal["mos", "dmos", "severity_grade"]
 StdOf = Literal["votes", "mean"]
 Split = Literal["train", "validation", "test"]
-Record = tuple[str, dict[str, str]]  # where a row stands, for messages; its cells by the manifest's columns
+Record = tuple[str, dict[str, str]]  # place of a row, for messages; its cells by the manifest's columns
 
 REQUIRED = ("image", "label", "label_kind", "label_higher_is_better")
 REFERENCED = ("image", "reference", "distortion", *REQUIRED[1:])
@@ -55,6 +55,10 @@ class Labels:
         scale: the ends that no label may exceed, or None.
         std_of: whether ``label_std`` is the spread of single votes or the standard error of the label; None: unknown.
         licence: of images and labels, or None.
+
+    Examples:
+        >>> Labels("mos", higher_is_better=True, scale=(1, 5)).cells()["label_max"]
+        '5'
     """
 
     kind: LabelKind
@@ -64,7 +68,7 @@ class Labels:
     licence: str | None = None
 
     def cells(self) -> dict[str, str]:
-        """Return the manifest's cells that state this."""
+        """Return the manifest's cells that state it."""
         low, high = self.scale or ("", "")
         return {
             "label_kind": self.kind,
@@ -82,7 +86,7 @@ class Listing:
 
     Attributes:
         source: the manifest, or the folder of the data set.
-        folder: what paths are relative to.
+        folder: folder to which paths are relative.
         records: the rows in order.
         labels: what the labels mean.
         belonging: other image files that belong to the set, such as undistorted copies, relative to ``folder``.
@@ -100,7 +104,7 @@ class RatedImage:
     """One rated image.
 
     Attributes:
-        image: its path as the manifest writes it; tables call the image by it.
+        image: its path as the manifest writes it; tables name the image by it.
         image_path: the file.
         distortion: kind of distortion; empty where a no-reference set gives none.
         level: strength within the kind, or None where the manifest gives none.
@@ -119,6 +123,11 @@ class RatedImage:
     votes: int | None = None
     split: Split | None = None
 
+    @property
+    def files(self) -> list[Path]:
+        """The image and, where there is one, its reference."""
+        return [self.image_path]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FRRow(RatedImage):
@@ -132,6 +141,11 @@ class FRRow(RatedImage):
     reference: str
     reference_path: Path
 
+    @property
+    def files(self) -> list[Path]:
+        """The image and its reference."""
+        return [self.image_path, self.reference_path]
+
 
 RowT = TypeVar("RowT", bound=RatedImage)
 
@@ -142,8 +156,9 @@ class _RatedDataset(Generic[RowT]):
     _required = REQUIRED
 
     def __init__(
-        self, manifest: Path, *, name: str | None = None, split: Split | None = None, verify: bool = True
+        self, manifest: Path | str, *, name: str | None = None, split: Split | None = None, verify: bool = True
     ) -> None:
+        manifest = Path(manifest).expanduser()
         self._fill(read_manifest(manifest, self._required), name or manifest.resolve().parent.name, split, verify)
 
     @classmethod
@@ -170,10 +185,10 @@ class _RatedDataset(Generic[RowT]):
             rows.append(cast(RowT, row))
         self.rows: tuple[RowT, ...] = tuple(rows)
         records = [cells for _, cells in listing.records]
-        if split:  # the identity is then that of a manifest which lists nothing else
+        if split:  # the identity is then that of a manifest with these rows only
             records = [cells for cells, row in zip(records, rows, strict=True) if row.split == split]
             self.rows = self.split(split)
-        pixels = [[hash_file(path) for path in files(row)] for row in self.rows]
+        pixels = [[hash_file(path) for path in row.files] for row in self.rows]
         self.identity = identity({"manifest": records, "pixels": pixels})
 
     def __len__(self) -> int:
@@ -183,7 +198,7 @@ class _RatedDataset(Generic[RowT]):
         """Return the rows of one part of the authors' own division.
 
         Raises:
-            SourceError: no row belongs to it.
+            SourceError: no row belongs to it; the message names the parts that have rows.
         """
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
@@ -193,9 +208,20 @@ class _RatedDataset(Generic[RowT]):
 
 
 class NRDataset(_RatedDataset[RatedImage]):
-    """A no-reference IQA data set, read from a manifest and checked as a whole before anything is scored.
+    r"""A no-reference IQA data set, read from a manifest and checked as a whole before anything is scored.
 
     Arguments, attributes and errors are those of :class:`FRDataset`, without references.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     manifest = Path(folder, "ratings.csv")
+        ...     rows = [f"{item.path},{n},mos,true" for n, item in enumerate(SkimageSource(split="test").items())]
+        ...     _ = manifest.write_text("\n".join(["image,label,label_kind,label_higher_is_better", *rows]))
+        ...     dataset = NRDataset(manifest, name="photographs")
+        >>> dataset.name, len(dataset), dataset.rows[0].label
+        ('photographs', 6, 0.0)
     """
 
 
@@ -206,9 +232,9 @@ class FRDataset(_RatedDataset[FRRow]):
         manifest: the CSV file.
         name: what tables call the data set; by default the name of the manifest's folder.
         split: keep only the rows of this part of the authors' own division; the whole set is checked all the same.
-        verify: hash the files whose hashes the manifest gives (remembered within a process while a file's size and
-            modification time stay the same). Without it a changed file goes unnoticed as long as its size in pixels
-            stays.
+        verify: compare files with the hashes that the manifest states (a hash is remembered within a process while
+            a file's size and modification time stay the same). Without it, a changed file goes unnoticed while its
+            size in pixels stays the same.
 
     Attributes:
         name: as above.
@@ -222,12 +248,22 @@ class FRDataset(_RatedDataset[FRRow]):
         SourceError: a bad CSV; a missing, unreadable or repeated image; an image and its reference of unequal size;
             a label that is not finite or off its scale; an unknown or changing kind, direction or scale; a hash that
             is not the stated one. The message names the manifest, the line and the value.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.iqa import LadderSpec, build_ladder
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1, 5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = FRDataset(build_ladder(spec, folder))
+        >>> len(dataset), dataset.label_kind, dataset.rows[0].image
+        (12, 'severity_grade', 'images/astronaut_jpeg_1.png')
     """
 
     _required = REFERENCED
 
     def by_reference(self) -> Iterator[tuple[Path, list[FRRow]]]:
-        """Yield each reference with its rows, so that it need be read once; references in order of first appearance.
+        """Yield each reference with its rows, so that it can be read once; references in order of first appearance.
 
         Every row comes exactly once.
         """
@@ -237,12 +273,13 @@ class FRDataset(_RatedDataset[FRRow]):
         yield from groups.items()
 
 
-def read_manifest(manifest: Path, required: tuple[str, ...] = REQUIRED) -> Listing:
+def read_manifest(manifest: Path | str, required: tuple[str, ...] = REQUIRED) -> Listing:
     """Read a manifest's rows and what its labels mean, without looking at the images.
 
     Raises:
         SourceError: a bad CSV, an unknown or changing kind, direction or scale.
     """
+    manifest = Path(manifest).expanduser()
     table = read_rows(manifest, required)
     _, first = table[0]
     labels = Labels(
@@ -255,7 +292,9 @@ def read_manifest(manifest: Path, required: tuple[str, ...] = REQUIRED) -> Listi
         licence=first.get("licence") or None,
     )
     if labels.kind == "severity_grade" and labels.higher_is_better:
-        raise SourceError(f"{manifest}: severity grades are lower for better images; set label_higher_is_better false.")
+        raise SourceError(
+            f"{manifest}: severity grades are lower for better images; set label_higher_is_better to false."
+        )
     records = [(f"{manifest}, line {line}", cells) for line, cells in table]
     for where, cells in records:
         for column in CONSTANT:
@@ -267,23 +306,18 @@ def read_manifest(manifest: Path, required: tuple[str, ...] = REQUIRED) -> Listi
 
 
 def parse_rows(listing: Listing) -> Iterator[RatedImage | SourceError]:
-    """Yield a row for each record, or the one error that says what is wrong with it."""
+    """Yield a row for each record, or the first error in it."""
     seen: dict[Path, str] = {}
     for where, cells in listing.records:
         try:
             row = _row(listing, where, cells)
             if (file := row.image_path.resolve()) in seen:
                 at = seen[file].removeprefix(f"{listing.source}, ")
-                raise SourceError(f"{where}: image {row.image!r} is listed on {at} already.")
+                raise SourceError(f"{where}: image {row.image!r} is already listed on {at}.")
             seen[file] = where
             yield row
         except SourceError as error:
             yield error
-
-
-def files(row: RatedImage) -> list[Path]:
-    """Return the row's image and, where it has one, its reference."""
-    return [row.image_path, row.reference_path] if isinstance(row, FRRow) else [row.image_path]
 
 
 def check_hashes(where: str, row: RatedImage, cells: dict[str, str]) -> None:
@@ -292,7 +326,7 @@ def check_hashes(where: str, row: RatedImage, cells: dict[str, str]) -> None:
     Raises:
         SourceError: a file has changed.
     """
-    for path, column in zip(files(row), ("sha256", "reference_sha256"), strict=False):
+    for path, column in zip(row.files, ("sha256", "reference_sha256"), strict=False):
         if (expected := cells.get(column, "")) and hash_file(path) != expected.lower():
             raise SourceError(
                 f"{where}: sha256 of {path} is {hash_file(path)}, expected {expected}; the file has changed."
@@ -326,7 +360,7 @@ def _row(listing: Listing, where: str, cells: dict[str, str]) -> RatedImage:
 
 
 def _check_file(where: str, folder: Path, column: str, name: str) -> None:
-    """Refuse a file that is not there, saying what is there instead."""
+    """Refuse a missing file, and say what exists instead."""
     path = folder / name
     if name and path.is_file():
         return

@@ -1,4 +1,4 @@
-"""Evaluation on judged pairs: a measure's distances beside what people chose or could not tell apart (BAPPS)."""
+"""Evaluation on judged pairs: a measure's distances, and what people chose or could not tell apart (BAPPS)."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def evaluate_pairs(
         measure: the measure, on ``device``.
         dataset: the pairs; patches of one size are scored together.
         device: where the measure runs.
-        progress: told (pairs done, pairs in all, subset) after each batch.
+        progress: called with (pairs done, pairs in all, subset) after each batch.
 
     Returns:
         One row per pair in the data set's order: pair (its name), task (``2afc`` or ``jnd``), split, subset, judgement
-        and votes as in :class:`PairRow`; ``first`` and ``second``, the measure between the reference and each patch,
-        of a jnd pair ``first`` the measure between its two patches, the second being its reference, and ``second``
-        NaN; higher_is_better (of the scores), measure, measure_id, status (``ok``, or ``non-finite`` with NaN scores).
-        ``lopsided.analysis.assess_pairs`` computes 2AFC accuracy and JND precision from it.
+        and votes as in :class:`PairRow`; ``first`` and ``second``; higher_is_better (of the scores), measure,
+        measure_id, status (``ok``, or ``non-finite`` with NaN scores). For 2afc, ``first`` and ``second`` are the
+        measure between the reference and each patch. For jnd, ``first`` is the measure between the two patches, with
+        the second as reference, and ``second`` is NaN. ``lopsided.analysis.assess_pairs`` computes 2AFC accuracy
+        and JND precision from the table.
 
     Raises:
         ImageError: a patch that cannot be read.

@@ -1,4 +1,4 @@
-"""Scores that survive a kill: an append-only file beside an evaluation, from which it goes on where it stopped."""
+"""Scores that survive a kill: an append-only file beside an evaluation, from which it continues."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 class PartialScores:
     """Scores of images by one measure as they come, kept in a file of JSON lines.
 
-    The first line states what they are scores of; a file that states anything else is begun anew. What a kill left of
-    a line is cut off.
+    The first line states what determines the scores; a file that states anything else is started again. A line that a
+    kill cut off is removed.
 
     Args:
         path: the file; None keeps the scores in memory only.
@@ -22,13 +22,23 @@ class PartialScores:
 
     Attributes:
         scores: score of each image; NaN where it is not finite.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with PartialScores(f"{folder}/scores.jsonl", {"measure": "ssim"}) as scores:
+        ...         scores.add({"a.png": 0.5})
+        ...     with PartialScores(f"{folder}/scores.jsonl", {"measure": "ssim"}) as resumed:
+        ...         resumed.scores
+        {'a.png': 0.5}
     """
 
-    def __init__(self, path: Path | None, of: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | str | None, of: Mapping[str, Any]) -> None:
         self.scores: dict[str, float] = {}
         self._file = None
         if path is None:
             return
+        path = Path(path).expanduser()
         header = json.dumps({"scores_of": of}, sort_keys=True).encode() + b"\n"
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         if lines[:1] != [header]:
@@ -46,7 +56,7 @@ class PartialScores:
         self._file.seek(sound)
 
     def add(self, scores: Mapping[str, float]) -> None:
-        """Add the scores of a batch and hand them to the system, which a kill of this process does not stop."""
+        """Add the scores of a batch and pass them to the operating system, so that a kill does not lose them."""
         scores = {image: score if math.isfinite(score) else math.nan for image, score in scores.items()}
         self.scores |= scores
         if self._file:
@@ -65,7 +75,7 @@ class PartialScores:
 
 
 def _row(line: bytes) -> dict[str, float] | None:
-    """Parse a line; None if it is not a whole one."""
+    """Parse a line; None if it is incomplete."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else {}
         return {row["image"]: math.nan if row["score"] is None else float(row["score"])}

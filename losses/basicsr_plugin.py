@@ -1,6 +1,6 @@
 """Measures as losses of BasicSR: importing this module registers ``LopsidedDISTS`` and ``LopsidedMeasure`` there.
 
-Import it before anything of basicsr, which does not import by itself beside a current torchvision.
+Import it before anything of basicsr, which cannot be imported on its own beside a current torchvision.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class LopsidedMeasure(nn.Module):
         options: options of the measure.
 
     Raises:
-        MeasureError: an unknown measure, option or slot, a weight that is no number, or weights that are not to be had.
+        MeasureError: an unknown measure, option or slot, a weight that is not a number, or weights that
+            cannot be obtained.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class LopsidedMeasure(nn.Module):
         self.slot: Slot = slot
 
     def forward(self, prediction: Tensor, reference: Tensor) -> Tensor | PerceptualTerms:
-        """Return the weighted loss as the slot wants it; images are RGB in [0, 1], ``(N, 3, H, W)``.
+        """Return the weighted loss in the form that the slot needs; images are RGB in [0, 1], ``(N, 3, H, W)``.
 
         Raises:
             MeasureError: images that the measure cannot take.

@@ -1,4 +1,4 @@
-"""Contextual loss: how well each feature of the reference is matched by a feature of the image, wherever that lies.
+"""Contextual loss: how well each feature of the reference is matched by a feature of the image, at whatever place.
 
 Mechrez, Talmi and Zelnik-Manor, "The Contextual Loss for Image Transformation with Non-Aligned Data", ECCV 2018.
 """
@@ -24,7 +24,7 @@ VALUES = 1 << 22  # of the matrix of distances that are held at a time
 class ContextualSpec(LayerwiseSpec):
     """Definition of a contextual loss, key ``contextual-<backbone>``.
 
-    By default those stages enter that have a stride of 4 or 8 pixels, or all where the backbone has none such. On
+    By default the stages with a stride of 4 or 8 pixels enter, or all stages if the backbone has none of these. On
     VGG-16 these are relu3_3 and relu4_3, our stages nearest to the paper's conv3_2 and conv4_2 of VGG-19.
 
     Attributes:

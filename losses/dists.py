@@ -14,9 +14,10 @@ from pydantic import Field, model_validator
 from safetensors import safe_open
 from torch import Tensor
 
-from ..backbones import BackboneError, BackboneSpec, FeatureExtractor
+from ..backbones import BackboneError, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
+from ..common.fields import PathText
 from ..common.identity import sha256_file
 from .features import FeatureMeasure, FeatureSpec
 from .measure import MeasureError, Reduction
@@ -66,7 +67,7 @@ class DistsSpec(FeatureSpec):
     measure: Literal["dists"] = "dists"
     pooling: Literal["max", "l2"] = "l2"
     image_layer: bool = True
-    alpha_beta: str = "uniform"
+    alpha_beta: PathText = "uniform"
     c1: float = Field(default=1e-6, gt=0)
     c2: float = Field(default=1e-6, gt=0)
 
@@ -99,7 +100,7 @@ class DistsSpec(FeatureSpec):
         """``dists`` or ``dists-<backbone>``, followed by a mark of the definition where it is not the default one."""
         if self == DistsSpec():
             return "dists"
-        default = DistsSpec(backbone=BackboneSpec(name=self.backbone.name))
+        default = DistsSpec.on(self.backbone.name)
         mark = "" if self == default else f"+{self.identity[:4]}"
         return f"dists-{self.backbone.name}{mark}"
 
@@ -137,6 +138,18 @@ class DISTS(FeatureMeasure[DistsSpec]):
         spec: the definition, or a backbone key for the uniform member on that backbone; left out, the authors' metric.
         reduction: how :meth:`forward` reduces over the batch.
         extractor: one to share with other measures.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import DISTS
+        >>> _ = torch.manual_seed(0)
+        >>> loss, reference = DISTS("squeezenet1_1-r"), torch.rand(2, 3, 32, 32)
+        >>> prediction = (reference + 0.1 * torch.randn(2, 3, 32, 32)).requires_grad_()
+        >>> loss(prediction, reference).backward()  # the loss is the mean over the batch
+        >>> bool(prediction.grad.abs().sum() > 0)
+        True
+        >>> loss.score(reference, reference)  # one score per image
+        tensor([0., 0.])
     """
 
     value_range = (0.0, 2.0)
@@ -148,7 +161,7 @@ class DISTS(FeatureMeasure[DistsSpec]):
         extractor: FeatureExtractor | None = None,
     ) -> None:
         if not isinstance(spec, DistsSpec):
-            spec = DistsSpec(backbone=BackboneSpec(name=spec)) if spec else DistsSpec()
+            spec = DistsSpec.on(spec) if spec else DistsSpec()
         super().__init__(spec, reduction, extractor)
         self.channels = (3, *spec.channels) if spec.image_layer else spec.channels
         alpha, beta = _alpha_beta(spec, sum(self.channels))
@@ -201,6 +214,13 @@ def dists(images: Tensor, references: Tensor, backbone: str | None = None) -> Te
         images: RGB in [0, 1], ``(N, 3, H, W)``.
         references: likewise, or one for all.
         backbone: key of a backbone for the uniform member on it; left out, the authors' metric.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import dists
+        >>> image = torch.rand(2, 3, 32, 32)
+        >>> dists(image, image, "squeezenet1_1-r")
+        tensor([0., 0.])
     """
     return DISTS(backbone).to(images.device).score(images, references)
 
@@ -243,5 +263,5 @@ def _refuse_other_definition(path: Path, spec: DistsSpec) -> None:
     if record.get("measure", wanted) != wanted:
         raise MeasureError(
             f"'{path}' was learnt for '{record.get('key')}' ({record['measure']}), not for this definition on "
-            f"'{spec.backbone.name}' ({wanted}); learn weights of its own, see `lopsided learn-weights`"
+            f"'{spec.backbone.name}' ({wanted}); learn its own weights, see `lopsided learn-weights`"
         )

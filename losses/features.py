@@ -7,8 +7,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
@@ -36,11 +37,6 @@ class FeatureSpec(MeasureSpec):
     precision: Precision = "fp32"
     resize: Resize = "none"
 
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _backbone_by_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _layers_exist(self) -> FeatureSpec:
         known = [stage.name for stage in self.architecture.stages]
@@ -52,6 +48,23 @@ class FeatureSpec(MeasureSpec):
         if self.precision == "bf16" and not self.architecture.bf16:
             raise ValueError(f"in bf16 '{self.backbone.name}' loses the direction of the gradient; use precision fp32")
         return self
+
+    @classmethod
+    def on(cls, backbone: str) -> Self:
+        """Return the default member of the family on a backbone.
+
+        Raises:
+            BackboneError: no such backbone.
+
+        Examples:
+            >>> from lopsided.losses import DistsSpec
+            >>> DistsSpec().key, DistsSpec.on("vgg16").key  # the authors' metric, and the uniform member
+            ('dists', 'dists-vgg16')
+            >>> DistsSpec.on("vgg16").channels
+            (64, 128, 256, 512, 512)
+        """
+        architecture(backbone)
+        return cls(backbone=BackboneSpec(name=backbone))
 
     @property
     def architecture(self) -> Architecture:
@@ -86,7 +99,7 @@ class FeatureSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The fields, the backbone's weights by content."""
-        return self.model_dump(mode="json") | {"backbone": self.backbone.identity}
+        return self.model_dump(mode="json") | {"backbone": self.backbone.definition()}
 
     def build_extractor(self, stages: int) -> FeatureExtractor:
         """Build the frozen backbone up to its first ``stages`` stages."""
@@ -118,7 +131,7 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
 
     @abstractmethod
     def _digest(self, images: Tensor, maps: list[Tensor]) -> Any:
-        """Return what is kept of references: their feature maps, or what can be computed of them alone."""
+        """Return what is kept of references: their feature maps, or what can be computed from them alone."""
 
     @abstractmethod
     def _compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
@@ -140,12 +153,12 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
         return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
 
     def digest(self, images: Tensor, maps: list[Tensor]) -> Any:
-        """Digest a reference's pass, of which only this measure's layers count."""
+        """Digest a pass of the references; only this measure's layers are used."""
         with torch.no_grad():
             return self._digest(images, [maps[i] for i in self.spec.stages])
 
     def compare(self, images: Tensor, maps: list[Tensor], reference: Any) -> Tensor:
-        """Compare a pass, of which only this measure's layers count, with a digested reference."""
+        """Compare a pass with a digested reference; only this measure's layers are used."""
         return self._compare(images, [maps[i] for i in self.spec.stages], reference)
 
     def _prepare(self, references: Tensor) -> Any:

@@ -25,11 +25,6 @@ class GmsdSpec(MeasureSpec):
     measure: Literal["gmsd"] = "gmsd"
 
     @property
-    def key(self) -> str:
-        """The measure's name."""
-        return self.measure
-
-    @property
     def families(self) -> frozenset[str]:
         """Shared with FSIM and VSI, which compare gradient magnitudes too."""
         return frozenset({"gradient-similarity"})
@@ -39,12 +34,12 @@ class GmsdSpec(MeasureSpec):
         """A deviation over a handful of places says nothing: 8×8 of them at least."""
         return 16
 
-    def build(self, *, reduction: Reduction = "mean") -> Gmsd:
+    def build(self, *, reduction: Reduction = "mean") -> GMSD:
         """Build the measure."""
-        return Gmsd(self, reduction=reduction)
+        return GMSD(self, reduction=reduction)
 
 
-class Gmsd(PreciseMeasure[GmsdSpec]):
+class GMSD(PreciseMeasure[GmsdSpec]):
     """GMSD of the luma (0.299, 0.587, 0.114) on the 0..255 scale, halved by 2×2 averages, with Prewitt gradients.
 
     ``GMS = (2 m_x m_y + T) / (m_x² + m_y² + T)`` with T = 170 (eq. 4 of the paper); the score is its standard

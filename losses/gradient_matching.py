@@ -29,6 +29,13 @@ def gradient_matching_weight(loss: Loss, against: Loss, pairs: Iterable[tuple[Te
 
     Raises:
         MeasureError: a gradient is zero or not finite, so no weight can match it.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import create_measure, gradient_matching_weight
+        >>> l1, tenfold = create_measure("l1"), lambda prediction, reference: 10 * l1(prediction, reference)
+        >>> round(gradient_matching_weight(tenfold, l1, [(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))]), 6)
+        0.1
     """
     norms = torch.tensor([[_norm(loss, *pair), _norm(against, *pair)] for pair in pairs], dtype=torch.float64).mean(0)
     own, target = norms.tolist()

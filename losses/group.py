@@ -18,14 +18,22 @@ class MeasureGroup(nn.Module):
     """Measures under one call; each returns what it would return alone.
 
     Measures on the same backbone, weights, pooling, precision and resize policy share the passes of one network: one of
-    the images, with gradients where they are wanted, and one of the references.
+    the images, with gradients if these are needed, and one of the references.
 
     Args:
-        measures: keys, mappings, specs or built measures, which stay what they are; no two of equal key.
+        measures: keys, mappings, specs or built measures, which are used as they are; their keys must differ.
         reduction: how :meth:`forward` reduces the losses that are built here.
 
     Raises:
         MeasureError: none, an unknown one, or two of equal key.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import MeasureGroup
+        >>> group = MeasureGroup(["l1", "dists-squeezenet1_1-r", "style-squeezenet1_1-r"])
+        >>> image = torch.rand(1, 3, 32, 32)
+        >>> {key: round(loss.item(), 6) for key, loss in group(image, image).items()}
+        {'l1': 0.0, 'dists-squeezenet1_1-r': 0.0, 'style-squeezenet1_1-r': 0.0}
     """
 
     def __init__(

@@ -9,7 +9,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..backbones import BackboneSpec
 from .features import FeatureMeasure, FeatureSpec
 
 UNIT_EPSILON = 1e-10  # under the root of a norm: keeps the gradient finite where all features are zero
@@ -21,7 +20,7 @@ class LayerwiseSpec(FeatureSpec):
     """A measure on feature maps that is ``Σ weight · term`` over its layers.
 
     Attributes:
-        measure: the measure's name, with which its key begins; a literal of each measure's own.
+        measure: the measure's name, with which its key begins; each measure narrows it to its own.
         layer_weights: weight of each layer's term, in the order of ``layers``; 1 each by default.
     """
 
@@ -50,7 +49,7 @@ class LayerwiseSpec(FeatureSpec):
     @property
     def key(self) -> str:
         """``<measure>-<backbone>``, followed by a mark of the definition where it is not the default one."""
-        default = type(self).model_validate({"backbone": BackboneSpec(name=self.backbone.name)})
+        default = type(self).on(self.backbone.name)
         mark = "" if self == default else f"+{self.identity[:4]}"
         return f"{self.measure}-{self.backbone.name}{mark}"
 

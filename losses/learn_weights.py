@@ -1,8 +1,8 @@
 """Learning the weights alpha and beta of DISTS from labelled images, by the two recipes of the literature.
 
-The backbone is frozen, so an image pair is known by its texture and structure similarities; given those, learning is a
-problem of two numbers a channel, done here in float64 on the CPU in seconds. Weights are positive through a softplus
-and sum to 1. Equal examples, spec and thread count give equal weights, bit for bit.
+The backbone is frozen, so an image pair is known by its texture and structure similarities. Given those, learning is
+a problem of two numbers per channel, solved here in float64 on the CPU in seconds. Weights are positive through a
+softplus and sum to 1. Equal examples, spec and thread count give equal weights, bit for bit.
 
 ``mos``       Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity", TPAMI 2022.
 ``pairwise``  Chen et al., "Toward Generalized Image Quality Assessment: Relaxing the Perfect Reference Quality
@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 from torch.nn import functional
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.fields import ByKey, Settings
 from ..common.identity import identity
 from .dists import DistsSpec
 from .measure import MeasureSpec
@@ -61,21 +62,20 @@ class Examples:
             raise LearningError(f"the {len(self.quality)} labels to learn from are all equal; nothing can be learnt")
 
 
-class Recipe(BaseModel, ABC):
+class Recipe(Settings, ABC):
     """How weights are learnt.
 
     Attributes:
         steps: optimiser steps.
-        batch: images or pairs a step, drawn with replacement.
+        batch: images or pairs per step, drawn with replacement.
         learning_rate: at the start.
         sharpness: of the softplus (1/sharpness)·log(1 + exp(sharpness·raw)) that keeps weights positive.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     sharpness: ClassVar[float]
 
     steps: int = Field(ge=1, description="Optimiser steps.")
-    batch: int = Field(ge=1, description="Images or pairs a step.")
+    batch: int = Field(ge=1, description="Images or pairs per step.")
     learning_rate: float = Field(gt=0, allow_inf_nan=False, description="Learning rate at the start.")
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Recipe(BaseModel, ABC):
 
 
 class MosRecipe(Recipe):
-    """L1 between distance and label, plus a distance that two crops of one texture should not have.
+    """L1 between distance and label, plus the distance between two crops of one texture, which should be small.
 
     The labels to learn from are mapped linearly to [0, 1], the best to 0 and the worst to 1. The original learns on
     crops of 256 pixels of KADID-10k and draws new texture crops at every step; here an image is taken whole, and the
@@ -115,7 +115,7 @@ class MosRecipe(Recipe):
 
     name: Literal["mos"] = "mos"
     steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=32, ge=1, description="Images a step.")
+    batch: int = Field(default=32, ge=1, description="Images per step.")
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate.")
     halve_every: int = Field(default=1000, ge=1, description="Steps after which the learning rate is halved.")
     texture_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="Weight of the texture term.")
@@ -135,7 +135,7 @@ class MosRecipe(Recipe):
         """See the class.
 
         Raises:
-            LearningError: a texture term is asked for, and there are no textures.
+            LearningError: there is a texture term but no textures.
         """
         if self.texture_weight and textures is None:
             raise LearningError("recipe 'mos' needs textures; give some, or set its texture_weight to 0")
@@ -156,9 +156,9 @@ class MosRecipe(Recipe):
 class PairwiseRecipe(Recipe):
     """Fidelity loss between the predicted and the labelled probability that the one image is better than the other.
 
-    As the source has it: pairs of one reference; Φ((d₂ - d₁)/√2) of the raw distances (scale 1); AdamW with betas
-    (0.9, 0.99). Unlike it: partners are drawn at every step instead of once (round(log₂ n) an image); the pristine
-    reference is no member of the pairs; the labelled probability is Thurstone's where both deviations are known, else
+    As in the source: pairs of one reference; Φ((d₂ - d₁)/√2) of the raw distances (scale 1); AdamW with betas
+    (0.9, 0.99). Unlike it: partners are drawn at every step instead of once (round(log₂ n) per image); the pristine
+    reference is not part of the pairs; the labelled probability is Thurstone's where both deviations are known, else
     1, 0 or ½ as in the source; one cosine instead of four with restarts, over fewer steps (40,000 there).
 
     Attributes:
@@ -173,7 +173,7 @@ class PairwiseRecipe(Recipe):
 
     name: Literal["pairwise"] = "pairwise"
     steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=128, ge=1, description="Pairs a step.")
+    batch: int = Field(default=128, ge=1, description="Pairs per step.")
     learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False, description="AdamW's learning rate.")
     weight_decay: float = Field(default=1e-3, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
     pairs: Literal["reference", "set"] = Field(default="reference", description="Pairs of one reference, or any.")
@@ -218,7 +218,7 @@ class PairwiseRecipe(Recipe):
         return value
 
 
-RECIPES = ("mos", "pairwise")
+RECIPES = ["mos", "pairwise"]
 
 
 def _by_name(value: Any) -> Any:
@@ -231,18 +231,13 @@ def _by_name(value: Any) -> Any:
     return value if isinstance(value, dict) else {"name": name}
 
 
-class _ByName(BeforeValidator):
-    """A mapping, or its name alone."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(RECIPES)}, handler(schema)]}
-
-
-AnyRecipe = Annotated[Annotated[MosRecipe | PairwiseRecipe, Field(discriminator="name")], _ByName(_by_name)]
+AnyRecipe = Annotated[
+    Annotated[MosRecipe | PairwiseRecipe, Field(discriminator="name")], BeforeValidator(_by_name), ByKey(RECIPES)
+]
 """Field type of a recipe: ``mos``, ``pairwise``, or a mapping of ``name`` and the recipe's numbers."""
 
 
-class LearningSpec(BaseModel):
+class LearningSpec(Settings):
     """What determines the weights besides the images.
 
     Attributes:
@@ -252,7 +247,6 @@ class LearningSpec(BaseModel):
         seed: seed of the raw weights at the start, of batches and of texture crops.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 1
 
     recipe: AnyRecipe = Field(default=PairwiseRecipe(), description="mos or pairwise; or a mapping with its numbers.")
@@ -262,8 +256,12 @@ class LearningSpec(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Short content hash."""
-        return identity({"kind": "learning", "version": self.version, **self.model_dump(mode="json")})
+        """Short content hash of the definition."""
+        return identity({"kind": "learning", "version": self.version, **self.definition()})
+
+    def definition(self) -> dict[str, Any]:
+        """Return the fields, as JSON values."""
+        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -285,13 +283,13 @@ def learnable(measure: MeasureSpec) -> DistsSpec:
     """Return the measure, if it is one whose weights can be learnt.
 
     Raises:
-        LearningError: it is no DISTS, or it has weights already.
+        LearningError: it is not a DISTS, or it has weights already.
     """
     if not isinstance(measure, DistsSpec):
-        raise LearningError(f"weights can be learnt of a DISTS only, such as 'dists-vgg16-r'; got '{measure.key}'")
+        raise LearningError(f"weights can be learnt for a DISTS only, such as 'dists-vgg16-r'; got '{measure.key}'")
     if measure.alpha_beta != "uniform":
         raise LearningError(
-            f"'{measure.key}' has weights already (alpha_beta: {measure.alpha_beta}); learn those of a uniform one, "
+            f"'{measure.key}' has weights already (alpha_beta: {measure.alpha_beta}); learn weights for a uniform one, "
             f"such as 'dists-{measure.backbone.name}'"
         )
     return measure
@@ -306,13 +304,13 @@ def learn(
     """Learn alpha and beta.
 
     Args:
-        examples: the images to learn from; none that is held out.
+        examples: the images to learn from, without the held-out ones.
         spec: recipe and seed.
         textures: dissimilarities of two crops of one texture each, ``(M, 2C)``, float64; for recipe ``mos``.
         progress: told (steps done, steps in all, loss).
 
     Raises:
-        LearningError: examples that do not suffice for the recipe, or a loss that is not finite.
+        LearningError: too few examples for the recipe, or a loss that is not finite.
     """
     recipe = spec.recipe
     generator = torch.Generator().manual_seed(spec.seed)
@@ -345,7 +343,7 @@ def learn(
 
 
 def normalised(raw: Tensor, sharpness: float) -> Tensor:
-    """Return positive weights that sum to 1, of raw ones of any sign."""
+    """Return positive weights that sum to 1, made from raw ones of any sign."""
     weights = functional.softplus(raw, beta=sharpness)
     return weights / weights.sum()
 

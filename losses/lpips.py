@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
-from ..backbones import BackboneError, BackboneSpec, FeatureExtractor
+from ..backbones import BackboneError, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
+from ..common.fields import PathText
 from ..common.identity import sha256_file
 from .features import FeatureMeasure, FeatureSpec
 from .layerwise import unit, wide
@@ -26,7 +27,7 @@ from .unit_distance import unit_distance
 
 
 class _LinearFile(WeightsFile):
-    """Published linear weights, which the ``lpips`` package also brings; it is not imported for them."""
+    """Published linear weights, which the ``lpips`` package ships too; it is not imported for them."""
 
     def on_disk(self) -> Path | None:
         if found := super().on_disk():
@@ -85,7 +86,7 @@ class LpipsSpec(FeatureSpec):
     """
 
     measure: Literal["lpips"] = "lpips"
-    linear: str = "v0.1"
+    linear: PathText = "v0.1"
     semantic_layer: str | None = None
 
     @model_validator(mode="before")
@@ -107,16 +108,16 @@ class LpipsSpec(FeatureSpec):
             )
         names = [self.architecture.stages[i].name for i in self.stages]
         if self.semantic_layer is not None and self.semantic_layer not in names:
-            raise ValueError(f"semantic_layer '{self.semantic_layer}' is none of the layers: {', '.join(names)}")
+            raise ValueError(f"semantic_layer '{self.semantic_layer}' is not one of the layers: {', '.join(names)}")
         return self
 
     @property
     def key(self) -> str:
-        """The key of the authors' metric or ``lpips-<backbone>``; with a mark where the definition is another one."""
+        """The key of the authors' metric or ``lpips-<backbone>``; with a mark where the definition differs."""
         for key, fields in KEYS.items():
             if self == LpipsSpec.model_validate(fields):
                 return key
-        default = LpipsSpec(backbone=BackboneSpec(name=self.backbone.name))
+        default = LpipsSpec.on(self.backbone.name)
         base = f"lpips-{self.backbone.name}" if default.linear == "none" else default.key
         return base if self == default else f"{base}+{self.identity[:4]}"
 
@@ -162,6 +163,16 @@ class LPIPS(FeatureMeasure[LpipsSpec]):
             on AlexNet.
         reduction: how :meth:`forward` reduces over the batch.
         extractor: one to share with other measures.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import LPIPS
+        >>> _ = torch.manual_seed(0)
+        >>> lpips, image = LPIPS("alexnet-r"), torch.rand(1, 3, 64, 64)
+        >>> lpips.score(image, image)
+        tensor([0.])
+        >>> [tuple(places.shape) for places in lpips.terms(image, 1 - image)]  # where the images differ, layer by layer
+        [(1, 15, 15), (1, 7, 7), (1, 3, 3), (1, 3, 3), (1, 3, 3)]
     """
 
     def __init__(
@@ -171,7 +182,7 @@ class LPIPS(FeatureMeasure[LpipsSpec]):
         extractor: FeatureExtractor | None = None,
     ) -> None:
         if not isinstance(spec, LpipsSpec):
-            spec = LpipsSpec(backbone=BackboneSpec(name=spec)) if spec else LpipsSpec()
+            spec = LpipsSpec.on(spec) if spec else LpipsSpec()
         super().__init__(spec, reduction, extractor)
         self.register_buffer("linear", torch.cat(_linear(spec)))
 

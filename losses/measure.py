@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from ..common.errors import LopsidedError
+from ..common.fields import Settings
 from ..common.identity import identity
 
 Reduction = Literal["mean", "sum", "none"]
@@ -26,20 +26,25 @@ class MeasureError(LopsidedError):
     """An unknown measure, or images that it cannot take."""
 
 
-class MeasureSpec(BaseModel, ABC):
-    """Everything that makes a measure the number it is; two measures with equal identity give equal scores.
+class MeasureSpec(Settings, ABC):
+    """Everything that determines the numbers of a measure; two measures with equal identity give equal scores.
 
     Attributes:
         version: raised whenever the same spec would give other numbers than before.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     version: ClassVar[int] = 1
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the values of the field ``measure``: the names under which the measure is registered."""
+        return get_args(cls.model_fields["measure"].annotation)
+
     @property
-    @abstractmethod
     def key(self) -> str:
-        """Short name used in YAML, tables and figures, e.g. ``dists-vgg16-r``."""
+        """Short name used in YAML, tables and figures, followed by a mark of the definition if options are set."""
+        name = vars(self)["measure"]
+        return name if self == type(self).model_validate({"measure": name}) else f"{name}+{self.identity[:4]}"
 
     @property
     @abstractmethod
@@ -83,11 +88,11 @@ Spec = TypeVar("Spec", bound=MeasureSpec)
 
 @dataclass(frozen=True)
 class Reference:
-    """References with what measures have computed of them, to be used again and again; see :meth:`Measure.prepare`.
+    """References, and what measures have computed from them for repeated use; see :meth:`Measure.prepare`.
 
     Attributes:
         images: RGB in [0, 1], ``(N, 3, H, W)``.
-        prepared: what each measure, by its spec, keeps of them.
+        prepared: what each measure, known by its spec, keeps of them.
     """
 
     images: Tensor
@@ -97,7 +102,7 @@ class Reference:
 class Measure(nn.Module, ABC, Generic[Spec]):
     """A full-reference measure: ``score`` as a metric, ``forward`` as a loss.
 
-    It is frozen for good: its parameters ask for no gradient and it stays in evaluation mode, whatever is done to the
+    It is frozen for good: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
     module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
@@ -124,7 +129,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         """Return ``(N,)`` scores of checked inputs; ``references`` has batch N or 1."""
 
     def _prepare(self, references: Tensor) -> Any:  # noqa: ARG002
-        """Return what can be computed of checked references alone."""
+        """Return what can be computed from checked references alone."""
         return None
 
     def _score_prepared(self, images: Tensor, references: Tensor, prepared: Any) -> Tensor:  # noqa: ARG002
@@ -132,9 +137,9 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         return self._score(images, references)
 
     def prepare(self, references: Tensor) -> Reference:
-        """Compute once what depends on the references alone; the result stands for them in ``score`` and ``forward``.
+        """Compute once what depends on the references alone; ``score`` and ``forward`` take the result in their place.
 
-        It keeps the feature maps of the references in memory: right for many images of few references.
+        It keeps the feature maps of the references in memory, which pays for many images of few references.
 
         Args:
             references: RGB images in [0, 1], ``(N, 3, H, W)``, or ``(1, 3, H, W)`` to be shared by all images.
@@ -151,7 +156,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         Args:
             images: distorted RGB images in [0, 1], ``(N, 3, H, W)``.
             references: their references, ``(N, 3, H, W)``, or ``(1, 3, H, W)`` shared by all; or what
-                :meth:`prepare` made of them.
+                :meth:`prepare` returned for them.
 
         Raises:
             MeasureError: wrong type, shape, size or value range; the message says what was seen.
@@ -166,8 +171,8 @@ class Measure(nn.Module, ABC, Generic[Spec]):
 
         Args:
             prediction: RGB meant for [0, 1], ``(N, 3, H, W)``; a network's output may overshoot by up to 8.
-            reference: RGB in [0, 1], of the same shape, or what :meth:`prepare` made of it. It gets no gradient from
-                measures on feature maps.
+            reference: RGB in [0, 1], of the same shape, or what :meth:`prepare` returned for it. Measures on feature
+                maps give it no gradient.
 
         Raises:
             MeasureError: wrong type, shape, size or value range. Non-finite predictions are not an error here:

@@ -35,11 +35,6 @@ class NlpdSpec(MeasureSpec):
     measure: Literal["nlpd"] = "nlpd"
 
     @property
-    def key(self) -> str:
-        """The measure's name."""
-        return self.measure
-
-    @property
     def families(self) -> frozenset[str]:
         """Nothing else here is made of it."""
         return frozenset({"laplacian-pyramid"})
@@ -49,12 +44,12 @@ class NlpdSpec(MeasureSpec):
         """Five halvings of 16 pixels leave one."""
         return 16
 
-    def build(self, *, reduction: Reduction = "mean") -> Nlpd:
+    def build(self, *, reduction: Reduction = "mean") -> NLPD:
         """Build the measure."""
-        return Nlpd(self, reduction=reduction)
+        return NLPD(self, reduction=reduction)
 
 
-class Nlpd(PreciseMeasure[NlpdSpec]):
+class NLPD(PreciseMeasure[NlpdSpec]):
     """NLPD of the luma (0.299, 0.587, 0.114) in [0, 1]: root mean square difference per level, mean over six levels.
 
     Each level ``z`` of the Laplacian pyramid is normalised to ``z / (σ + Σ w |z of a neighbour|)``.

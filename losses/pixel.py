@@ -20,18 +20,13 @@ class PixelSpec(MeasureSpec):
     measure: Literal["l1", "l2", "charbonnier"]
 
     @property
-    def key(self) -> str:
-        """The measure's name."""
-        return self.measure
-
-    @property
     def families(self) -> frozenset[str]:
         """All pixel-wise distances (PSNR among them) are of one family."""
         return frozenset({"pixel"})
 
     @property
     def min_size(self) -> int:
-        """Any size will do."""
+        """Any size."""
         return 1
 
     def build(self, *, reduction: Reduction = "mean") -> Pixel:
@@ -43,6 +38,16 @@ class Pixel(PreciseMeasure[PixelSpec]):
     """Mean over channels and pixels of ``|d|``, ``d²`` or ``sqrt(d² + ε²) - ε`` with ε = 1e-3 (Charbonnier).
 
     Direction: lower is better. Range: [0, 1] for inputs in [0, 1]. Loss: the score.
+
+    Args:
+        spec: the definition, or ``l1``, ``l2`` or ``charbonnier``.
+        reduction: how :meth:`forward` reduces over the batch.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import Pixel
+        >>> Pixel("l1").score(torch.full((1, 3, 8, 8), 0.25), torch.zeros(1, 3, 8, 8))
+        tensor([0.2500])
     """
 
     value_range = (0.0, 1.0)

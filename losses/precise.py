@@ -1,4 +1,4 @@
-"""Measures that are computed in float32 or better, whatever the images' type and whatever autocast asks for."""
+"""Measures that are computed in float32 or better, for images of any type and under autocast too."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ..backbones import BackboneError, list_backbones
 from ..common.errors import did_you_mean
+from ..common.registry import Registry
 from .contextual import ContextualSpec
 from .dists import DistsSpec
 from .features import FeatureSpec
@@ -22,27 +23,38 @@ from .perceptual import PerceptualSpec
 from .pixel import PixelSpec
 from .ssim import SsimSpec
 from .style import StyleSpec
-from .through_pyiqa import ENTRIES, HandcraftedSpec, PyiqaSpec
+from .through_pyiqa import HandcraftedSpec, PyiqaSpec
 
-SPECS: dict[str, type[MeasureSpec]] = {
-    **dict.fromkeys(("l1", "l2", "charbonnier"), PixelSpec),
-    **dict.fromkeys(("ssim", "ms_ssim"), SsimSpec),
-    "gmsd": GmsdSpec,
-    "nlpd": NlpdSpec,
-    **dict.fromkeys(ENTRIES, HandcraftedSpec),
-    "pyiqa": PyiqaSpec,
-    "lpips": LpipsSpec,
-    "dists": DistsSpec,
-    "perceptual": PerceptualSpec,
-    "style": StyleSpec,
-    "contextual": ContextualSpec,
-}
-_ON_BACKBONES = [name for name, spec in SPECS.items() if issubclass(spec, FeatureSpec)]
+SPECS = Registry[type[MeasureSpec]]("measure")
+
+
+def register_measure(spec: type[MeasureSpec]) -> type[MeasureSpec]:
+    """Add a measure to the registry under the values of its field ``measure``, and return it; usable as a decorator.
+
+    Raises:
+        LopsidedError: there is a measure of that name.
+    """
+    for name in spec.names():
+        SPECS.register(name, spec)
+    return spec
+
+
+for _spec in (
+    *(PixelSpec, SsimSpec, GmsdSpec, NlpdSpec, HandcraftedSpec, PyiqaSpec),
+    *(LpipsSpec, DistsSpec, PerceptualSpec, StyleSpec, ContextualSpec),
+):
+    register_measure(_spec)
 
 
 def list_measures() -> list[str]:
-    """Return every measure key."""
-    on_backbones = [f"{name}-{backbone}" for name in _ON_BACKBONES for backbone in list_backbones()]
+    """Return every measure key.
+
+    Examples:
+        >>> from lopsided.losses import list_measures
+        >>> list_measures()[:6]
+        ['l1', 'l2', 'charbonnier', 'ssim', 'ms_ssim', 'gmsd']
+    """
+    on_backbones = [f"{name}-{backbone}" for name in _on_backbones() for backbone in list_backbones()]
     aliases = [f"lpips-{backbone}" for backbone in LPIPS_NETWORKS]
     return [*_short_keys(), *(key for key in on_backbones if key not in aliases)]
 
@@ -52,6 +64,14 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
 
     Raises:
         MeasureError: unknown measure or option; the message names the nearest one.
+
+    Examples:
+        >>> from lopsided.losses import parse_measure
+        >>> parse_measure("dists-vgg16-r") == parse_measure({"measure": "dists", "backbone": "vgg16-r"})
+        True
+        >>> parse_measure("disst")
+        Traceback (most recent call last):
+        lopsided.losses.measure.MeasureError: unknown measure 'disst'; did you mean 'dists'?
     """
     if isinstance(value, MeasureSpec):
         return value
@@ -78,14 +98,29 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
 
     Raises:
         MeasureError: unknown measure or option.
-        LopsidedError: weights that are not to be had, or not what they should be.
+        LopsidedError: weights that are missing or fail verification.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import create_measure
+        >>> black, white = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+        >>> ssim = create_measure({"measure": "ssim", "color": "rgb"})
+        >>> f"{ssim.score(black, white).item():.4f}", ssim.lower_is_better
+        ('0.0001', False)
+        >>> f"{ssim(black, white).item():.4f}"  # as a loss: 1 - score
+        '0.9999'
     """
     return parse_measure(value).build(reduction=reduction)
 
 
+def _on_backbones() -> list[str]:
+    """Names of the measures that take any backbone of the registry."""
+    return [name for name, spec in SPECS.items() if issubclass(spec, FeatureSpec)]
+
+
 def _short_keys() -> list[str]:
     """Every key that names no backbone of the registry."""
-    return [*(name for name in SPECS if name not in (*_ON_BACKBONES, "pyiqa")), *LPIPS_KEYS, "dists"]
+    return [*(name for name in SPECS if name not in (*_on_backbones(), "pyiqa")), *LPIPS_KEYS, "dists"]
 
 
 def _from_key(key: str) -> dict[str, Any]:
@@ -94,11 +129,11 @@ def _from_key(key: str) -> dict[str, Any]:
     if key in SPECS:
         return {"measure": key}
     name, _, backbone = key.partition("-")
-    if name in _ON_BACKBONES and backbone in list_backbones():
+    if name in _on_backbones() and backbone in list_backbones():
         return {"measure": name, "backbone": backbone}
     if name == "pyiqa" and backbone:
         return {"measure": "pyiqa", "metric": backbone}
-    raise MeasureError(_unknown(key, list_measures(), [*_short_keys(), *(f"{n}-<backbone>" for n in _ON_BACKBONES)]))
+    raise MeasureError(_unknown(key, list_measures(), [*_short_keys(), *(f"{n}-<backbone>" for n in _on_backbones())]))
 
 
 def _unknown(name: str, known: list[str], shown: list[str] | None = None, what: str = "measure") -> str:

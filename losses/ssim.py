@@ -45,12 +45,6 @@ class SsimSpec(MeasureSpec):
         return self
 
     @property
-    def key(self) -> str:
-        """The measure's name, followed by a mark of the definition where it is not the default one."""
-        mark = "" if self == SsimSpec(measure=self.measure) else f"+{self.identity[:4]}"
-        return f"{self.measure}{mark}"
-
-    @property
     def families(self) -> frozenset[str]:
         """All structural similarities of the image itself are of one family."""
         return frozenset({"structural-similarity"})
@@ -60,12 +54,12 @@ class SsimSpec(MeasureSpec):
         """The window must fit, for MS-SSIM also after four halvings, which round up."""
         return WINDOW if self.measure == "ssim" else (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
-    def build(self, *, reduction: Reduction = "mean") -> Ssim:
+    def build(self, *, reduction: Reduction = "mean") -> SSIM:
         """Build the measure."""
-        return Ssim(self, reduction=reduction)
+        return SSIM(self, reduction=reduction)
 
 
-class Ssim(PreciseMeasure[SsimSpec]):
+class SSIM(PreciseMeasure[SsimSpec]):
     """SSIM or MS-SSIM with an 11×11 Gaussian window (σ = 1.5) on the positions where it fits, K1 = 0.01, K2 = 0.03.
 
     Per position, with Gaussian-weighted means μ, variances σ² and covariance σ_xy (eqs. 6 and 9 of the 2004 paper)::
@@ -78,6 +72,19 @@ class Ssim(PreciseMeasure[SsimSpec]):
 
     Direction: higher is better, 1 for identical images. Range: [-1, 1] for SSIM, [0, 1] for MS-SSIM, which is 0, with
     zero gradient, where the mean at a scale is negative. Loss: 1 - score.
+
+    Args:
+        spec: the definition, or ``ssim`` or ``ms_ssim``.
+        reduction: how :meth:`forward` reduces over the batch.
+
+    Examples:
+        >>> import torch
+        >>> from lopsided.losses import SSIM
+        >>> image = torch.rand(2, 3, 32, 32)
+        >>> SSIM().score(image, image)
+        tensor([1., 1.])
+        >>> SSIM()(image, image)  # as a loss
+        tensor(0.)
     """
 
     lower_is_better = False

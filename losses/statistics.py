@@ -1,6 +1,6 @@
 """Means, variances and covariances of feature maps, with a backward pass in one sweep.
 
-Everything a DISTS-style measure knows of two maps are five numbers per channel. Written with tensor operations they
+A DISTS-style measure sees only five numbers per channel of two maps. Written with tensor operations they
 cost a dozen passes over the maps, each with a temporary as large; here they cost two, and the gradient one.
 """
 

@@ -1,4 +1,4 @@
-"""Full-reference measures through pyiqa: the only module that knows pyiqa's FR side.
+"""Full-reference measures through pyiqa: the only module that knows pyiqa's full-reference side.
 
 Hand-crafted ones that this project vouches for have an entry here; any other metric of pyiqa is a :class:`PyiqaSpec`.
 pyiqa is licensed for non-commercial use (PolyForm Noncommercial 1.0.0) and is imported only when it is needed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import io
 import logging
 from abc import abstractmethod
@@ -93,8 +94,9 @@ _FAMILIES: dict[str, frozenset[str]] = {
 _TRUNKS = {"alex": "alexnet", "vgg": "vgg16"}  # the option `net` of LPIPS and ST-LPIPS
 
 
+@functools.cache
 def pyiqa_version() -> str:
-    """Return the installed pyiqa's version without importing it.
+    """Return the installed pyiqa's version without importing it; it is looked up once per process.
 
     Raises:
         MeasureError: pyiqa is not installed.
@@ -213,9 +215,14 @@ class HandcraftedSpec(MeasureSpec):
             raise ValueError(f"not computed by pyiqa here; known: {', '.join(ENTRIES)}")
         return value
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of :data:`ENTRIES`."""
+        return tuple(ENTRIES)
+
     @property
     def entry(self) -> PyiqaEntry:
-        """What the registry knows of the measure."""
+        """What :data:`ENTRIES` says about the measure."""
         return ENTRIES[self.measure]
 
     @property
@@ -268,7 +275,7 @@ class Handcrafted(PyiqaMeasure[HandcraftedSpec]):
 
 
 class PyiqaSpec(MeasureSpec):
-    """Any full-reference metric of pyiqa, by pyiqa's own account of it.
+    """Any full-reference metric of pyiqa, as pyiqa itself describes it.
 
     Attributes:
         measure: ``pyiqa``.
@@ -335,7 +342,7 @@ class Pyiqa(PyiqaMeasure[PyiqaSpec]):
     """Any full-reference metric of pyiqa. Direction and range are those of pyiqa's configuration table.
 
     A bound that pyiqa marks as rough (``~1``) is taken as none. Whether there is a gradient is tried on one small pair
-    the first time that one is asked for.
+    the first time it is needed.
     """
 
     def __init__(self, spec: PyiqaSpec, reduction: Reduction = "mean") -> None:

@@ -1,1 +1,84 @@
-"""Multimodal LLMs as scorers of images: prompts and scales, backends, benchmarks and their metrics."""
+"""Multimodal LLMs as scorers of images: prompts and scales, backends, benchmarks and their metrics.
+
+::
+
+    from lopsided.mllm import Scorer, TransformersBackend, create_preset
+
+    scorer = Scorer(TransformersBackend("Qwen/Qwen2.5-VL-7B-Instruct"), create_preset("q-align"))
+    ratings = scorer.rate(images)  # value, distribution, mass, status and raw reply of each image
+
+Names are imported when they are first used, so that importing this package loads neither torch nor transformers. The
+single metrics are in ``lopsided.mllm.metrics``, published tables in ``lopsided.mllm.published``.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..common.doors import door
+
+if TYPE_CHECKING:
+    from .backends import Backend, Meter, ServerBackend, TransformersBackend, decision_config
+    from .benchmarks import Benchmark, benchmark_info, list_benchmarks, open_benchmark
+    from .errors import MllmError
+    from .item import Item
+    from .metrics import summarise
+    from .rating import Run, rate
+    from .rating_folder import folder_benchmark, rate_into
+    from .scoring import (
+        Choice,
+        Comparison,
+        Preset,
+        Rating,
+        Scorer,
+        create_preset,
+        list_presets,
+        rate_against_anchors,
+    )
+    from .table import join_items, scores_table, storable
+
+__all__ = [
+    "Backend",
+    "Benchmark",
+    "Choice",
+    "Comparison",
+    "Item",
+    "Meter",
+    "MllmError",
+    "Preset",
+    "Rating",
+    "Run",
+    "Scorer",
+    "ServerBackend",
+    "TransformersBackend",
+    "benchmark_info",
+    "create_preset",
+    "decision_config",
+    "folder_benchmark",
+    "join_items",
+    "list_benchmarks",
+    "list_presets",
+    "open_benchmark",
+    "rate",
+    "rate_against_anchors",
+    "rate_into",
+    "scores_table",
+    "storable",
+    "summarise",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".backends": ["Backend", "Meter", "ServerBackend", "TransformersBackend", "decision_config"],
+        ".benchmarks": ["Benchmark", "benchmark_info", "list_benchmarks", "open_benchmark"],
+        ".errors": ["MllmError"],
+        ".item": ["Item"],
+        ".metrics": ["summarise"],
+        ".rating": ["Run", "rate"],
+        ".rating_folder": ["folder_benchmark", "rate_into"],
+        ".scoring": [
+            *("Choice", "Comparison", "Preset", "Rating", "Scorer"),
+            *("create_preset", "list_presets", "rate_against_anchors"),
+        ],
+        ".table": ["join_items", "scores_table", "storable"],
+    },
+)

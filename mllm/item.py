@@ -16,21 +16,27 @@ class Item:
     """One item.
 
     Attributes:
-        benchmark: e.g. ``unipercept-vr/KADID``: what has a scale of its own has a name of its own.
+        benchmark: name of the benchmark, with its data set where each has its own scale: ``unipercept-vr/KADID``.
         dimension: what is rated or asked about, e.g. ``IQA`` or ``Memorability``; metrics are per dimension.
         id: unique within the benchmark and dimension.
         task: ``rate`` (a number), ``answer`` (one of ``options``) or ``open`` (words).
-        images: the files shown, in order.
-        question: the question or the benchmark's own prompt, as it stands there, which may list the options already;
-            empty where the preset's prompt is to be used.
+        images: the files shown, in order; ``str`` is made ``Path``.
+        question: the question or the benchmark's own prompt, unchanged; it may list the options already. Empty to use
+            the preset's prompt.
         options: texts of the options, in order, for ``answer``; the letters A, B, … are their names.
         target: what people said: a number for ``rate``, the letter for ``answer``, the words for ``open``; None
-            where a benchmark keeps it back.
+            where the benchmark does not publish it.
         scale: lowest and highest target possible, for ``rate``; None where unknown.
         higher_is_better: direction of the targets.
         reference: items with the same one are not independent (distortions of one image, contexts of one dish);
             intervals are clustered by it. By default the item's own id.
         groups: what accuracies are broken down by, e.g. ``category``, ``criterion``, ``template``, ``context``.
+
+    Examples:
+        >>> photo = Path("photos/lamp.png")
+        >>> item = Item(benchmark="own", dimension="IQA", id="lamp", task="rate", images=(photo,), target=3.5)
+        >>> item.cluster
+        'lamp'
     """
 
     benchmark: str
@@ -45,6 +51,10 @@ class Item:
     higher_is_better: bool = True
     reference: str = ""
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        """Take paths as text, too."""
+        object.__setattr__(self, "images", tuple(map(Path, self.images)))
 
     @property
     def cluster(self) -> str:

@@ -1,4 +1,4 @@
-"""Results as they come: a file of JSON lines that is only appended to, so that a killed run loses nothing it had."""
+"""Results as they come: a file of JSON lines that is only appended to, so that a killed run loses no result."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def named(row: Row) -> Name:
 class ResultFile:
     """The results of one scorer, one line each; open it in a ``with``, by one process at a time.
 
-    A line that a kill cut short is the last one and has no newline: it is taken off when the file is opened, and its
-    item is asked again. Nothing else is ever removed: of two lines about one thing the later one holds.
+    If a run is killed while it writes, the last line has no newline: opening the file removes that line, and its item
+    is asked again. Nothing else is ever removed; of two lines about the same thing the later one counts.
 
     Args:
         path: the file, ``results.jsonl``.
@@ -39,8 +39,8 @@ class ResultFile:
         replies: the last line of each key, whichever item it is about.
     """
 
-    def __init__(self, path: Path, scorer_id: str) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, scorer_id: str) -> None:
+        self.path = Path(path)
         self.replies: dict[str, Row] = {}
         self._scorer_id = scorer_id
         self._of_items: dict[tuple[str, Name], Row] = {}
@@ -62,7 +62,7 @@ class ResultFile:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Close the file, which lets go of its lock."""
+        """Close the file, which releases its lock."""
         self._file.close()
 
     def find(self, key: str, name: Name) -> Row | None:
@@ -70,7 +70,7 @@ class ResultFile:
         return self._of_items.get((key, name))
 
     def keep(self, row: Row) -> None:
-        """Append a row, unless it is there already, and hand it to the system, where a kill cannot lose it."""
+        """Append a row, unless it is there already, and pass it to the operating system: a kill cannot lose it then."""
         row = {name: row[name] for name in COLUMNS}
         if self.find(row["key"], named(row)) != row:
             self._file.write((canonical_json(row) + "\n").encode("utf-8", "backslashreplace"))
@@ -78,7 +78,7 @@ class ResultFile:
             self._remember(row)
 
     def sync(self) -> None:
-        """Have the system write it to the disk, where a power cut cannot lose it."""
+        """Have the rows written to the disk: a power cut cannot lose them then."""
         os.fsync(self._file.fileno())
 
     def _lock(self) -> None:

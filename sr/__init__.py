@@ -1,35 +1,109 @@
-"""Super-resolution: generators, image pairs, training with fidelity and adversarial terms, restoration.
+"""Super-resolution and restoration: generators, tasks, image pairs, training, restoring, export.
 
-The names below import no basicsr; what needs it loads it when called.
+>>> import torch
+>>> from lopsided.sr import GeneratorSpec, build_generator, super_resolve
+>>> generator = build_generator(GeneratorSpec(name="swinir-tiny"), scale=4)
+>>> super_resolve(generator, torch.rand(1, 3, 20, 30), scale=4).shape
+torch.Size([1, 3, 80, 120])
+
+Names are imported when they are first used. None of them imports basicsr or spandrel before a network needs it.
 """
 
-from .export import LoadedGenerator, export_generator, load_exported
-from .generators import GeneratorSpec, build_generator
-from .loss import Adversarial, Fidelity
-from .restore import Tiling, super_resolve
-from .restore_files import RestoreSettings, restore_folder, restore_image
-from .spec import FinetuneSpec, Runtime, TrainingSpec
-from .trainer import DivergedError, Trainer
-from .validation import Validated, Validation
+from typing import TYPE_CHECKING
+
+from ..common.doors import door
+
+if TYPE_CHECKING:
+    from .checkpoint import read_tensors, write_tensors
+    from .degradation import bicubic_resize, mod_crop
+    from .distributed import current_ranks, join_torchrun
+    from .errors import SuperResolutionError
+    from .export import LoadedGenerator, export_generator, load_exported, read_metadata
+    from .generators import ARCHITECTURES, Architecture, GeneratorSpec, build_generator, list_generators
+    from .history import read_history
+    from .images import Pair, PairCache, pairs
+    from .loss import Adversarial, Fidelity
+    from .real_world import Pass, RealWorld, SecondPass
+    from .restore import Tiling, super_resolve
+    from .restore_files import RestoreSettings, RestoreSummary, restore_folder, restore_image
+    from .spec import FinetuneSpec, Runtime, TrainingSpec
+    from .stability import summarise_stability
+    from .task_list import TASKS, AnyTask
+    from .tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
+    from .trainer import DivergedError, Skip, StoppedError, Trainer
+    from .validation import Validated, Validation
 
 __all__ = [
+    "ARCHITECTURES",
+    "TASKS",
     "Adversarial",
+    "AnyTask",
+    "Architecture",
+    "Bicubic",
+    "Deblurring",
+    "Degradation",
+    "Denoising",
     "DivergedError",
     "Fidelity",
     "FinetuneSpec",
     "GeneratorSpec",
+    "Jpeg",
     "LoadedGenerator",
+    "Pair",
+    "PairCache",
+    "Pass",
+    "RealWorld",
     "RestoreSettings",
+    "RestoreSummary",
     "Runtime",
+    "SecondPass",
+    "Skip",
+    "StoppedError",
+    "SuperResolutionError",
     "Tiling",
     "Trainer",
     "TrainingSpec",
     "Validated",
     "Validation",
+    "bicubic_resize",
     "build_generator",
+    "current_ranks",
     "export_generator",
+    "join_torchrun",
+    "list_generators",
     "load_exported",
+    "mod_crop",
+    "pairs",
+    "read_history",
+    "read_metadata",
+    "read_tensors",
     "restore_folder",
     "restore_image",
+    "summarise_stability",
     "super_resolve",
+    "write_tensors",
 ]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".checkpoint": ["read_tensors", "write_tensors"],
+        ".degradation": ["bicubic_resize", "mod_crop"],
+        ".distributed": ["current_ranks", "join_torchrun"],
+        ".errors": ["SuperResolutionError"],
+        ".export": ["LoadedGenerator", "export_generator", "load_exported", "read_metadata"],
+        ".generators": ["ARCHITECTURES", "Architecture", "GeneratorSpec", "build_generator", "list_generators"],
+        ".history": ["read_history"],
+        ".images": ["Pair", "PairCache", "pairs"],
+        ".loss": ["Adversarial", "Fidelity"],
+        ".real_world": ["Pass", "RealWorld", "SecondPass"],
+        ".restore": ["Tiling", "super_resolve"],
+        ".restore_files": ["RestoreSettings", "RestoreSummary", "restore_folder", "restore_image"],
+        ".spec": ["FinetuneSpec", "Runtime", "TrainingSpec"],
+        ".stability": ["summarise_stability"],
+        ".task_list": ["TASKS", "AnyTask"],
+        ".tasks": ["Bicubic", "Deblurring", "Degradation", "Denoising", "Jpeg"],
+        ".trainer": ["DivergedError", "Skip", "StoppedError", "Trainer"],
+        ".validation": ["Validated", "Validation"],
+    },
+)

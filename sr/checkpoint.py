@@ -25,7 +25,7 @@ from .history import NOTHING, Written, written
 log = logging.getLogger(__name__)
 
 HISTORY = "history.jsonl"  # in the folder of the checkpoints
-KEPT = 2  # the newest may be damaged on disk; the one before it is then used
+KEPT = 2  # if the newest is damaged on disk, the one before it is used
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Checkpoint:
     history: Written = NOTHING
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into ``folder``, and delete all but the newest :data:`KEPT`.
 
     What the history in ``folder`` holds now belongs to the checkpoint.
@@ -53,6 +53,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints are untouched.
     """
+    folder = Path(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     history = written(folder / HISTORY)
     metadata = {"step": checkpoint.step, "scalars": checkpoint.scalars, "history": list(history)}
@@ -88,9 +89,9 @@ def checkpoints(folder: Path) -> Iterator[Checkpoint]:
         yield Checkpoint(metadata["step"], tensors, metadata["scalars"], history)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
+def load_checkpoint(folder: Path | str) -> Checkpoint | None:
     """Return the newest checkpoint that is whole, or None when there is none; see :func:`checkpoints`."""
-    return next(checkpoints(folder), None)
+    return next(checkpoints(Path(folder)), None)
 
 
 def kept_scalars(folder: Path) -> list[dict[str, Any]]:
@@ -102,8 +103,20 @@ def kept_scalars(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata to a safetensors file, atomically."""
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata to a safetensors file, atomically.
+
+    Raises:
+        OSError: the disk is full or not writable.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_tensors(f"{folder}/x.safetensors", {"a": torch.ones(2)}, {"step": 3})
+        ...     read_tensors(f"{folder}/x.safetensors")
+        ({'a': tensor([1., 1.])}, {'step': 3})
+    """
+    path = Path(path)
     with atomic_path(path) as temporary:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         temporary.touch()
@@ -115,12 +128,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             raise OSError(f"cannot write {path.name}: {error}") from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote."""
     with safe_open(path, framework="pt") as file:
         metadata = json.loads((file.metadata() or {}).get("lopsided", "{}"))
         # Cloned: a mapped file's tensors start at any multiple of four bytes, and vector code may round differently
-        # on them than on aligned memory; a resumed run must not part from an uninterrupted one in the last digit.
+        # on them than on aligned memory; a resumed run must equal an uninterrupted one to the last digit.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
 

@@ -1,7 +1,7 @@
 """The single steps of a degradation: filtering, resizing, noise, JPEG, and the unsharp mask.
 
-Images are float32 tensors (3, H, W), RGB, nominally in [0, 1]; only :func:`jpeg` clamps and rounds. What is random
-comes from a numpy generator.
+Images are float32 tensors (3, H, W), RGB, nominally in [0, 1]; only :func:`jpeg` clamps and rounds. Random numbers come
+from a numpy generator.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision rounds it
 def filter_image(image: Tensor, kernel: NDArray[np.float64]) -> Tensor:
     """Convolve each channel with a kernel (k, k) of odd side; beyond the border the image is mirrored.
 
-    The mirror leaves the border pixel itself out (``reflect``), as in Real-ESRGAN.
+    The border pixel itself is not repeated (``reflect``), as in Real-ESRGAN.
     """
     radius = kernel.shape[0] // 2
     if radius == 0:
         return image
     height, width = image.shape[-2:]
-    # Unlike torch's own padding, numpy's mirrors again where the image is smaller than the kernel.
+    # Unlike torch's padding, numpy's mirrors again where the image is smaller than the kernel.
     rows, columns = (torch.from_numpy(np.pad(np.arange(n), radius, mode="reflect")) for n in (height, width))
     padded = image.index_select(-2, rows).index_select(-1, columns)
-    # By FFT: the cost is that of a 7×7 convolution, for any size. Even sides, since some primes are slow.
+    # By FFT: any size costs about as much as a 7×7 convolution. Even sides, because some primes are slow.
     size = [side + side % 2 for side in padded.shape[-2:]]
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(torch.from_numpy(kernel).float(), s=size)
     whole = torch.fft.irfft2(spectrum, s=size)
@@ -59,31 +59,31 @@ def gaussian_noise(image: Tensor, sigma: float, rng: np.random.Generator, *, gre
     Args:
         image: gives the shape.
         sigma: standard deviation on the scale 0..255.
-        rng: where it is drawn.
+        rng: source of the noise.
         grey: one value for the three channels of a pixel.
 
     Returns:
-        What is to be added, (3, H, W) or (1, H, W).
+        The noise to add, (3, H, W) or (1, H, W).
     """
     shape = (1 if grey else image.shape[0], *image.shape[-2:])
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).mul_(sigma / 255)
 
 
 def poisson_noise(image: Tensor, scale: float, rng: np.random.Generator, *, grey: bool = False) -> Tensor:
-    """Return shot noise for an image: that of counting x · n photons, times ``scale``.
+    """Return shot noise for an image: the noise of counting x · n photons, times ``scale``.
 
     n is the number of grey levels that occur, rounded up to a power of two (256 for most photographs), as in
-    scikit-image and Real-ESRGAN. So the noise has mean 0 and variance scale² x / n, with x the image rounded to
+    scikit-image and Real-ESRGAN. So the noise has mean 0 and variance scale² x / n, where x is the image rounded to
     8 bits.
 
     Args:
         image: clamped and rounded to 8 bits first.
         scale: factor of the noise.
-        rng: where it is drawn.
+        rng: source of the noise.
         grey: noise of the luma, the same for the three channels of a pixel.
 
     Returns:
-        What is to be added, (3, H, W) or (1, H, W).
+        The noise to add, (3, H, W) or (1, H, W).
     """
     if grey:
         image = torch.einsum("c,chw->hw", torch.tensor(_LUMA), image)[None]
@@ -95,12 +95,12 @@ def poisson_noise(image: Tensor, scale: float, rng: np.random.Generator, *, grey
 
 
 def jpeg(image: Tensor, quality: int, subsampling: Subsampling = 420) -> Tensor:
-    """Return the image after a trip through a JPEG file, written and read by Pillow (libjpeg).
+    """Return the image after writing it to a JPEG file and reading it back, by Pillow (libjpeg).
 
     Args:
         image: clamped to [0, 1] and rounded to 8 bits first.
         quality: 1 (worst) to 100, which scales the standard's quantisation tables.
-        subsampling: of the two colour channels: 420, that is 4:2:0, stores a quarter of their pixels, 422 half.
+        subsampling: of the two colour channels: 420 (4:2:0) stores a quarter of their pixels, 422 half of them.
     """
     file = io.BytesIO()
     Image.fromarray(to_uint8(image)).save(file, "JPEG", quality=quality, subsampling=_PILLOW[subsampling])
@@ -108,10 +108,10 @@ def jpeg(image: Tensor, quality: int, subsampling: Subsampling = 420) -> Tensor:
 
 
 def unsharp_mask(image: Tensor) -> Tensor:
-    """Sharpen edges as Real-ESRGAN does its training targets.
+    """Sharpen edges as Real-ESRGAN sharpens its training targets.
 
     Half of the difference to a Gaussian blur (51 × 51, standard deviation 8) is added where that difference exceeds
-    10 of 255 grey levels; the border of that area is softened by the same blur.
+    10 of 255 grey levels; the same blur softens the border of that area.
     """
     blur = gaussian_kernel(51, 8.0)
     detail = image - filter_image(image, blur)

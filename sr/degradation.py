@@ -1,9 +1,9 @@
-"""Bicubic resizing as MATLAB's ``imresize`` does it: how super-resolution data are made.
+"""Bicubic resizing as MATLAB's ``imresize`` does it: the usual way to make super-resolution data.
 
 Each axis is resized by a matrix of cubic weights (Keys, "Cubic convolution interpolation for digital image
 processing", 1981, with a = -1/2), stretched by the factor when shrinking, so that it also filters out what the small
-image cannot hold. Rows come first. An 8-bit image is rounded, halves upwards, *between* the two axes too: that is what
-MATLAB does to 8-bit images, and without it 10 to 15 % of the pixels of published LR images are off by a grey level.
+image cannot hold. Rows come first. An 8-bit image is also rounded, halves upwards, *between* the two axes: MATLAB does
+this to 8-bit images, and without it 10 to 15 % of the pixels of published LR images are off by one grey level.
 """
 
 from __future__ import annotations
@@ -34,18 +34,24 @@ def bicubic_resize(
 
     Args:
         image: an array (H, W) or (H, W, C), uint8 or floating point; or a floating-point tensor (…, H, W).
-        scale: size of the result over that of ``image``: 1/4 shrinks, 4 enlarges. Results have ceil(scale · side)
-            pixels a side.
-        border: what lies beyond the edge. ``mirror`` is that of basicsr and of current MATLAB; ``replicate``
-            reproduces the LR images of Set5 and Set14 that are in circulation to the last pixel.
+        scale: size of the result over that of ``image``: 1/4 shrinks, 4 enlarges. Sides of the result have
+            ceil(scale · side) pixels.
+        border: what lies beyond the edge. ``mirror`` is what basicsr and current MATLAB do; ``replicate`` reproduces
+            the commonly used LR images of Set5 and Set14 to the last pixel.
 
     Returns:
-        The kind that was given. uint8: rounded after each axis and clamped to 0..255. Floating point: computed in
-        float64, not clamped (bicubic overshoots at edges), returned in the dtype of ``image``; tensors keep their
-        device and their gradient.
+        An array for an array, a tensor for a tensor. uint8: rounded after each axis and clamped to 0..255. Floating
+        point: computed in float64, not clamped (bicubic overshoots at edges), returned in the dtype of ``image``;
+        tensors keep their device and their gradient.
 
     Raises:
         ImageError: another dtype or number of axes, an empty image, or a scale that is not positive and finite.
+
+    Examples:
+        >>> bicubic_resize(np.full((8, 12, 3), 100, np.uint8), 1 / 4).shape
+        (2, 3, 3)
+        >>> bicubic_resize(torch.ones(1, 1, 2, 2), 2.0).mean()
+        tensor(1.)
     """
     if not (math.isfinite(scale) and scale > 0):
         raise ImageError(f"Cannot resize by a factor of {scale}; it must be positive.")
@@ -69,7 +75,7 @@ def bicubic_resize(
 def mod_crop(array: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """Cut rows at the bottom and columns at the right until ``scale`` divides both sides.
 
-    Every HR image, for training or testing, is cut so; a side that ``scale`` divides is left alone.
+    Every HR image, for training or testing, is cut in this way; a side that ``scale`` divides is left alone.
 
     Args:
         array: (H, W) or (H, W, C).
@@ -80,6 +86,10 @@ def mod_crop(array: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: nothing would be left.
+
+    Examples:
+        >>> mod_crop(np.zeros((10, 7, 3), np.uint8), 4).shape
+        (8, 4, 3)
     """
     height, width = (side - side % scale for side in array.shape[:2])
     if not (height and width):

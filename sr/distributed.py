@@ -1,6 +1,6 @@
-"""Training by several processes: who computes what, and how gradients become one. Without torchrun: one process.
+"""Training by several processes: which process computes what, and how gradients are summed. Without torchrun: one.
 
-The micro-batches of a step are dealt out to the processes, and everything random belongs to a micro-batch, not to a
+The micro-batches of a step are divided among the processes, and everything random belongs to a micro-batch, not to a
 process; so the number of processes changes the order of sums and nothing else.
 """
 
@@ -38,20 +38,20 @@ class Ranks:
         return self.index == 0
 
     def share(self, micro_batches: int) -> range:
-        """Return the micro-batches of a step that are this process's.
+        """Return the micro-batches of a step that this process computes.
 
         Raises:
-            SuperResolutionError: they cannot be dealt out evenly.
+            SuperResolutionError: they cannot be divided evenly.
         """
         if micro_batches % self.count:
             raise SuperResolutionError(
-                f"{self.count} processes cannot share {micro_batches} micro-batch(es) a step; set micro_batches to a "
+                f"{self.count} processes cannot share {micro_batches} micro-batch(es) per step; set micro_batches to a "
                 f"multiple of {self.count} (it is part of the result's identity, the number of processes is not)"
             )
         return range(self.index, micro_batches, self.count)
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes, in one exchange for each dtype."""
+        """Replace each tensor by its sum over the processes, in one exchange per dtype."""
         if self.count == 1:
             return
         for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
@@ -62,7 +62,7 @@ class Ranks:
                 tensor.copy_(part.view(tensor.shape))
 
     def agreed(self, value: T) -> T:
-        """Return process 0's value in every process; it waits until all are here."""
+        """Return process 0's value in every process, once all processes have called this."""
         if self.count == 1:
             return value
         holder = [value]
@@ -71,7 +71,7 @@ class Ranks:
 
 
 def current_ranks() -> Ranks:
-    """Return this process among those of the process group, if there is one."""
+    """Return this process's place in the process group, if there is one."""
     return Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
 
 
@@ -82,15 +82,15 @@ def join_torchrun(device: str) -> tuple[Ranks, str]:
         device: cpu, or cuda for the GPU of this process's local rank.
 
     Returns:
-        This process among them, and its own device.
+        This process's place among them, and its own device.
 
     Raises:
-        SuperResolutionError: a single GPU named for several processes, or a device they cannot share work on.
+        SuperResolutionError: one GPU named for several processes, or a device on which they cannot share work.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         return Ranks(), device
     if device not in ("cpu", "cuda"):
-        raise SuperResolutionError(f"under torchrun the device is cpu or cuda (one GPU a process), got '{device}'")
+        raise SuperResolutionError(f"under torchrun the device is cpu or cuda (one GPU per process), got '{device}'")
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)

@@ -5,7 +5,3 @@ from ..common.errors import LopsidedError
 
 class SuperResolutionError(LopsidedError):
     """A generator, image pair or training setting that cannot be used as it is."""
-
-
-class CheckpointError(SuperResolutionError):
-    """A checkpoint that is damaged or belongs to something else."""

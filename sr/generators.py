@@ -1,4 +1,4 @@
-"""Generators by name: SwinIR, and the networks of basicsr and spandrel; official checkpoints load strictly."""
+"""Generators by name: SwinIR and the networks of basicsr and spandrel; official checkpoints load strictly."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from ..common.basicsr_compat import load_basicsr
 from ..common.errors import did_you_mean
-from ..common.identity import sha256_file
+from ..common.fields import Keyed
+from ..common.identity import identity, sha256_file
+from ..common.registry import Registry
 from ..common.state_dicts import read_state_dict
 from .errors import SuperResolutionError
 from .swinir import SwinIR
@@ -24,7 +27,7 @@ class Architecture(NamedTuple):
 
     Attributes:
         build: builds it for a scale, with random weights.
-        scales: magnifications it has.
+        scales: magnifications that it supports.
         side_multiple: LR sides must be multiples of it.
         width: channels after the first convolution.
         source: paper, or what it is for.
@@ -38,6 +41,7 @@ class Architecture(NamedTuple):
 
 
 _LIANG = "Liang et al., 2021 (SwinIR)"
+_CHEN = "Chen et al., 2023 (HAT)"
 _LAPTOP = "ours: for laptops and tests"
 
 
@@ -46,24 +50,28 @@ def _swinir(scale: int, *, upsampler: str, **options: Any) -> nn.Module:
 
 
 def _rrdb(scale: int, **options: Any) -> nn.Module:
+    load_basicsr()
     from basicsr.archs.rrdbnet_arch import RRDBNet
 
     return RRDBNet(3, 3, scale=scale, **options)
 
 
 def _edsr(scale: int, **options: Any) -> nn.Module:
+    load_basicsr()
     from basicsr.archs.edsr_arch import EDSR
 
     return EDSR(3, 3, upscale=scale, **options)
 
 
 def _rcan(scale: int, **options: Any) -> nn.Module:
+    load_basicsr()
     from basicsr.archs.rcan_arch import RCAN
 
     return RCAN(3, 3, upscale=scale, **options)
 
 
 def _srresnet(scale: int, **options: Any) -> nn.Module:
+    load_basicsr()
     from basicsr.archs.srresnet_arch import MSRResNet
 
     return MSRResNet(upscale=scale, **options)
@@ -74,7 +82,9 @@ def _hat(scale: int, *, groups: int = 6, **options: Any) -> nn.Module:
         from spandrel.architectures.HAT import HAT
     except ImportError as error:
         raise SuperResolutionError(f"HAT needs spandrel ({error}): pip install 'lopsided[study]'") from error
-    return HAT(upscale=scale, window_size=16, mlp_ratio=2, depths=(6,) * groups, num_heads=(6,) * groups, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.meshgrid")  # spandrel's call; the result is right
+        return HAT(upscale=scale, window_size=16, mlp_ratio=2, depths=(6,) * groups, num_heads=(6,) * groups, **options)
 
 
 _DIRECT = {"upsampler": "pixelshuffledirect"}
@@ -83,59 +93,55 @@ _LARGE = {"embed_dim": 240, "depths": (6,) * 9, "num_heads": (8,) * 9, "resi_con
 _EVERY, _ENLARGING = (1, 2, 3, 4), (2, 3, 4)
 
 
-def _entry(
-    build: Callable[..., nn.Module], scales: tuple[int, ...], side_multiple: int, source: str, **options: Any
-) -> Architecture:
+ARCHITECTURES: Registry[Architecture] = Registry("generator")
+
+
+def _add(
+    name: str, build: Callable[..., nn.Module], scales: tuple[int, ...], side_multiple: int, source: str, **options: Any
+) -> None:
     width = options.get("embed_dim", options.get("num_feat", 64))
-    return Architecture(partial(build, **options), scales, side_multiple, width, source)
+    ARCHITECTURES.register(name, Architecture(partial(build, **options), scales, side_multiple, width, source))
 
 
 # SwinIR's configurations are those of the authors' test script, the others those of basicsr's and HAT's option files.
-ARCHITECTURES: dict[str, Architecture] = {
-    "swinir-tiny": _entry(_swinir, _EVERY, 8, _LAPTOP, embed_dim=32, depths=(2,) * 2, num_heads=(2,) * 2, **_DIRECT),
-    "swinir-small": _entry(_swinir, _EVERY, 8, _LAPTOP, embed_dim=48, depths=(4,) * 2, num_heads=(4,) * 2, **_DIRECT),
-    "swinir-lightweight": _entry(
-        _swinir, _EVERY, 8, _LIANG, embed_dim=60, depths=(6,) * 4, num_heads=(6,) * 4, **_DIRECT
-    ),
-    "swinir-classical": _entry(_swinir, _ENLARGING, 8, _LIANG, upsampler="pixelshuffle", **_MEDIUM),
-    "swinir-realworld": _entry(_swinir, (2, 4), 8, _LIANG, upsampler="nearest+conv", **_MEDIUM),
-    "swinir-realworld-large": _entry(_swinir, (4,), 8, _LIANG, upsampler="nearest+conv", **_LARGE),
-    "swinir-denoise": _entry(_swinir, (1,), 8, _LIANG, upsampler="", **_MEDIUM),
-    "swinir-jpeg": _entry(_swinir, (1,), 7, _LIANG, upsampler="", window_size=7, img_range=255.0, **_MEDIUM),
-    # The pixel-unshuffling of RRDBNet at ×1 and ×2 needs sides that are multiples of 4 and 2.
-    "rrdb-tiny": _entry(_rrdb, (1, 2, 4), 4, _LAPTOP, num_feat=32, num_grow_ch=16, num_block=2),
-    "rrdb-small": _entry(_rrdb, (1, 2, 4), 4, "Wang et al., 2021 (Real-ESRGAN, anime 6B)", num_block=6),
-    "rrdb": _entry(_rrdb, (1, 2, 4), 4, "Wang et al., 2018 (ESRGAN); 2021 (Real-ESRGAN)"),
-    "edsr-tiny": _entry(_edsr, _EVERY, 1, _LAPTOP, num_feat=32, num_block=8),
-    "edsr-baseline": _entry(_edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)"),
-    "edsr": _entry(_edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)", num_feat=256, num_block=32, res_scale=0.1),
-    "rcan": _entry(_rcan, _EVERY, 1, "Zhang et al., 2018 (RCAN)", num_block=20),
-    "srresnet": _entry(_srresnet, _ENLARGING, 1, "Ledig et al., 2017 (SRGAN), without batch normalisation"),
-    "hat-small": _entry(
-        _hat, _ENLARGING, 16, "Chen et al., 2023 (HAT)", embed_dim=144, compress_ratio=24, squeeze_factor=24
-    ),
-    "hat": _entry(_hat, _ENLARGING, 16, "Chen et al., 2023 (HAT)", embed_dim=180),
-    "hat-large": _entry(_hat, _ENLARGING, 16, "Chen et al., 2023 (HAT)", embed_dim=180, groups=12),
-}
+_add("swinir-tiny", _swinir, _EVERY, 8, _LAPTOP, embed_dim=32, depths=(2,) * 2, num_heads=(2,) * 2, **_DIRECT)
+_add("swinir-small", _swinir, _EVERY, 8, _LAPTOP, embed_dim=48, depths=(4,) * 2, num_heads=(4,) * 2, **_DIRECT)
+_add("swinir-lightweight", _swinir, _EVERY, 8, _LIANG, embed_dim=60, depths=(6,) * 4, num_heads=(6,) * 4, **_DIRECT)
+_add("swinir-classical", _swinir, _ENLARGING, 8, _LIANG, upsampler="pixelshuffle", **_MEDIUM)
+_add("swinir-realworld", _swinir, (2, 4), 8, _LIANG, upsampler="nearest+conv", **_MEDIUM)
+_add("swinir-realworld-large", _swinir, (4,), 8, _LIANG, upsampler="nearest+conv", **_LARGE)
+_add("swinir-denoise", _swinir, (1,), 8, _LIANG, upsampler="", **_MEDIUM)
+_add("swinir-jpeg", _swinir, (1,), 7, _LIANG, upsampler="", window_size=7, img_range=255.0, **_MEDIUM)
+# The pixel-unshuffling of RRDBNet at ×1 and ×2 needs sides that are multiples of 4 and 2.
+_add("rrdb-tiny", _rrdb, (1, 2, 4), 4, _LAPTOP, num_feat=32, num_grow_ch=16, num_block=2)
+_add("rrdb-small", _rrdb, (1, 2, 4), 4, "Wang et al., 2021 (Real-ESRGAN, anime 6B)", num_block=6)
+_add("rrdb", _rrdb, (1, 2, 4), 4, "Wang et al., 2018 (ESRGAN); 2021 (Real-ESRGAN)")
+_add("edsr-tiny", _edsr, _EVERY, 1, _LAPTOP, num_feat=32, num_block=8)
+_add("edsr-baseline", _edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)")
+_add("edsr", _edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)", num_feat=256, num_block=32, res_scale=0.1)
+_add("rcan", _rcan, _EVERY, 1, "Zhang et al., 2018 (RCAN)", num_block=20)
+_add("srresnet", _srresnet, _ENLARGING, 1, "Ledig et al., 2017 (SRGAN), without batch normalisation")
+_add("hat-small", _hat, _ENLARGING, 16, _CHEN, embed_dim=144, compress_ratio=24, squeeze_factor=24)
+_add("hat", _hat, _ENLARGING, 16, _CHEN, embed_dim=180)
+_add("hat-large", _hat, _ENLARGING, 16, _CHEN, embed_dim=180, groups=12)
 
 
-class GeneratorSpec(BaseModel):
+class GeneratorSpec(Keyed):
     """A generator; in YAML ``swinir-tiny`` or a mapping.
 
     Attributes:
         name: one of :func:`list_generators`.
         weights: an official or own checkpoint to start from instead of random weights.
-    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Examples:
+        >>> GeneratorSpec.model_validate("swinir-tiny") == GeneratorSpec(name="swinir-tiny")
+        True
+        >>> GeneratorSpec(name="rrdb").scales
+        (1, 2, 4)
+    """
 
     name: str = Field(description="A generator, such as swinir-tiny, edsr-baseline or rrdb; docs/generators.md.")
     weights: str | None = Field(default=None, description="Checkpoint (.pth, .safetensors) to start from.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _known(self) -> GeneratorSpec:
@@ -145,7 +151,7 @@ class GeneratorSpec(BaseModel):
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Magnifications it has; 1 restores at the same size."""
+        """Magnifications that it supports; 1 restores at the same size."""
         return ARCHITECTURES[self.name].scales
 
     @property
@@ -153,9 +159,12 @@ class GeneratorSpec(BaseModel):
         """Sides of LR images must be multiples of it."""
         return ARCHITECTURES[self.name].side_multiple
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Configuration and the digest of the starting weights."""
+    def definition(self) -> dict[str, Any]:
+        """Return the configuration and the SHA-256 of the starting weights.
+
+        Raises:
+            SuperResolutionError: the file of weights does not exist.
+        """
         weights = None
         if self.weights is not None:
             path = Path(self.weights).expanduser()
@@ -163,6 +172,15 @@ class GeneratorSpec(BaseModel):
                 raise SuperResolutionError(f"generator '{self.name}': no weights file '{path}'")
             weights = sha256_file(path)
         return {"name": self.name, "weights": weights}
+
+    @property
+    def identity(self) -> str:
+        """Short content hash of the definition.
+
+        Raises:
+            SuperResolutionError: the file of weights does not exist.
+        """
+        return identity({"kind": "generator", **self.definition()})
 
 
 def list_generators() -> list[str]:
@@ -181,39 +199,34 @@ def build_generator(spec: GeneratorSpec, scale: int, *, seed: int = 0) -> nn.Mod
         seed: seed of the random weights.
 
     Raises:
-        SuperResolutionError: a scale the generator has not, or a checkpoint that does not fit.
-        BasicsrUnavailableError: a network of basicsr's, where that cannot be imported.
+        SuperResolutionError: a scale that the generator does not support, or a checkpoint that does not fit.
+        BasicsrUnavailableError: a network of basicsr's, where basicsr cannot be imported.
+
+    Examples:
+        >>> generator = build_generator(GeneratorSpec(name="swinir-tiny"), 4)
+        >>> generator(torch.rand(1, 3, 16, 24)).shape
+        torch.Size([1, 3, 64, 96])
     """
     if scale not in spec.scales:
         has = ", ".join(f"×{scale}" for scale in spec.scales)
         raise SuperResolutionError(f"'{spec.name}' has no ×{scale}, only {has}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        generator = _build(spec.name, scale)
+        generator = ARCHITECTURES[spec.name].build(scale)
     if spec.weights is not None:
-        load_generator(generator, Path(spec.weights).expanduser())
+        load_generator(generator, spec.weights)
     return generator
 
 
-def _build(name: str, scale: int) -> nn.Module:
-    from ..common.basicsr_compat import load_basicsr
-
-    if not name.startswith(("swinir", "hat")):
-        load_basicsr()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.meshgrid")  # spandrel's call, to no effect on the result
-        return ARCHITECTURES[name].build(scale)
-
-
-def load_generator(generator: nn.Module, path: Path) -> None:
+def load_generator(generator: nn.Module, path: Path | str) -> None:
     """Load a checkpoint strictly: a plain state dict, or one under ``params_ema`` / ``params`` as basicsr writes it.
 
-    ESRGAN's first files, whose layers have other names, are understood.
+    ESRGAN's first files, whose layers have other names, are read too.
 
     Raises:
         SuperResolutionError: missing, unreadable or ill-fitting file; the message names a generator that it fits.
     """
-    state = _learnt(_renamed(read_state(path)))
+    state = _learnt(_renamed(read_state(Path(path).expanduser())))
     own = generator.state_dict()
     constants = {name: own[name] for name in own.keys() - _learnt(own).keys()}
     try:
@@ -234,16 +247,16 @@ def fitting_generators(state: dict[str, Tensor]) -> list[str]:
         if architecture.width != width or name.startswith("hat") != hat:
             continue
         for scale in architecture.scales:
-            # Without memory and initialisation, which spandrel's HAT cannot be built without.
+            # On the meta device networks take no memory and no initialisation; spandrel's HAT cannot be built there.
             with torch.random.fork_rng(devices=[]), torch.device("cpu" if hat else "meta"):
-                network = _build(name, scale)
+                network = architecture.build(scale)
             if shapes == {key: value.shape for key, value in _learnt(network.state_dict()).items()}:
                 found.append(f"{name} at ×{scale}")
     return found
 
 
 def _learnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out masks and indices, constants of window and image size, of which every network computes its own."""
+    """Leave out masks and indices: they follow from window and image size, and every network computes its own."""
     constants = ("attn_mask", "relative_position_index", "relative_position_index_SA", "relative_position_index_OCA")
     return {name: value for name, value in state.items() if not name.endswith(constants)}
 
@@ -260,10 +273,10 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path | str) -> dict[str, Tensor]:
     """Read a state dict from ``.safetensors`` or from a basicsr ``.pth``, the averaged weights where it has them.
 
     Raises:
         SuperResolutionError: missing or unreadable file, or one that holds something else.
     """
-    return read_state_dict(path, SuperResolutionError, under=("params_ema", "params"))
+    return read_state_dict(Path(path), SuperResolutionError, under=("params_ema", "params"))

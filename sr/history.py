@@ -44,7 +44,7 @@ class HistoryFile:
         self._file = path.open("ab")
 
     def append(self, row: dict[str, Any]) -> None:
-        """Append one JSON line; a line cut off by a kill is passed over by :func:`read_lines`."""
+        """Append one JSON line; a line cut off by a kill is passed over by :func:`read_history`."""
         self._file.write(canonical_json(row).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -64,8 +64,12 @@ def written(path: Path, size: int | None = None) -> Written:
     return Written(len(content), hashlib.sha256(content).hexdigest())
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole JSON lines of ``path``; the last one may have been cut off by a kill."""
+def read_history(path: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of a history, such as a training's ``history.jsonl``; none where the file does not exist.
+
+    A last line that a kill cut off is left out.
+    """
+    path = Path(path)
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")

@@ -1,9 +1,8 @@
 """HR/LR image pairs: training images decoded once into memory-mapped files and cropped at random; test images whole.
 
-The LR image of a bicubic pair is a function of the HR image: it is stored too, and crops are cut from both. Any other
-task is drawn anew for every crop, on a window around the crop that is then cut away (``PairCache.crop``). A test image
-is degraded once, whole, with a seed made of its own hash and the task's identity: a test set is a function of its
-files and of the task.
+The LR image of a bicubic pair is a function of the HR image: it is stored too, and crops are cut from both. Every other
+task degrades each crop anew, on a window around the crop (see :meth:`PairCache.crop`). A test image is degraded once,
+whole, with a seed made of its own hash and the task's identity, so a test set depends on its files and the task alone.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One image of a cache: where its pixels begin is ``offset`` LR pixels into the LR file."""
+    """One image of a cache; its pixels begin ``offset`` LR pixels into the LR file."""
 
     name: str
     sha256: str
@@ -61,7 +60,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a crop is: its corner in LR pixels of the image as it is, and how both are turned."""
+    """Where a crop lies: its corner in LR pixels of the image before turning, and the turn of both."""
 
     image: int
     top: int
@@ -76,12 +75,19 @@ def pairs(
 
     Args:
         items: the images.
-        scale: LR images have 1/scale of the side. HR images it does not divide are cut (``mod_crop``).
-        crop: first cut HR images to this many pixels a side around their centre.
+        scale: LR images have 1/scale of the side. HR images whose sides are no multiples of it are cut (``mod_crop``).
+        crop: cut HR images first to this many pixels a side around their centre.
         task: how LR images are made; default: bicubic.
 
     Raises:
         ImageError: an unreadable image, or one smaller than ``scale`` or ``crop`` pixels.
+
+    Examples:
+        >>> from lopsided.common.sources import SkimageSource
+        >>> photographs = SkimageSource(split="test").items()
+        >>> pair = next(pairs(photographs, 4, crop=64))
+        >>> pair.name, pair.lr.shape, pair.hr.shape, pair.original_size
+        ('astronaut', (16, 16, 3), (64, 64, 3), (512, 512))
     """
     task = task or Bicubic()
     for item, hr, original_size in _originals(items, scale, crop):
@@ -92,7 +98,7 @@ def pairs(
 def _originals(
     items: Sequence[ImageItem], scale: int, crop: int | None = None
 ) -> Iterator[tuple[ImageItem, NDArray[np.uint8], tuple[int, int]]]:
-    """Yield each HR image, cut as asked for, with the (height, width) of its file."""
+    """Yield each HR image, cut to size, with the (height, width) of its file."""
     for item in items:
         image = read_rgb(item.path)
         try:
@@ -114,14 +120,24 @@ def _centre(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 class PairCache:
     """Training images, decoded once, then read through the page cache by any number of processes and threads.
 
-    Made by :meth:`build`. A cache is a folder of all HR pixels, all LR pixels if the task is bicubic, and a JSON index;
-    the other tasks share one.
+    :meth:`build` makes it. A cache is a folder of all HR pixels, all LR pixels if the task is bicubic, and a JSON
+    index; all other tasks share one.
 
     Attributes:
         scale: HR side over LR side.
         task: how LR crops are made.
-        identity: content identity of the images and the scale, and of the degradation if it is stored.
+        identity: content identity of the images and the scale, and of the degradation if its results are stored.
         names: the images, in order.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> photographs = SkimageSource(split="test").items()[:1]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cache = PairCache.build(photographs, 4, folder)
+        ...     lr, hr = cache.crop(np.random.default_rng(0), lr_patch=16, batch=2)
+        >>> lr.shape, hr.shape
+        ((2, 16, 16, 3), (2, 64, 64, 3))
     """
 
     def __init__(
@@ -142,24 +158,25 @@ class PairCache:
         cls,
         items: Sequence[ImageItem],
         scale: int,
-        folder: Path,
+        folder: Path | str,
         *,
         task: Degradation | None = None,
         lr_patch: int | None = None,
         verify: bool = True,
     ) -> PairCache:
-        """Open the cache of these images, writing it first if it is absent, incomplete or damaged.
+        """Open the cache of these images, and write it first if it is absent, incomplete or damaged.
 
-        Files appear under their names only when whole, the index last; processes that build at the same time write
-        equal files.
+        Files appear under their names only when they are complete, the index last; processes that build at the same
+        time write equal files.
 
         Args:
             items: the images, at least one.
-            scale: LR images have 1/scale of the side; HR images it does not divide are cut at the bottom and right.
+            scale: LR images have 1/scale of the side; HR images whose sides are no multiples of it are cut at the
+                bottom and right.
             folder: where caches lie; this one gets a sub-folder named by its identity.
             task: how LR images are made; default: bicubic.
-            lr_patch: side of the LR crops to come; checks at once that every image is large enough.
-            verify: compare the files' SHA-256 with the index, about 1 s for each GB; otherwise only their sizes.
+            lr_patch: side of the LR crops to come; if given, every image is checked to be large enough.
+            verify: compare the files' SHA-256 with the index, about 1 s per GB; otherwise only their sizes.
 
         Raises:
             ImageError: an unreadable image, or one smaller than ``scale`` pixels.
@@ -173,7 +190,7 @@ class PairCache:
         images = [[item.name, item.sha256] for item in items]
         stored = None if task.random else DEGRADATION
         key = identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
-        root = folder / f"pairs-{key}"
+        root = Path(folder).expanduser() / f"pairs-{key}"
         files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:
@@ -199,7 +216,7 @@ class PairCache:
         """Check that every image has room for a crop of ``lr_patch`` LR pixels a side.
 
         Raises:
-            SuperResolutionError: one has not, or ``lr_patch`` is below 1.
+            SuperResolutionError: an image is too small, or ``lr_patch`` is below 1.
         """
         if lr_patch < 1:
             raise SuperResolutionError(f"A crop of {lr_patch} LR pixels a side is empty.")
@@ -217,14 +234,14 @@ class PairCache:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw a batch of random crops, the same for the same state of ``rng``; safe to call from several threads.
 
-        Images are drawn uniformly with replacement, whatever their sizes (so a pixel of a small image is seen more
-        often), then a position uniformly on the LR grid, then one of the eight flips and quarter turns. Tasks see the
-        same HR crops.
+        Images are drawn uniformly with replacement, whatever their sizes (so pixels of a small image are seen more
+        often), then a position uniformly on the LR grid, then one of the eight flips and quarter turns. All tasks see
+        the same HR crops.
 
-        A random task turns the image first, so that JPEG blocks and the like are never turned. It then degrades a
-        window with ``task.context`` pixels more on each side where the image has them, from a multiple of 16 LR pixels
-        of the image on, and cuts the crop from the result. So the crop looks like one of a whole degraded image, and
-        is exactly that where the task reaches no farther than its context.
+        A random task turns the image first, so that JPEG blocks are never turned. It then degrades a window that has
+        ``task.context`` more pixels on each side, where the image has them, and that begins at a multiple of 16 LR
+        pixels of the image; the crop is cut from the result. So the crop looks like a crop of a whole degraded image,
+        and equals one if the task reaches no farther than its context.
 
         Args:
             rng: the only source of randomness; its state advances.
@@ -289,7 +306,7 @@ def _cut(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np
 
 
 def _stacked(crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Copy crops into one array, a pixel at a time: of turned views numpy would copy every byte by itself."""
+    """Copy crops into one array, pixel by pixel: numpy would copy turned views byte by byte."""
     pixels = [crop.view("V3")[..., 0] for crop in crops]
     return np.stack(pixels)[..., None].view(np.uint8)
 
@@ -333,7 +350,7 @@ def _write(items: Sequence[ImageItem], scale: int, files: Sequence[Path]) -> lis
 
 
 def _read_index(path: Path, key: str, files: Sequence[Path], *, verify: bool) -> list[_Entry] | None:
-    """Return the index's entries if index and files are whole and belong together; None means: write it anew."""
+    """Return the entries if index and files are complete and belong together; None means that they must be written."""
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         entries = [

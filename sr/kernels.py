@@ -1,7 +1,8 @@
 """Blur kernels: the Gaussian family of blind super-resolution, sinc low-pass filters and straight motion.
 
-Every kernel is a float64 array (size, size) with an odd side that sums to 1 and equals itself turned by 180°, so that
-convolving and correlating with it are the same. Angles are in radians, from the x axis towards the y axis (downwards).
+Every kernel is a float64 array (size, size) with an odd side. It sums to 1 and does not change when turned by 180°, so
+that convolving and correlating with it are the same. Angles are in radians, from the x axis towards the y axis
+(downwards).
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ def gaussian_kernel(
     Args:
         size: odd side in pixels.
         sigma_x: standard deviation along the first axis, in pixels.
-        sigma_y: along the second; default: the same (isotropic).
+        sigma_y: standard deviation along the second axis; default: the same (isotropic).
         angle: of the first axis.
         shape: exponent beta.
+
+    Examples:
+        >>> kernel = gaussian_kernel(5, 1.0)
+        >>> kernel.shape, float(kernel.sum().round(12)), bool((kernel == kernel[::-1, ::-1]).all())
+        ((5, 5), 1.0, True)
     """
     return _normalised(np.exp(-0.5 * _squared_distance(size, sigma_x, sigma_y, angle) ** shape))
 
@@ -42,7 +48,7 @@ def plateau_kernel(
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:
-    """Return the ideal circular low-pass filter, cut off at ``size`` pixels: it rings, as sharpened pictures do.
+    """Return the ideal circular low-pass filter, truncated to ``size`` pixels: it rings, as sharpened pictures do.
 
     With r the distance from the centre and J1 the Bessel function, cutoff · J1(cutoff · r) / (2π r)
     (Wang et al., Real-ESRGAN, 2021, equation 6).
@@ -62,9 +68,9 @@ def sinc_kernel(size: int, cutoff: float) -> Kernel:
 
 
 def motion_kernel(length: float, angle: float) -> Kernel:
-    """Return the path of a camera that moves straight on at an even pace while the shutter is open.
+    """Return the blur of a camera that moves along a straight line at constant speed while the shutter is open.
 
-    A pixel weighs 1 less its distance from the path, and nothing from a distance of one pixel.
+    A pixel's weight is 1 minus its distance from the path, and 0 from a distance of one pixel on.
 
     Args:
         length: of the path in pixels, at least 1; 1 is no blur.
@@ -90,7 +96,7 @@ def _grid(size: int) -> tuple[Kernel, Kernel]:
 
 
 def _turned(x: Kernel, y: Kernel, angle: float) -> tuple[Kernel, Kernel]:
-    """Return the coordinates on axes that are turned by ``angle``."""
+    """Return the coordinates with respect to axes turned by ``angle``."""
     cos, sin = math.cos(angle), math.sin(angle)
     return x * cos + y * sin, y * cos - x * sin
 

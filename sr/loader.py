@@ -1,4 +1,4 @@
-"""Draw the crops of the steps to come in threads, while the networks compute."""
+"""Draws the crops of coming steps in threads, while the networks compute."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ Key = tuple[int, int]
 class Loader(Generic[T]):
     """Batches by (step, micro-batch), drawn ahead of time.
 
-    A batch is a function of its key alone, so which thread draws it, and when, cannot change it.
+    A batch depends on its key alone, so it does not matter which thread draws it, and when.
 
     Args:
         draw: draws the batch of a key.
-        following: the keys that will be asked for, from a key on, that one included.
-        threads: threads that draw; 0 draws when asked.
+        following: yields a key and those that will be asked for after it.
+        threads: threads that draw; with 0, each batch is drawn when it is asked for.
+
+    Examples:
+        >>> loader = Loader(sum, lambda key: iter([(step, 0) for step in range(key[0], 9)]), threads=1)
+        >>> loader((3, 0)), loader((4, 0))
+        (3, 4)
     """
 
     def __init__(self, draw: Callable[[Key], T], following: Callable[[Key], Iterator[Key]], threads: int) -> None:
@@ -32,6 +37,6 @@ class Loader(Generic[T]):
         if self._threads is None:
             return self._draw(key)
         wanted = list(islice(self._following(key), 1 + self._ahead))
-        # What is not wanted any more was drawn for a run that was set back to a checkpoint.
+        # Batches that are no longer wanted were drawn for a run that has returned to a checkpoint since.
         self._drawn = {k: self._drawn.get(k) or self._threads.submit(self._draw, k) for k in wanted}
         return self._drawn[key].result()

@@ -1,4 +1,4 @@
-"""The terms of a training step: their values, their pull on the restored image, and the discriminator's own loss."""
+"""The terms of a training step: values, gradients on the restored image, and the discriminator's own loss."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Adversarial:
     """The adversarial term of the loss.
 
     Attributes:
-        discriminator: network to logits.
+        discriminator: images to logits.
         objective: the losses of both players.
         weight: weight of the generator's loss.
         learning_rate: the discriminator's.
-        gradient_penalty: weight of the penalty that holds its slope to 1 (Wasserstein); 0 for none.
+        gradient_penalty: weight of the penalty that keeps its slope near 1 (Wasserstein); 0 for none.
         r1_penalty: weight of the penalty on its slope at real images.
         r2_penalty: weight of the penalty on its slope at restored images.
-        augmentation: differentiable augmentations of what it sees.
+        augmentation: differentiable augmentations of the images that it sees.
     """
 
     discriminator: Discriminator
@@ -60,8 +60,8 @@ class Adversarial:
 class StepLoss:
     """The loss of a (micro-)batch.
 
-    Its gradients are taken with respect to the restored image, to be sent through the generator at once: the same
-    numbers as one backward pass, and each term's pull on the image is there to be recorded.
+    Gradients are computed with respect to the restored image, and their sum then goes through the generator once: this
+    gives the same numbers as one backward pass, and each term's gradient on the image can be recorded.
 
     Args:
         pixel_weight: weight of the pixel loss (L1).
@@ -92,7 +92,7 @@ class StepLoss:
             restored: restored images ``(N, 3, H, W)``, not clamped.
             high: the references, in [0, 1].
             share: the weight of this micro-batch in the step.
-            draws: what is random in augmentation and penalties.
+            draws: source of all that is random in augmentation and penalties.
 
         Returns:
             The gradient on the image, the terms, and each weighted term's squared norm of its gradient on the image,
@@ -102,7 +102,7 @@ class StepLoss:
         terms: Terms = {}
         pulls: Terms = {}
         with self.section("pixel"):
-            # Not clamped and not checked: a generator that blows up is a result, which ends as diverged.
+            # Neither clamped nor checked: a generator that blows up is a result, which ends as diverged.
             terms["pixel"] = F.l1_loss(image, high)
             gradient = self.pixel_weight * _gradient(terms["pixel"], image)
             total = self.pixel_weight * terms["pixel"].detach()
@@ -130,7 +130,7 @@ class StepLoss:
         Returns the gradient of the generator's loss on the image; that of the discriminator's is added to its
         parameters. Both players see the discriminator as it was before the step.
         """
-        # The discriminator sees restored images clamped, as they are saved; both kinds are augmented, with own draws.
+        # The discriminator sees restored images clamped, as files are; both kinds are augmented, with separate draws.
         fake, real = (augment(images, players.augmentation, draws) for images in (image.clamp(0, 1), real))
         with self.autocast():
             fake_logits, real_logits = (players.discriminator(images) for images in (fake, real))
@@ -140,7 +140,7 @@ class StepLoss:
         terms["adversarial"] = loss.detach()
         loss = players.objective.discriminator(real_logits, fake_logits)
         terms["discriminator"] = loss.detach()
-        # Outside autocast: slopes in bf16 are too coarse to hold anything to 1.
+        # Outside autocast: slopes in bf16 are too coarse to be kept near 1.
         network, fixed = players.discriminator, fake.detach()
         for name, weight, penalty in (
             ("gradient_penalty", players.gradient_penalty, lambda: gradient_penalty(network, real, fixed, draws)),
@@ -154,7 +154,7 @@ class StepLoss:
         with torch.no_grad():
             terms["d_real"], terms["d_fake"] = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
             threshold = players.objective.threshold
-            if threshold is None:  # only differences of logits mean anything
+            if threshold is None:  # only differences of logits have a meaning
                 threshold = (real_logits.mean() + fake_logits.mean()) / 2
             right = (real_logits > threshold).float().mean() + (fake_logits <= threshold).float().mean()
             terms["d_accuracy"] = right / 2

@@ -10,13 +10,13 @@ number, and resizing is to a whole number of pixels.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
-from ..common.identity import identity
+from ..common.fields import Settings
 from ..common.images import to_tensor, to_uint8
 from .corruption import Interpolation, filter_image, gaussian_noise, jpeg, poisson_noise, resize, unsharp_mask
 from .kernels import Kernel, gaussian_kernel, plateau_kernel, sinc_kernel
@@ -37,15 +37,13 @@ _INTERPOLATIONS: tuple[Interpolation, ...] = ("area", "bilinear", "bicubic")
 _LARGE = 13  # kernels of this side and larger may have the lower cut-off
 
 
-class _Shares(BaseModel):
+class _Shares(Settings):
     """How often each of several things is chosen; only the ratios matter."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="after")
     def _some(self) -> _Shares:
         if not sum(self.model_dump().values()) > 0:
-            raise ValueError("one share at least must be above 0")
+            raise ValueError("at least one share must be above 0")
         return self
 
     def draw(self, rng: np.random.Generator) -> str:
@@ -84,10 +82,8 @@ class SecondResizeShares(ResizeShares):
     keep: NonNegative = Field(default=0.3, description="Share of keeping the size.")
 
 
-class Pass(BaseModel):
+class Pass(Settings):
     """One pass of blur, resizing, noise and JPEG; the defaults are those of the first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     blur: Share = Field(default=1.0, description="Probability of any blur.")
     sinc: Share = Field(default=0.1, description="Probability that the blur is a sinc filter.")
@@ -97,7 +93,10 @@ class Pass(BaseModel):
     generalised_shape: Span[Positive] = Field(
         default=(0.5, 4.0), description="Exponent of generalised Gaussians; half of the draws are below 1."
     )
-    plateau_shape: Span[Positive] = Field(default=(1.0, 2.0), description="Exponent of plateau kernels, likewise.")
+    plateau_shape: Span[Positive] = Field(
+        default=(1.0, 2.0),
+        description="Exponent of plateau kernels, drawn likewise; by default half of the draws are 1.",
+    )
     sinc_cutoff: Cutoff = Field(default=1 / 3, description="Lowest cut-off of sinc filters, in π radians per pixel.")
     sinc_cutoff_large: Cutoff = Field(default=1 / 5, description="The same for kernels of 13 pixels and more.")
     resize: ResizeShares = Field(default=ResizeShares(), description="Shares of enlarging, shrinking and neither.")
@@ -105,7 +104,7 @@ class Pass(BaseModel):
         default=(0.15, 1.5), description="Smallest factor of shrinking, largest of enlarging."
     )
     gaussian: Share = Field(default=0.5, description="Probability that the noise is Gaussian; otherwise Poisson.")
-    noise_sigma: Span[NonNegative] = Field(default=(1.0, 30.0), description="Of Gaussian noise, on the scale 0..255.")
+    noise_sigma: Span[NonNegative] = Field(default=(1.0, 30.0), description="Deviation of Gaussian noise, of 255.")
     poisson_scale: Span[NonNegative] = Field(default=(0.05, 3.0), description="Factor of Poisson noise.")
     grey: Share = Field(default=0.4, description="Probability that the noise is the same in the three channels.")
     jpeg_quality: Span[Quality] = Field(default=(30, 95), description="Quality of the JPEG file.")
@@ -116,7 +115,7 @@ class Pass(BaseModel):
             low, high = getattr(self, name)
             if not low <= 1 <= high:
                 raise ValueError(
-                    f"{name} must hold 1, since values below and above it have shares of their own; got {[low, high]}"
+                    f"{name} must include 1, because values below and above it are drawn separately; got {[low, high]}"
                 )
         return self
 
@@ -170,7 +169,7 @@ class SecondPass(Pass):
     resize_factor: Span[Positive] = Field(
         default=(0.3, 1.2), description="Smallest factor of shrinking, largest of enlarging."
     )
-    noise_sigma: Span[NonNegative] = Field(default=(1.0, 25.0), description="Of Gaussian noise, on the scale 0..255.")
+    noise_sigma: Span[NonNegative] = Field(default=(1.0, 25.0), description="Deviation of Gaussian noise, of 255.")
     poisson_scale: Span[NonNegative] = Field(default=(0.05, 2.5), description="Factor of Poisson noise.")
 
 
@@ -178,6 +177,11 @@ class RealWorld(Degradation):
     """Real-ESRGAN's degradation of second order, or the classical one of first order.
 
     Order 1 is the paper's equation 1: blur, resizing to the LR size, noise, JPEG, with the numbers of ``first``.
+
+    Examples:
+        >>> task = RealWorld(first=Pass(noise_sigma=(1, 10)))
+        >>> task.degrade(np.full((64, 48, 3), 128, np.uint8), 4, np.random.default_rng(0)).shape
+        (16, 12, 3)
     """
 
     scales: ClassVar[tuple[int, ...]] = (2, 3, 4)
@@ -186,8 +190,8 @@ class RealWorld(Degradation):
     degradation: Literal["real"] = "real"
     order: Literal[1, 2] = Field(default=2, description="Passes; 1 is the classical blur, shrinking, noise and JPEG.")
     first: Pass = Field(default=Pass(), description="The first pass.")
-    second: SecondPass = Field(default=SecondPass(), description="The second pass; of order 2 only.")
-    final_sinc: Share = Field(default=0.8, description="Probability of a last sinc filter; of order 2 only.")
+    second: SecondPass = Field(default=SecondPass(), description="The second pass; used with order 2 only.")
+    final_sinc: Share = Field(default=0.8, description="Probability of a last sinc filter; used with order 2 only.")
     final_kernel_size: Span[KernelSide] = Field(default=(7, 21), description="Sides of the last filter.")
     final_cutoff: Cutoff = Field(default=1 / 3, description="Its lowest cut-off, in π radians per pixel.")
     sharpen_target: bool = Field(
@@ -196,14 +200,13 @@ class RealWorld(Degradation):
         "photographs as they are, and sharpening would look like an effect of the loss.",
     )
 
-    @property
-    def identity(self) -> str:
-        """Content identity of the numbers that matter to the order."""
+    def definition(self) -> dict[str, Any]:
+        """Return the version and the settings that the order uses."""
         unused = {"second", "final_sinc", "final_kernel_size", "final_cutoff"} if self.order == 1 else set()
-        return identity({"version": self.version, **self.model_dump(mode="json", exclude=unused)})
+        return {"version": self.version, **self.model_dump(mode="json", exclude=unused)}
 
     def target(self, hr: Pixels) -> Pixels:
-        """Return the photograph, sharpened if so wished."""
+        """Return the photograph, sharpened if ``sharpen_target`` says so."""
         return to_uint8(unsharp_mask(to_tensor(hr)[0])) if self.sharpen_target else hr
 
     def degrade(self, hr: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
@@ -235,7 +238,7 @@ def _draw_odd(span: tuple[int, int], rng: np.random.Generator) -> int:
 
 
 def _draw_shape(span: tuple[float, float], rng: np.random.Generator) -> float:
-    """Draw an exponent: below 1 or above it with equal chance."""
+    """Draw an exponent: below or above 1 with equal chance."""
     low, high = span
     return draw((low, 1.0), rng) if rng.random() < 0.5 else draw((1.0, high), rng)
 

@@ -1,10 +1,10 @@
 """Restore image tensors of any size with a trained generator: whole, or in overlapping tiles whose seams do not show.
 
 Tiles are cut from the padded image, at multiples of the generator's side multiple, so that the windows of an attention
-generator lie where they lie in the whole image. Of the pixels that two tiles share, each tile gives up the outer 3/8,
-where it misses what lies beyond its edge, and over the quarter in the middle the two are cross-faded. A convolutional
-generator thus gives what it gives on the whole image if nothing reaches farther than 3/8 of the overlap; attention
-sees farther and comes close (docs/restore.md has numbers).
+generator lie where they lie in the whole image. Of the pixels that two tiles share, each tile discards the outer 3/8,
+where it cannot see beyond its edge; over the quarter in the middle the two are cross-faded. A convolutional generator
+therefore gives the same result as on the whole image if its outputs depend on nothing farther away than 3/8 of the
+overlap; attention sees farther and comes close (numbers in docs/restore.md).
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Tiling:
-    """How an image is cut; all in LR pixels. What a tile needs bounds the memory, whatever the image's size.
+    """How an image is cut; all in LR pixels. The tile bounds the memory, whatever the image's size.
 
     Attributes:
-        tile: side of a tile with its overlap, at most: the largest multiple of the generator's side multiple is taken.
+        tile: largest side of a tile, overlap included; rounded down to a multiple of the generator's side multiple.
         overlap: pixels that neighbouring tiles share, at least.
         batch: tiles that go through the generator together.
+
+    Examples:
+        >>> Tiling(tile=100, overlap=16).fitted(8)
+        Tiling(tile=96, overlap=16, batch=1)
     """
 
     tile: int = 192
@@ -40,7 +44,7 @@ class Tiling:
     batch: int = 1
 
     def fitted(self, multiple: int) -> Tiling:
-        """Return the tiling with the tiles that a generator takes.
+        """Return the tiling with tiles whose sides are multiples of ``multiple``.
 
         Raises:
             SuperResolutionError: such tiles cannot cover an image; the message says which number to change.
@@ -68,22 +72,28 @@ def super_resolve(
 ) -> Tensor:
     """Return the super-resolved images, clamped to [0, 1].
 
-    Sides that are no multiple of what the generator takes are reflected at the lower and right border, and the
-    surplus is cut off again.
+    Sides that are no multiple of ``multiple`` are reflected at the lower and right border, and the surplus is cut off
+    the result.
 
     Args:
         generator: LR to HR; used in evaluation mode without gradients, and left in the mode it was in.
         images: LR RGB in [0, 1], ``(N, 3, h, w)``.
         scale: the generator's scale.
-        multiple: sides that the generator takes are multiples of it (``GeneratorSpec.side_multiple``).
+        multiple: the generator needs sides that are multiples of it (``GeneratorSpec.side_multiple``).
         tiling: how to cut the images; None takes them whole.
-        precision: what the generator computes in: fp32, or autocast to bf16 or fp16.
+        precision: arithmetic of the generator: fp32, or autocast to bf16 or fp16.
 
     Returns:
         ``(N, 3, scale·h, scale·w)`` in [0, 1], float32, on the device of ``images``.
 
     Raises:
         SuperResolutionError: tiles that cannot cover an image, a generator of another scale, too little memory.
+
+    Examples:
+        >>> from lopsided.sr import GeneratorSpec, build_generator
+        >>> generator = build_generator(GeneratorSpec(name="swinir-tiny"), 2)
+        >>> super_resolve(generator, torch.rand(1, 3, 13, 21), 2).shape
+        torch.Size([1, 3, 26, 42])
     """
     bands = restored_bands(generator, images, scale, multiple=multiple, tiling=tiling, precision=precision)
     return torch.cat(list(bands), dim=-2).clamp_(0, 1)
@@ -101,17 +111,17 @@ def restored_bands(
 ) -> Iterator[Tensor]:
     """Yield the result of :func:`super_resolve` in bands from top to bottom, unclamped.
 
-    The whole result is thus never in memory as floats. The generator may be on another device than ``images``: only
-    tiles are there.
+    So the whole result is never in memory as floats. The generator may be on another device than ``images``: only
+    tiles are copied there.
 
     Args:
         generator: as for :func:`super_resolve`, like all other arguments.
         images: LR RGB in [0, 1], ``(N, 3, h, w)``.
         scale: the generator's scale.
-        multiple: of the sides that the generator takes.
+        multiple: the generator needs sides that are multiples of it.
         tiling: how to cut the images; None takes them whole.
-        precision: what the generator computes in.
-        progress: told (tiles done, tiles in all) after each batch.
+        precision: arithmetic of the generator.
+        progress: called with (tiles done, tiles in all) after each batch.
 
     Raises:
         SuperResolutionError: as for :func:`super_resolve`.
@@ -164,15 +174,15 @@ def _run(generator: nn.Module, crops: Tensor, scale: int, precision: Precision) 
         generator.train(was_training)
     expected = (crops.shape[-2] * scale, crops.shape[-1] * scale)
     if restored.shape[-2:] != expected:
-        seen = f"{tuple(crops.shape[-2:])} to {tuple(restored.shape[-2:])}"
-        raise SuperResolutionError(f"the generator is not ×{scale}: it takes {seen}")
+        seen = f"{tuple(crops.shape[-2:])} into {tuple(restored.shape[-2:])}"
+        raise SuperResolutionError(f"the generator is not ×{scale}: it turns {seen}")
     return restored
 
 
 def _cut(length: int, tiling: Tiling, multiple: int, scale: int) -> tuple[list[int], Tensor]:
-    """Return where tiles begin along an axis, and the weights (tiles, scale · tile) with which they are summed.
+    """Return where tiles begin along an axis, and the weights (tiles, scale · tile) for summing them.
 
-    Tiles are spread evenly; where they overlap their weights sum to 1.
+    Tiles are spread evenly; where they overlap, their weights sum to 1.
     """
     tile = min(tiling.tile, length)
     stride = (tiling.tile - tiling.overlap) // multiple * multiple  # overlap at least as asked for

@@ -1,15 +1,15 @@
 """Restore image files of any kind: one array, or a folder of files, without stopping at a broken one.
 
-What becomes of an image:
+How each kind of image is handled:
 
 =====================  ============================================================================================
 size                   any, from 1×1 pixels on
 RGB, palette           RGB
 grey, bilevel          grey: the mean of the three channels that the generator makes of three equal ones
-transparency           ``keep``: the colours, as stored, are restored, alpha is resized bicubically and attached;
+transparency           ``keep``: the colours are restored as stored, alpha is resized bicubically and attached;
                        ``drop``: colours only; ``refuse``: an error. Alpha that is opaque everywhere is dropped
-everything else        as :mod:`lopsided.common.images` says: EXIF orientation applied; 16-bit, float, CMYK, animated
-                       and damaged images refused
+everything else        as :mod:`lopsided.common.images` says: EXIF orientation is applied; 16-bit, float, CMYK, animated
+                       and damaged images are refused
 =====================  ============================================================================================
 
 Results are PNG files of the same name at the same place below the output folder.
@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..common.devices import check_device
 from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
 from ..common.images import EXTENSIONS, read_layers, to_tensor
@@ -47,8 +48,9 @@ class RestoreSettings:
     Attributes:
         tiling: how images larger than a tile are cut.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: fp32; bf16 for about half the time on hardware that has it; fp16 where the generator bears it.
-        alpha: what happens to transparency, see the table at the head of this module.
+        precision: fp32; bf16 takes about half the time on hardware that has it; fp16 for generators whose activations
+            stay in its range.
+        alpha: how transparency is handled, see the table at the top of this module.
     """
 
     tiling: Tiling = field(default_factory=Tiling)
@@ -60,7 +62,8 @@ class RestoreSettings:
         """Check the settings against a generator.
 
         Raises:
-            SuperResolutionError: a value that is unknown, or that the generator cannot work with.
+            SuperResolutionError: an unknown value, or one that does not fit the generator.
+            DeviceError: a device that torch cannot compute on.
         """
         for name, value, known in (
             ("precision", self.precision, tuple(DTYPES)),
@@ -73,22 +76,22 @@ class RestoreSettings:
                 f"'{loaded.spec.name}' cannot run in fp16: activations of SwinIR exceed its range (65504); use bf16"
             )
         self.tiling.fitted(loaded.spec.side_multiple)
-        try:
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0].split(". ")[0]
-            raise SuperResolutionError(f"device '{self.device}' cannot be used: {reason}") from None
+        check_device(self.device)
 
 
 @dataclass
 class RestoreSummary:
-    """What became of the images of a folder; every one is counted once.
+    """How restoring a folder went; every image is counted once.
 
     Attributes:
         restored: number of images restored and written.
-        skipped: number whose result was there already.
+        skipped: number of images whose result existed already.
         failed: images that could not be restored, and why.
-        others: number of files that are no images by their extension, and were left alone.
+        others: number of files without an image's extension, which were left alone.
+
+    Examples:
+        >>> print(RestoreSummary(restored=12, skipped=1, failed=[(Path("a.png"), "truncated")], others=2))
+        restored 12, skipped 1, failed 1 of 14; other files left alone: 2
     """
 
     restored: int = 0
@@ -114,16 +117,23 @@ def restore_image(
         image: uint8; (H, W) or (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA, as
             ``numpy.asarray`` gives them for a Pillow image of mode L, LA, RGB or RGBA.
         loaded: the generator, moved to the settings' device; see :func:`~lopsided.sr.load_exported`.
-        settings: how; default: tiles of 192 with overlap 32, on the CPU, in fp32, alpha kept.
-        progress: told (tiles done, tiles in all).
+        settings: default: tiles of 192 with overlap 32, on the CPU, in fp32, alpha kept.
+        progress: called with (tiles done, tiles in all).
 
     Returns:
         The restored image, uint8, scale times as high and wide, with the same axes; without alpha where it is opaque
         or dropped.
 
     Raises:
-        ImageError: another dtype or shape, or transparent pixels where alpha is to be refused.
+        ImageError: another dtype or shape, or transparent pixels with ``alpha="refuse"``.
         SuperResolutionError: settings that do not fit the generator, a result that is not finite, too little memory.
+
+    Examples:
+        >>> from lopsided.sr import GeneratorSpec, LoadedGenerator, build_generator
+        >>> spec = GeneratorSpec(name="swinir-tiny")
+        >>> generator = LoadedGenerator(build_generator(spec, 4), spec, 4)
+        >>> restore_image(np.zeros((10, 15, 3), np.uint8), generator).shape
+        (40, 60, 3)
     """
     settings = settings or RestoreSettings()
     settings.check(loaded)
@@ -167,32 +177,33 @@ def restore_folder(
 ) -> RestoreSummary:
     """Restore every image below a folder, or one file, to PNG files at the same relative paths below another folder.
 
-    A file that cannot be restored is noted, and the next is taken. Results appear under their names only when whole;
-    those that are there are skipped, so the same call goes on where an interrupted one stopped. ``restore.json`` in
-    the output folder says what they were made with, and other settings are refused rather than mixed with them.
+    A file that cannot be restored is noted, and the work goes on with the next. Results appear under their names only
+    when complete; results that exist are skipped, so the same call continues an interrupted one. ``restore.json`` in
+    the output folder records what they were made with; other settings are refused rather than mixed with them.
 
     Args:
-        source: folder, searched with its sub-folders for files with an image's extension (hidden ones left out), or
-            one image file.
-        target: folder of the results; it may lie inside ``source``, but not be it.
+        source: folder, searched with its sub-folders for files with an image's extension (hidden ones are left out),
+            or one image file.
+        target: folder of the results; it may lie inside ``source``, but must be another folder.
         loaded: the generator.
-        settings: how; see :func:`restore_image`.
-        overwrite: restore all again, and replace what is there.
-        progress: told (images done and the finished share of the current one, images to do, its path).
+        settings: see :func:`restore_image`.
+        overwrite: restore all again, and replace existing results.
+        progress: called with (images done and the finished share of the current one, images to do, its path).
 
     Returns:
         Counts, and what failed.
 
     Raises:
-        SuperResolutionError: no images, two images that would become one file, results of other settings or of
-            something else in ``target``, settings that do not fit the generator.
+        SuperResolutionError: no images; two images that would become one file; ``target`` holds results of other
+            settings or of another program; settings that do not fit the generator.
         OSError: the results cannot be written.
     """
-    source, target, settings = Path(source), Path(target), settings or RestoreSettings()
+    source, target = Path(source).expanduser(), Path(target).expanduser()
+    settings = settings or RestoreSettings()
     settings.check(loaded)
     folder = source if source.is_dir() else source.parent
     if target.resolve() == folder.resolve():
-        raise SuperResolutionError(f"output '{target}' is the folder of the input; results need one of their own")
+        raise SuperResolutionError(f"output '{target}' is the folder of the input; give results a folder of their own")
     inputs, others = _inputs(source, target)
     outputs = _outputs(folder, target, inputs)
     _settle(target, outputs, _record(loaded, settings), overwrite)
@@ -226,7 +237,7 @@ def _as_uint8(band: torch.Tensor, grey: bool, settings: RestoreSettings) -> NDAr
 
 
 def _write(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write a result as PNG, whole or not at all."""
+    """Write a result as PNG, atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
 
@@ -234,7 +245,7 @@ def _write(path: Path, array: NDArray[np.uint8]) -> None:
 def _shares(
     progress: Callable[[float, int, str], None], index: int, total: int, name: str
 ) -> Callable[[int, int], None]:
-    """Tell progress in tiles of one image as progress in images."""
+    """Report progress in tiles of one image as progress in images."""
     return lambda done, tiles: progress(index + done / tiles, total, name)
 
 
@@ -259,7 +270,7 @@ def _inputs(source: Path, target: Path) -> tuple[list[Path], int]:
 
 
 def _outputs(folder: Path, target: Path, inputs: list[Path]) -> list[Path]:
-    """Return the file of each result; no two are the same, on file systems that ignore case neither."""
+    """Return the file of each result; no two are the same, even on file systems that ignore case."""
     outputs = [target / path.relative_to(folder).with_suffix(".png") for path in inputs]
     taken: dict[str, Path] = {}
     for path, output in zip(inputs, outputs, strict=True):
@@ -270,7 +281,7 @@ def _outputs(folder: Path, target: Path, inputs: list[Path]) -> list[Path]:
 
 
 def _record(loaded: LoadedGenerator, settings: RestoreSettings) -> dict[str, Any]:
-    """Return what decides over the pixels of a result."""
+    """Return what determines the pixels of a result."""
     return {
         "generator": loaded.spec.name,
         "scale": loaded.scale,
@@ -283,18 +294,18 @@ def _record(loaded: LoadedGenerator, settings: RestoreSettings) -> dict[str, Any
 
 
 def _settle(target: Path, outputs: list[Path], record: dict[str, Any], overwrite: bool) -> None:
-    """Make sure that all results in a folder come from the same settings, whatever interrupts the run."""
+    """Make sure that all results in a folder come from the same settings, even if a run is interrupted."""
     path = target / RECORD
     if overwrite:
-        path.unlink(missing_ok=True)  # written at the end: results of two settings may lie side by side until then
+        path.unlink(missing_ok=True)  # written at the end: until then results of two settings may lie side by side
         return
-    way_out = "; --overwrite replaces it, or choose another folder"
+    way_out = "; replace it with --overwrite, or choose another folder"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         different = [key for key in record if found.get(key) != record[key]]
     except FileNotFoundError:
         if existing := next((output for output in outputs if output.exists()), None):
-            raise SuperResolutionError(f"'{existing}' is there, and no {RECORD} says from where{way_out}") from None
+            raise SuperResolutionError(f"'{existing}' exists, and no {RECORD} records its origin{way_out}") from None
         write_json(path, record)
         return
     except (ValueError, AttributeError):

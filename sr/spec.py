@@ -1,13 +1,14 @@
-"""How a super-resolver is trained: the numbers of a training run, as they stand in an experiment's YAML."""
+"""How a generator is trained: the settings of a training run, as an experiment's YAML gives them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..common.errors import LopsidedError
+from ..common.fields import Settings
 from ..discriminators import Augmentation, objective
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -15,10 +16,14 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class TrainingSpec(BaseModel):
-    """Training with the pixel loss (L1) alone; what pretraining and fine-tuning share."""
+class TrainingSpec(Settings):
+    """Training with the pixel loss (L1) alone; what pretraining and fine-tuning share.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Examples:
+        >>> spec = TrainingSpec(steps=100, warmup=10, milestones=(50,))
+        >>> [spec.learning_rate_factor(step) for step in (0, 9, 49, 50)]
+        [0.1, 1.0, 1.0, 0.5]
+    """
 
     steps: int = Field(ge=1, description="Optimiser steps.")
     batch: int = Field(default=8, ge=1, description="Crops per step.")
@@ -43,7 +48,8 @@ class TrainingSpec(BaseModel):
         default="fp32", description="Arithmetic of the networks; weights, losses and optimisers stay fp32."
     )
     clip_gradient: Positive | None = Field(
-        default=None, description="Largest norm of the generator's gradient, and of the discriminator's; null: any."
+        default=None,
+        description="Largest norm of the generator's gradient, and of the discriminator's; null: no limit.",
     )
     skip_budget: int = Field(
         default=10,
@@ -82,7 +88,7 @@ class TrainingSpec(BaseModel):
 
     @property
     def may_skip(self) -> int:
-        """Steps that may be skipped: a training of which most was skipped has not trained."""
+        """Steps that may be skipped: at most half, because a run that skips most of its steps has not trained."""
         return min(self.skip_budget, self.steps // 2)
 
     def learning_rate_factor(self, step: int) -> float:
@@ -109,7 +115,7 @@ class FinetuneSpec(TrainingSpec):
         default=0.0, description="One-sided: the discriminator's target for real images is 1 minus this."
     )
     gradient_penalty: NonNegative = Field(
-        default=10.0, description="Weight of the gradient penalty; of objective wasserstein only."
+        default=10.0, description="Weight of the gradient penalty; used with objective wasserstein only."
     )
     r1_penalty: NonNegative = Field(default=0.0, description="Weight of the R1 penalty, on real images.")
     r2_penalty: NonNegative = Field(default=0.0, description="Weight of the R2 penalty, on restored images.")
@@ -139,7 +145,7 @@ class FinetuneSpec(TrainingSpec):
 
 @dataclass(frozen=True)
 class Runtime:
-    """How, not what, is trained: nothing here enters a result's identity, though the last digits may differ.
+    """How a machine runs a training: nothing here enters a result's identity, though the last digits may differ.
 
     Attributes:
         device: cpu, cuda, cuda:N or mps.

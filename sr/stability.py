@@ -18,39 +18,43 @@ REPEATS = 0.5  # autocorrelation from which a lag counts as a period
 def summarise_stability(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Summarise the windows of a training's history.
 
-    A window is a row with the training's terms. Other rows, of validation and of windows in which every step was
-    skipped, are passed over. The order of the rows does not matter. A key is absent where the history cannot tell:
-    without an adversarial term those of the discriminator, with fewer than 4 windows the ratios, with fewer than 16 the
-    oscillations, and a ratio to zero.
+    A window is a row with the training's terms. Other rows (validation, and windows in which every step was skipped)
+    are ignored, and the order of the rows does not matter. A key is absent where the history cannot tell its value: the
+    discriminator's keys without an adversarial term, ratios with fewer than 4 windows or to zero, oscillations with
+    fewer than 16 windows.
 
     - ``windows``: how many there are.
-    - ``skipped_steps``: steps left out because a loss or gradient was not finite. 0 is best.
+    - ``skipped_steps``: steps skipped because a loss or gradient was not finite. 0 is best.
     - ``discriminator_saturation``: share of windows in which the discriminator's accuracy is at least 0.99 or
       D(real) - D(fake) at least 0.9. The better it separates the two, the less its gradient tells the generator
       (Arjovsky and Bottou, 2017, section 2). In [0, 1]; 0 is best.
     - ``discriminator_blindness``: share of windows in which its accuracy is 0.5 ± 0.02. In [0, 1]. A perfect generator
       would give 1 (Goodfellow et al., 2014, proposition 2); so does a discriminator that has learnt nothing.
-    - ``discriminator_oscillation``, ``pixel_oscillation``: how much D(real) - D(fake), and the pixel loss, repeat
-      themselves, as players that circle each other do (Mescheder et al., 2018): the largest autocorrelation of the
+    - ``discriminator_oscillation``, ``pixel_oscillation``: how strongly D(real) - D(fake), and the pixel loss, repeat
+      themselves, as with players that circle each other (Mescheder et al., 2018): the largest autocorrelation of the
       linearly detrended values, over the lags from the first negative one to half the history. In [0, 1]; 0 is best,
-      noise gives some 0.3. ``…_period``: that lag in steps, where the oscillation is at least 0.5.
-    - ``pixel_final_over_best``: mean pixel loss of the last tenth of the windows, over the least such mean at any time.
-      At least 1; far above it the generator has left what it had reached (collapse).
+      noise gives about 0.3. ``…_period``: that lag in steps, where the oscillation is at least 0.5.
+    - ``pixel_final_over_best``: mean pixel loss of the last tenth of the windows, over the lowest such mean at any
+      time. At least 1; far above 1 the generator has lost what it had reached (collapse).
     - ``pixel_drift``: mean pixel loss of the last tenth over that of the first. Above 1 the adversarial and fidelity
-      terms took the generator away from the reference.
+      terms moved the generator away from the reference.
     - ``generator_gradient_spike``, ``discriminator_gradient_spike``: largest gradient norm of the weights over its
       median. At least 1; 1 is best.
     - ``adversarial_gradient_share``: norm of the adversarial term's gradient on the image, over the sum of the norms of
       all terms, mean over windows. In [0, 1].
 
-    Saturation, blindness and the discriminator's oscillation suppose that its logits are those of a probability; those
-    of ``wasserstein`` and ``relativistic`` have no zero to go by.
+    Saturation, blindness and the discriminator's oscillation assume that its logits are those of a probability; the
+    logits of ``wasserstein`` and ``relativistic`` have no meaningful zero.
 
     Args:
         rows: rows of ``history.jsonl``, with ``step`` and the means over a window.
 
     Raises:
         SuperResolutionError: a value is not a finite number.
+
+    Examples:
+        >>> summarise_stability([{"step": step, "pixel": 1 / step, "skipped": 0} for step in (10, 20, 30, 40)])
+        {'windows': 4.0, 'skipped_steps': 0.0, 'pixel_final_over_best': 1.0, 'pixel_drift': 0.25}
     """
     windows = sorted((row for row in rows if "pixel" in row), key=lambda row: row["step"])
     summary = {"windows": float(len(windows))}
@@ -104,7 +108,7 @@ def _column(windows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray | Non
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
         raise SuperResolutionError(
-            f"{name} is {values[bad]} at step {windows[bad]['step']}; the history must end before it"
+            f"{name} is {values[bad]} at step {windows[bad]['step']}; pass only the rows before it"
         )
     return values
 
@@ -113,7 +117,7 @@ def _oscillation(values: np.ndarray) -> tuple[float, int]:
     """Return the largest autocorrelation beyond the first negative one, and its lag; zero where there is none."""
     time = np.arange(len(values), dtype=float)
     rest = values - np.polyval(np.polyfit(time, values, 1), time)
-    if rest.std() <= 1e-9 * np.abs(values).max():  # a straight line, but for rounding
+    if rest.std() <= 1e-9 * np.abs(values).max():  # a straight line up to rounding
         return 0.0, 0
     lags = range(1, len(values) // 2 + 1)
     correlation = np.array([_correlation(rest[:-lag], rest[lag:]) for lag in lags])

@@ -1,10 +1,10 @@
 """SwinIR (Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCV workshops 2021).
 
-Parameters have the names and shapes of the authors' files, so weights go in both directions. What differs is where the
-time goes. Tokens lie in window order from the first block of a group to its last: attention, layer norm and MLP all
-work on them as they are, and one gather between two blocks stands for rolling, cutting and merging. The convolutions
-take the tokens as channels-last maps, without a copy. On the CPU attention works on as many windows as the cache holds;
-elsewhere, and compiled, it is ``scaled_dot_product_attention``.
+Parameters have the names and shapes of the authors' files, so weights can be exchanged in both directions. What differs
+is speed. Tokens stay in window order from the first block of a group to its last: attention, layer norm and MLP work on
+them as they are, and one gather between two blocks replaces rolling, cutting and merging. The convolutions take the
+tokens as channels-last maps, without a copy. On the CPU attention works on as many windows as fit in the cache;
+elsewhere, and when compiled, it is ``scaled_dot_product_attention``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
 class SwinIR(nn.Module):
     """Images ``(N, C, h, w)`` in [0, 1] to ``(N, C, scale·h, scale·w)``, unclamped.
 
-    Height and width of the input are multiples of the window.
+    Height and width of the input must be multiples of the window.
 
     Args:
         scale: magnification; 1 restores at the same size.
@@ -44,10 +44,15 @@ class SwinIR(nn.Module):
         in_chans: 3 for colour, 1 for grey images.
         img_range: the images are multiplied by it inside; 255 in the authors' JPEG models.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first. Drawn from torch's
-            default generator, once a sample and branch, in training mode only.
+            default generator, once per sample and branch, in training mode only.
 
     Raises:
-        SuperResolutionError: an upsampler that does not have the scale; in ``forward``, sides that do not fit.
+        SuperResolutionError: an upsampler that does not support the scale; in ``forward``, sides that do not fit.
+
+    Examples:
+        >>> network = SwinIR(2, embed_dim=8, depths=(2,), num_heads=(2,), upsampler="pixelshuffledirect")
+        >>> network(torch.rand(1, 3, 8, 16)).shape
+        torch.Size([1, 3, 16, 32])
     """
 
     mean: Tensor
@@ -135,11 +140,13 @@ class SwinIR(nn.Module):
         return x / self.img_range + self.mean
 
     def official_state_dict(self, side: int = 64) -> dict[str, Tensor]:
-        """Return the state dict with the attention masks for one size of image, which other programs insist on.
+        """Return the state dict with the attention masks for one size of image, which other programs require.
 
         Args:
-            side: height and width of the images; the authors' files have 48, 64, 126 or 128.
+            side: height and width of the images, rounded down to a multiple of the window; the authors' files have 48,
+                64, 126 or 128.
         """
+        side = side // self.window_size * self.window_size
         mask = _places(side, side, self.window_size, self.mean.device).mask.clamp(min=-100)
         state = self.state_dict()
         for name, module in self.named_modules():
@@ -156,7 +163,7 @@ class SwinIR(nn.Module):
 
 
 class _Group(nn.Module):
-    """Blocks with plain and shifted windows in turn, a convolution, and the way round all of them."""
+    """Blocks with plain and shifted windows in turn, then a convolution; a residual connection around all of them."""
 
     def __init__(
         self, dim: int, heads: int, window: int, mlp_ratio: float, drop_rates: Sequence[float], resi_connection: str
@@ -204,9 +211,9 @@ class _Block(nn.Module):
 
 
 class _LayerNorm(nn.LayerNorm):
-    """In float32, as autocast has it on a GPU.
+    """Layer norm in float32, as autocast runs it on a GPU.
 
-    On a CPU torch adds up the gradients of weight and bias in the type of the input: in bfloat16 they stop growing.
+    On a CPU torch sums the gradients of weight and bias in the type of the input: in bfloat16 the sums stop growing.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -224,7 +231,7 @@ class _Attention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         row, column = torch.arange(self.area) // window, torch.arange(self.area) % window
         row, column = (x[:, None] - x + window - 1 for x in (row, column))
-        # Constant, but part of the authors' files, where other programs read the window's size off it.
+        # Constant, but part of the authors' files: other programs derive the window's size from it.
         self.register_buffer("relative_position_index", row * (2 * window - 1) + column)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
@@ -243,11 +250,11 @@ class _Attention(nn.Module):
 
 
 def _fused_attention(qkv: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
-    """Return what the windows of ``(N, windows, area, 3·dim)`` queries, keys and values attend to."""
+    """Return the attention of the windows of queries, keys and values ``(N, windows, area, 3·dim)``."""
     samples, windows, area, _ = qkv.shape
     q, k, v = qkv.view(samples * windows, area, 3, len(bias), -1).permute(2, 0, 3, 1, 4)
     bias = bias[None]
-    if mask is not None:  # the fused kernels know one batch axis only
+    if mask is not None:  # the fused kernels take one batch axis only
         bias = (bias + mask[:, None]).expand(samples, -1, -1, -1, -1).flatten(0, 1)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
     return mixed.transpose(1, 2).reshape(samples, windows, area, -1)
@@ -302,7 +309,7 @@ def _heads(x: Tensor, parts: int, heads: int) -> Tensor:
 
 
 def _blocks(q: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Yield the blocks of samples and windows whose scores the cache holds."""
+    """Yield blocks of samples and windows whose scores fit in the cache."""
     samples, windows, heads, area, _ = q.shape
     return row_blocks(q.new_empty(1).expand(samples, windows, heads * area**2))
 
@@ -322,7 +329,7 @@ class _Places(NamedTuple):
     Attributes:
         orders: for each order the place in the map of each token, ``(h·w,)``.
         ranks: the inverse permutations.
-        mask: -inf between the tokens of a shifted window that are no neighbours in the map, ``(windows, area, area)``.
+        mask: -inf between tokens of a shifted window that are not neighbours in the map, ``(windows, area, area)``.
     """
 
     orders: dict[str, Tensor]
@@ -352,7 +359,7 @@ def _places(height: int, width: int, window: int, device: torch.device) -> _Plac
 
 
 class _Gather(torch.autograd.Function):
-    """Permute the tokens; the gradient is a gather too, where autograd would scatter."""
+    """Permute the tokens; the gradient is a gather too, whereas autograd would scatter."""
 
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
@@ -394,6 +401,6 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _drop_masks(module: nn.Module, state: dict[str, Tensor], *_: Any) -> None:  # noqa: ARG001
-    """Leave out the masks of :meth:`SwinIR.official_state_dict`; every size of image has its own."""
+    """Leave out the masks of :meth:`SwinIR.official_state_dict`; they are computed for every size of image."""
     for name in [name for name in state if name.endswith(".attn_mask")]:
         del state[name]

@@ -1,7 +1,7 @@
-"""Tasks: what is done to a photograph that a network shall undo, as a specification that YAML can hold.
+"""Tasks: the degradation that a network learns to reverse, as settings that YAML can hold.
 
-Bicubic shrinking is a fixed function and is stored. The others draw noise or settings anew for every training crop;
-every random number comes from the generator that is passed, so equal generators give equal images.
+Bicubic shrinking is a fixed function, and its results are stored. The other tasks draw noise or settings anew for every
+training crop; every random number comes from the generator that is passed, so equal generators give equal images.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler
 
+from ..common.fields import Settings
 from ..common.identity import identity
 from ..common.images import to_tensor, to_uint8
 from .corruption import Subsampling, filter_image, gaussian_noise, jpeg
@@ -25,7 +26,10 @@ Pixels = NDArray[np.uint8]
 
 
 class _OneOrTwo(BeforeValidator):
-    """A range, or one value for both of its ends."""
+    """Annotation of a range for which a single value may stand: both of its ends."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda value: value if isinstance(value, list | tuple) else (value, value))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         ends = handler(schema)
@@ -39,11 +43,7 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 _End = TypeVar("_End")
-Span = Annotated[
-    tuple[_End, _End],
-    AfterValidator(_ascending),
-    _OneOrTwo(lambda value: value if isinstance(value, list | tuple) else (value, value)),
-]
+Span = Annotated[tuple[_End, _End], AfterValidator(_ascending), _OneOrTwo()]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 
@@ -58,17 +58,16 @@ def draw_integer(span: tuple[int, int], rng: np.random.Generator) -> int:
     return int(rng.integers(span[0], span[1], endpoint=True))
 
 
-class Degradation(BaseModel, ABC):
+class Degradation(Settings, ABC):
     """Turns a high-resolution photograph into the image that a network is given.
 
     Attributes:
         scales: magnifications that the task exists for; 1 where it keeps the size.
-        context: how far, in HR pixels, what lies beside a training crop matters to its LR image.
-        version: raised whenever the same specification would give other images.
+        context: width in HR pixels of the surroundings that affect a training crop's LR image.
+        version: raised whenever the same settings would give other images.
         random: whether LR images depend on more than the HR image, so that they cannot be stored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     scales: ClassVar[tuple[int, ...]] = (1,)
     context: ClassVar[int] = 0
     version: ClassVar[int] = 1
@@ -96,19 +95,29 @@ class Degradation(BaseModel, ABC):
         """Return what a network is trained to restore: the photograph itself, unless a task says otherwise."""
         return hr
 
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the images: the settings, and the version of their arithmetic."""
+        return {"version": self.version, **self.model_dump(mode="json")}
+
     @property
     def identity(self) -> str:
-        """Content identity of the specification and its arithmetic."""
-        return identity({"version": self.version, **self.model_dump(mode="json")})
+        """Short content hash of the definition."""
+        return identity(self.definition())
 
     @property
     def baseline(self) -> Literal["bicubic", "input"]:
-        """What restores without training: bicubic enlarging or, where the size stays, the degraded input itself."""
+        """The restoration without training: bicubic enlargement or, where the size stays, the degraded input itself."""
         return "input" if self.scales == (1,) else "bicubic"
 
 
 class Bicubic(Degradation):
-    """Antialiased bicubic shrinking, as MATLAB does it."""
+    """Antialiased bicubic shrinking, as MATLAB does it.
+
+    Examples:
+        >>> hr = np.full((8, 12, 3), 200, np.uint8)
+        >>> Bicubic().degrade(hr, 4, np.random.default_rng(0)).shape
+        (2, 3, 3)
+    """
 
     scales: ClassVar[tuple[int, ...]] = (2, 3, 4)
     random: ClassVar[bool] = False
@@ -119,17 +128,22 @@ class Bicubic(Degradation):
         """See :func:`~lopsided.sr.degradation.bicubic_resize`."""
         return bicubic_resize(hr, 1 / scale)
 
-    @property
-    def identity(self) -> str:
-        """That of the arithmetic."""
-        return identity({"degradation": DEGRADATION})
+    def definition(self) -> dict[str, Any]:
+        """Return the name of the arithmetic, on which stored LR images depend too."""
+        return {"degradation": DEGRADATION}
 
 
 class Denoising(Degradation):
     """White Gaussian noise of known or unknown strength.
 
     The noisy image is clamped and rounded to 8 bits, as a file is; papers that add unclamped floating-point noise
-    report other input PSNR (20.2 dB at sigma 25).
+    report another PSNR of the input (20.2 dB at sigma 25).
+
+    Examples:
+        >>> task = Denoising.model_validate({"sigma": [0, 50]})  # a range to draw from; a number is both ends
+        >>> hr = np.full((8, 12, 3), 128, np.uint8)
+        >>> task.degrade(hr, 1, np.random.default_rng(0)).shape
+        (8, 12, 3)
     """
 
     degradation: Literal["denoising"] = "denoising"
@@ -154,7 +168,9 @@ class Jpeg(Degradation):
     quality: Span[Quality] = Field(
         default=(10, 10), description="1 (worst) to 100: one number, or a range to draw from. Papers: 10, 20, 30, 40."
     )
-    subsampling: Subsampling = Field(default=420, description="Of the colour channels: 420 (4:2:0), 422 or 444.")
+    subsampling: Subsampling = Field(
+        default=420, description="Subsampling of the colour channels: 420 (4:2:0), 422 or 444."
+    )
 
     def degrade(self, hr: Pixels, scale: int, rng: np.random.Generator) -> Pixels:  # noqa: ARG002
         """Write and read a JPEG file."""
@@ -164,27 +180,26 @@ class Jpeg(Degradation):
 class Deblurring(Degradation):
     """Blur by a Gaussian or by straight motion, then noise."""
 
-    context: ClassVar[int] = 32  # blurs that reach farther see the mirrored crop there
+    context: ClassVar[int] = 32  # blurs that reach farther see the image mirrored there
 
     degradation: Literal["deblurring"] = "deblurring"
     blur: Literal["gaussian", "motion"] = Field(default="gaussian", description="Kind of the blur.")
     sigma: Span[Positive] = Field(
         default=(1.6, 1.6),
-        description="Of blur gaussian: standard deviation in pixels, isotropic; one number or a range.",
+        description="For blur gaussian: standard deviation in pixels, isotropic; one number or a range.",
     )
     length: Span[Annotated[float, Field(ge=1, le=65)]] = Field(
         default=(5.0, 21.0),
-        description="Of blur motion: length of the path in pixels, one number or a range; its direction is random.",
+        description="For blur motion: length of the path in pixels, one number or a range; its direction is random.",
     )
     noise: Span[NonNegative] = Field(
         default=(0.0, 0.0), description="Standard deviation of Gaussian noise after the blur, on the scale 0..255."
     )
 
-    @property
-    def identity(self) -> str:
-        """Content identity of the numbers that matter to the kind of blur."""
+    def definition(self) -> dict[str, Any]:
+        """Return the version and the settings that the kind of blur uses."""
         unused = "length" if self.blur == "gaussian" else "sigma"
-        return identity({"version": self.version, **self.model_dump(mode="json", exclude={unused})})
+        return {"version": self.version, **self.model_dump(mode="json", exclude={unused})}
 
     def degrade(self, hr: Pixels, scale: int, rng: np.random.Generator) -> Pixels:  # noqa: ARG002
         """Blur, then add the noise."""

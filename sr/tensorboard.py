@@ -16,7 +16,7 @@ class TensorBoard:
 
     Args:
         folder: where they go.
-        step: the step that the run starts from; what an earlier run wrote of later ones is hidden.
+        step: the step that the run starts from; an earlier run's events of later steps are hidden.
 
     Raises:
         SuperResolutionError: the tensorboard package is not installed.
@@ -43,5 +43,5 @@ class TensorBoard:
             self._writer.add_image(f"validation/{index}", image, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write pending events and close the file."""
         self._writer.close()

@@ -1,7 +1,7 @@
-"""Train a super-resolver with pixel, fidelity and adversarial terms; resumable to the bit.
+"""Training of a generator with pixel, fidelity and adversarial terms; a resumed run equals an uninterrupted one.
 
-Everything random at a step is drawn from (seed, stream, step, micro-batch) alone, so a resumed run repeats what an
-uninterrupted one would have drawn, without any generator's or sampler's state in the checkpoint, and it does not matter
+Everything random at a step depends on (seed, stream, step, micro-batch) alone. So a resumed run draws what an
+uninterrupted one would have drawn, without any state of random generators in the checkpoint, and it does not matter
 which process or thread draws it.
 """
 
@@ -44,7 +44,7 @@ WEIGHTS = "top"  # folder of the best weights
 
 
 class DivergedError(Exception):
-    """A loss or gradient became non-finite too often. A result, not a fault: the cell records it with its history."""
+    """A loss or gradient became non-finite too often. This is a result, which a cell records with its history."""
 
     def __init__(self, step: int, term: str, value: float, skipped: int = 0) -> None:
         after = f", after {skipped} skipped step(s)" if skipped else ""
@@ -62,8 +62,8 @@ class Skip:
 
     Attributes:
         step: the step, from 1.
-        term: the first that was not finite, in the order in which they are computed.
-        value: what it was.
+        term: the first non-finite term, in the order of computation.
+        value: its value.
     """
 
     step: int
@@ -73,11 +73,11 @@ class Skip:
 
 @dataclass(frozen=True)
 class Player:
-    """A network that learns, and how.
+    """A network that is trained, and how.
 
     Attributes:
         network: the network.
-        optimiser: of its trainable parameters.
+        optimiser: optimises its trainable parameters.
         peak: its learning rate after warm-up.
     """
 
@@ -97,15 +97,29 @@ class Trainer:
         stream: name of the sequence of crops; runs with equal seed and stream see equal crops.
         fidelity: fidelity term, if any.
         adversarial: adversarial term, if any.
-        validation: scores averaged weights every so often and keeps the best, if given.
+        validation: if given, scores averaged weights at intervals and keeps the best.
         runtime: device, memory layout, compilation.
         section: called with the name of each part of a step, returns a context manager; for timing.
 
     Attributes:
-        players: what learns: ``generator``, and ``discriminator`` if there is one.
+        players: the networks that are trained: ``generator``, and ``discriminator`` if there is one.
         step: steps done.
         skipped: those of them that changed nothing.
         ranking: the best weights so far, once :meth:`run` has begun.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.sr import GeneratorSpec, build_generator
+        >>> photographs = SkimageSource(split="train").items()[:1]
+        >>> generator = build_generator(GeneratorSpec(name="swinir-tiny"), 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cache = PairCache.build(photographs, 2, f"{folder}/cache")
+        ...     trainer = Trainer(TrainingSpec(steps=2, batch=1, patch=16), generator, cache, seed=0, stream="demo")
+        ...     trainer.run(f"{folder}/run", checkpoint_every=1)
+        >>> trainer.step, len(trainer.skipped)
+        (2, 0)
+        >>> restored = trainer.averaged_generator()(torch.rand(1, 3, 8, 8))
     """
 
     def __init__(
@@ -148,17 +162,17 @@ class Trainer:
 
     def run(
         self,
-        folder: Path,
+        folder: Path | str,
         *,
         checkpoint_every: int,
         progress: Callable[[int, float], None] = lambda _step, _loss: None,
         stop: Callable[[], bool] = lambda: False,
-        tensorboard: Path | None = None,
+        tensorboard: Path | str | None = None,
     ) -> None:
-        """Train to the last step, from the newest whole checkpoint in ``folder`` if there is one.
+        """Train to the last step, from the newest complete checkpoint in ``folder`` if there is one.
 
-        History goes to ``folder/history.jsonl``, one line a window of ``log_every`` steps, which has the means of the
-        steps that were not skipped and the number of those that were; a validation has a line of its own.
+        The history goes to ``folder/history.jsonl``, one line per window of ``log_every`` steps, with means over the
+        steps that were taken and the number of those that were skipped; each validation adds a line of its own.
 
         Args:
             folder: working folder of the run.
@@ -166,20 +180,21 @@ class Trainer:
             progress: called at the end of each window with the step and the mean total loss.
             stop: asked at the end of each window, the last one too; True saves a checkpoint and raises StoppedError.
                 What it raises itself ends the run before anything is saved.
-            tensorboard: folder of event files, if they are wanted.
+            tensorboard: folder of event files; None writes none.
 
         Raises:
-            DivergedError: more steps than may be skipped had a term or gradient that was not finite, or a validation
-                had.
-            StoppedError: ``stop`` said so.
+            DivergedError: a term or gradient was not finite in more steps than may be skipped, or a validation score
+                was not finite.
+            StoppedError: ``stop`` returned True.
             OSError: a checkpoint or the history cannot be written.
         """
+        folder = Path(folder)
         known = self._resume(folder)
         with contextlib.ExitStack() as open_files:
             journal = _Journal()
             if self.ranks.first:
                 history = open_files.enter_context(HistoryFile(folder / HISTORY, known.size))
-                board = TensorBoard(tensorboard, self.step) if tensorboard else None
+                board = TensorBoard(Path(tensorboard), self.step) if tensorboard else None
                 if board:
                     open_files.callback(board.close)
                 journal = _Journal(history, board)

@@ -1,4 +1,4 @@
-"""Validation during training: judges' scores of the averaged weights every so often, and the best weights kept."""
+"""Validation during training: judges score the averaged weights at intervals, and the best weights are kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .errors import SuperResolutionError
 
 @dataclass(frozen=True)
 class Validated:
-    """What a validation found.
+    """The result of a validation.
 
     Attributes:
         scores: mean over the validation images, by judge.
-        images: some restored images ``(N, 3, H, W)`` in [0, 1], for the eye.
+        images: some restored images ``(N, 3, H, W)`` in [0, 1], to look at.
     """
 
     scores: dict[str, float]
@@ -53,8 +53,8 @@ class Ranking:
 
     Attributes:
         validation: how they are ranked.
-        folder: where their files are, ``step-<n>.safetensors``.
-        entries: (step, score), best first; equal scores: the earlier step.
+        folder: folder of their files, ``step-<n>.safetensors``.
+        entries: (step, score), best first; of equal scores the earlier step first.
         hashes: SHA-256 of their files by step.
     """
 
@@ -107,7 +107,7 @@ class Ranking:
         return self.folder / f"step-{step:09d}.safetensors"
 
     def prune(self, checkpoints: Path) -> None:
-        """Delete weights that are no longer among the best, here or in a checkpoint one might resume from."""
+        """Delete weights that are among the best neither now nor in a checkpoint from which a run may resume."""
         kept = {step for step, _ in self.entries}
         kept |= {step for scalars in kept_scalars(checkpoints) for step, *_ in scalars.get("ranking") or ()}
         for path in self.folder.glob("step-*.safetensors"):

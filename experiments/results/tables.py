@@ -7,7 +7,7 @@ from collections import defaultdict
 import pandas as pd
 
 from ...analysis import SCHEMAS, StudyTables
-from ...mllm.table import storable
+from ...mllm import storable
 from ..planning import Plan
 from ..stages.learn_weights import LearnWeights, held_out_references
 from ..stages.outputs import NAMES

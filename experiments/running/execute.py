@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Literal
 
+from ...common.devices import check_device
 from ...common.files import clear_leftovers
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
@@ -104,6 +105,7 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
         with stop_on_signal() as stop, reporter.running(pending):
             context = Context(store, execution, reporter.step, stop)
             try:
+                check_device(execution.device)
                 for stage in STAGES:
                     stage.preflight(pending, context)
             except OSError as error:  # of the cache of images

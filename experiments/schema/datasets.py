@@ -14,7 +14,7 @@ from ...common.sources import hash_file
 from ...iqa.contamination import Pictures, canonical, pictures_of_dataset, pictures_of_items
 from ...iqa.datasets import PairDataset, dataset_info, list_datasets, open_dataset
 from ...iqa.ladder import LadderSpec, build_ladder
-from ...iqa.manifest import FRDataset, NRDataset, Split, files
+from ...iqa.manifest import FRDataset, NRDataset, Split
 
 RATED_TASKS = ("fr", "nr")
 
@@ -105,7 +105,7 @@ class _ListedSet(LabelledSet, ABC):
 
     def originals(self) -> dict[Path, str]:
         """Return the SHA-256 of every image."""
-        return {path: hash_file(path) for row in self._read().rows for path in files(row)}
+        return {path: hash_file(path) for row in self._read().rows for path in row.files}
 
     def pictures(self) -> Pictures:
         """Return the images."""

@@ -11,13 +11,11 @@ from pydantic import Field, Tag, field_validator, model_validator
 from ...common.errors import LopsidedError
 from ...common.fields import Settings, by_own_key
 from ...iqa.manifest import hash_file
-from ...mllm.benchmarks import Benchmark, list_benchmarks, open_benchmark
-from ...mllm.scoring.presets import Preset, create_preset, list_presets
+from ...mllm import Benchmark, Preset, create_preset, list_benchmarks, list_presets, open_benchmark
 from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
-    from ...mllm.backends.server import ServerBackend
-    from ...mllm.backends.transformers import TransformersBackend
+    from ...mllm import ServerBackend, TransformersBackend
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 
@@ -91,7 +89,7 @@ class LocalModel(_ScorerSettings):
         Raises:
             MllmError: it cannot be loaded.
         """
-        from ...mllm.backends.transformers import TransformersBackend
+        from ...mllm import TransformersBackend
 
         options = self.model_dump(include={"revision", "dtype", "max_pixels"})
         return TransformersBackend(self.model, device=device, batch_size=self.batch, **options)
@@ -123,7 +121,7 @@ class ServedModel(_ScorerSettings):
     )
     top_logprobs: int = Field(default=20, ge=1, description="Most probable tokens to ask for, by chat.")
     prefix: Literal["refuse", "continue"] = Field(
-        default="refuse", description="Whether the server goes on with an answer begun, see docs/servers.md."
+        default="refuse", description="Whether the server can continue an answer that has begun, see docs/servers.md."
     )
     fields: dict[str, Any] = Field(default={}, description="Further fields of every request.")
 
@@ -133,7 +131,7 @@ class ServedModel(_ScorerSettings):
         Raises:
             MllmError: an invalid address.
         """
-        from ...mllm.backends.server import ServerBackend
+        from ...mllm import ServerBackend
 
         options = {"api_key_env", "concurrency", "timeout", "logprobs", "top_logprobs", "prefix", "fields"}
         return ServerBackend(self.server, self.model, **self.model_dump(include=options))

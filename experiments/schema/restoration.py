@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from ...common.fields import ByKey, Settings
 from ...common.sources import ImageSource
 from ...iqa import JudgeSpec, list_judges
-from ...sr import FinetuneSpec, TrainingSpec
-from ...sr.real_world import RealWorld
-from ...sr.tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
-from .errors import PlacedError, unknown
+from ...sr import TASKS, AnyTask, Bicubic, FinetuneSpec, TrainingSpec
+from .errors import PlacedError
 
-TASKS: dict[str, type[Degradation]] = {task.name(): task for task in (Bicubic, RealWorld, Denoising, Jpeg, Deblurring)}
-
-
-def _task(value: Any) -> Any:
-    if isinstance(value, Degradation):
-        return value
-    if not isinstance(value, dict) or "degradation" not in value:
-        raise ValueError(f"a task is a name ({', '.join(TASKS)}) or a mapping with `degradation: <name>`")
-    name = str(value["degradation"])
-    if name not in TASKS:
-        raise ValueError(unknown("degradation", name, list(TASKS), "lopsided"))
-    return value
-
-
-Task = Annotated[
-    Annotated[Bicubic | RealWorld | Denoising | Jpeg | Deblurring, Field(discriminator="degradation")],
-    BeforeValidator(_task),
-    ByKey(list(TASKS), "degradation"),
-]
 JudgeAxis = Annotated[JudgeSpec, ByKey(list_judges())]
 
 
@@ -67,7 +42,7 @@ class Data(Settings):
 class SuperResolution(Settings):
     """Task and training of the super-resolvers."""
 
-    task: Task = Field(
+    task: AnyTask = Field(
         default=Bicubic(),
         description="The degradation to reverse: bicubic, real, denoising, jpeg or deblurring.",
     )

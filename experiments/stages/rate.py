@@ -14,11 +14,7 @@ from pydantic import SerializeAsAny
 from ...common.files import write_json
 from ...common.identity import identity
 from ...iqa.manifest import FRRow, hash_file
-from ...mllm.backends.backend import Backend
-from ...mllm.item import Item
-from ...mllm.rate import rate
-from ...mllm.scoring.scorer import Scorer
-from ...mllm.table import scores_table, storable
+from ...mllm import Backend, Item, Scorer, rate, scores_table, storable
 from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
 from ..schema.datasets import LabelledSet

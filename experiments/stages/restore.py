@@ -33,7 +33,7 @@ class Restore(TestImagesStage):
         """Task and images; the generator's weights come in as an input."""
         return {
             **super().content(),
-            "generator": self.generator.identity if self.generator else self.task.baseline,
+            "generator": self.generator.definition() if self.generator else self.task.baseline,
         }
 
     @classmethod

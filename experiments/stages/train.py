@@ -35,7 +35,7 @@ from ...sr import (
 )
 from ...sr.checkpoint import write_tensors
 from ...sr.distributed import current_ranks
-from ...sr.history import read_lines
+from ...sr.history import read_history
 from ...sr.images import Pair, PairCache, pairs
 from ...sr.stability import summarise_stability
 from ...sr.tasks import Bicubic, Degradation
@@ -98,7 +98,7 @@ class TrainingStage(Stage, ABC):
         common = {
             "scale": self.scale,
             **of_task(self.task),
-            "generator": self.generator.identity,
+            "generator": self.generator.definition(),
             "train": self.train_identity,
             "training": self.training.model_dump(mode="json"),
             "seed": self.seed,
@@ -351,7 +351,7 @@ def _write_result(trainer: Trainer, history: Path, folder: Path) -> None:
         "fidelity_weight": trainer.fidelity.weight if trainer.fidelity else None,
         "skipped": [{**asdict(skip), "value": str(skip.value)} for skip in trainer.skipped],
         "best": [{"step": step, ranking.validation.judge: score} for step, score in ranking.entries] if ranking else [],
-        "stability": summarise_stability(read_lines(history)),
+        "stability": summarise_stability(read_history(history)),
     }
     write_json(folder / RESULT, result)
 

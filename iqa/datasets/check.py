@@ -1,4 +1,4 @@
-"""Checking a data set image by image: everything that is wrong, one line each, and nothing counted twice or dropped."""
+"""Checks of a data set, image by image: every fault on one line, and every image counted exactly once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...common.errors import ImageError, SourceError
 from ...common.images import EXTENSIONS, read_rgb
-from ..manifest import FRRow, Listing, RatedImage, check_hashes, files, parse_rows, unequal
+from ..manifest import FRRow, Listing, RatedImage, check_hashes, parse_rows, unequal
 from . import pairs
 from .opening import MANIFEST, list_images, wrong_counts
 from .registry import dataset_info
@@ -21,14 +21,14 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        name: of the data set.
-        listed: images (or pairs) that the labels list.
-        right: those with nothing wrong.
-        problems: what is wrong, one line each.
-        notes: what is worth knowing, but no fault: the same pixels under two labels, grey images, unlisted files.
+        name: name of the data set.
+        listed: number of images (or pairs) that the labels list.
+        right: number of those without a fault.
+        problems: the faults, one line each.
+        notes: what is worth knowing but not wrong: the same pixels under two labels, grey images, unlisted files.
     """
 
     name: str
@@ -44,7 +44,7 @@ class CheckReport:
 
     @property
     def wrong(self) -> int:
-        """Images (or pairs) with something wrong; problems of the set as a whole come on top."""
+        """Images (or pairs) with a fault; faults of the set as a whole are not counted here."""
         return self.listed - self.right
 
 
@@ -65,14 +65,24 @@ def check_dataset(name: str, path: Path | str, *, complete: bool = True, progres
     Args:
         name: a name of :func:`list_datasets`, or ``manifest``.
         path: the folder that the authors publish; for ``manifest`` the CSV file.
-        complete: hold against the set that it lists fewer or more images than its authors published.
-        progress: told (images done, images in all, image).
+        complete: count it as a fault if the set lists fewer or more images than its authors published.
+        progress: called with (images done, images in all, image).
 
     Returns:
-        What was found; a fault of the set never raises.
+        What was found; faults of the set are reported and never raised.
 
     Raises:
         SourceError: unknown name.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.iqa import LadderSpec, build_ladder
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1, 5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = check_dataset("manifest", build_ladder(spec, folder))
+        >>> report.ok, report.listed, report.right
+        (True, 12, 12)
     """
     path = Path(path).expanduser()
     info = None if name == MANIFEST else dataset_info(name)
@@ -87,7 +97,7 @@ def check_dataset(name: str, path: Path | str, *, complete: bool = True, progres
 
 
 def check_listing(name: str, listing: Listing, problems: list[str], progress: Progress = silent) -> CheckReport:
-    """Check the rows and images of a listing; ``problems`` are those already known of the set as a whole."""
+    """Check the rows and images of a listing; ``problems`` are known faults of the set as a whole."""
     problems = list(problems)
     decoded: dict[Path, _Decoded | None] = {}
     rows: list[RatedImage] = []
@@ -98,7 +108,7 @@ def check_listing(name: str, listing: Listing, problems: list[str], progress: Pr
         else:
             before = len(problems)
             _check_row(where, cells, row, decoded, problems)
-            if len(problems) == before and all(decoded[path] for path in files(row)):
+            if len(problems) == before and all(decoded[path] for path in row.files):
                 rows.append(row)
         progress(done, total, cells.get("image", ""))
     notes = [*_same_pixels(rows, decoded), *_grey(rows, decoded), *_unlisted(listing)]
@@ -108,8 +118,8 @@ def check_listing(name: str, listing: Listing, problems: list[str], progress: Pr
 def _check_row(
     where: str, cells: dict[str, str], row: RatedImage, decoded: dict[Path, _Decoded | None], problems: list[str]
 ) -> None:
-    """Decode a row's files, each once in all, and compare sizes and hashes."""
-    for path in files(row):
+    """Decode those of a row's files that are not decoded yet, and compare sizes and hashes."""
+    for path in row.files:
         if path not in decoded:
             try:
                 decoded[path] = _decode(path)
@@ -136,10 +146,10 @@ def _decode(path: Path) -> _Decoded:
 
 
 def _same_pixels(rows: list[RatedImage], decoded: dict[Path, _Decoded | None]) -> list[str]:
-    """Tell of images with the same pixels (and the same reference), with their labels: some sets have them."""
+    """Note images with the same pixels (and the same reference), with their labels: some sets have them."""
     groups: dict[tuple[object, ...], list[RatedImage]] = {}
     for row in rows:
-        seen = [found and (found.size, found.pixels) for found in (decoded[path] for path in files(row))]
+        seen = [found and (found.size, found.pixels) for found in (decoded[path] for path in row.files)]
         groups.setdefault(tuple(seen), []).append(row)
     return [
         f"{', '.join(row.image for row in same)}: the same pixels, labels {', '.join(f'{row.label:g}' for row in same)}"
@@ -149,13 +159,13 @@ def _same_pixels(rows: list[RatedImage], decoded: dict[Path, _Decoded | None]) -
 
 
 def _grey(rows: list[RatedImage], decoded: dict[Path, _Decoded | None]) -> list[str]:
-    """Tell of images with one channel, which are read as three equal ones."""
-    paths = dict.fromkeys(path for row in rows for path in files(row))
+    """Note images with one channel, which are read as three equal ones."""
+    paths = dict.fromkeys(path for row in rows for path in row.files)
     return [f"{path}: grey; read as three equal channels" for path in paths if (seen := decoded[path]) and seen.grey]
 
 
 def _unlisted(listing: Listing) -> list[str]:
-    """Tell of images that lie among the listed ones."""
+    """Note images that lie among the listed ones but are not listed."""
     names = {cells[column] for _, cells in listing.records for column in ("image", "reference") if column in cells}
     paths = [listing.folder / name for name in names | listing.belonging]
     known = {path.resolve() for path in paths}

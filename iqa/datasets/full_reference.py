@@ -1,6 +1,6 @@
-"""Readers of full-reference data sets in the layouts that their authors publish.
+"""Full-reference data sets in the layouts that their authors publish: facts about each, and its reader.
 
-A reader lists what the label files say; whether the images are there and right is for the manifest's checks.
+A reader lists what the label files say; the manifest's checks look at the images.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...common.errors import SourceError
+from ..manifest import Labels
 from .label_files import AnyCase, Listed, one_of, read_column, read_lines, read_mat, read_table, record
+from .registry import UNSTATED, UT_AUSTIN, DatasetInfo, register
 
 LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
 
@@ -16,8 +18,8 @@ LIVE_FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading":
 def read_kadid(folder: Path) -> Listed:
     """Read KADID-10k: ``dmos.csv`` and ``images/I01_01_01.png`` (reference, kind, level).
 
-    Its column ``var`` holds standard deviations: with 30 votes of whole numbers they reproduce 98.5 % of the rows to
-    the printed digit, variances 3.4 %.
+    Its column ``var`` holds standard deviations: read as those of 30 votes of whole numbers, it is reproduced to the
+    printed digit in 98.5 % of the rows; read as variances, in 3.4 %.
     """
     records = []
     for where, row in read_table(one_of(folder, ["dmos.csv"]), ("dist_img", "ref_img", "dmos", "var")):
@@ -35,6 +37,25 @@ def read_kadid(folder: Path) -> Listed:
             )
         )
     return Listed(records)
+
+
+register(
+    DatasetInfo(
+        name="kadid-10k",
+        title="KADID-10k",
+        task="fr",
+        images=10_125,
+        references=81,
+        # Called DMOS by its authors, but 5 is best.
+        labels=Labels("dmos", higher_is_better=True, scale=(1, 5), std_of="votes", licence=UNSTATED),
+        votes="30",
+        split="",
+        source="Lin, Hosu, Saupe, QoMEX 2019",
+        layout="dmos.csv, images/",
+        unconfirmed="licence",
+        read=read_kadid,
+    )
+)
 
 
 def read_tid(folder: Path) -> Listed:
@@ -63,12 +84,47 @@ def read_tid(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="tid2013",
+        title="TID2013",
+        task="fr",
+        images=3_000,
+        references=25,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 9), std_of="mean", licence=UNSTATED),
+        votes="about 37",
+        split="",
+        source="Ponomarenko et al., Signal Processing: Image Communication 2015",
+        layout="mos_with_names.txt, mos_std.txt, reference_images/, distorted_images/",
+        unconfirmed="licence; number of votes (deduced from the printed digits)",
+        read=read_tid,
+    )
+)
+
+register(
+    DatasetInfo(
+        name="tid2008",
+        title="TID2008",
+        task="fr",
+        images=1_700,
+        references=25,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 9), licence=UNSTATED),
+        votes=UNSTATED,
+        split="",
+        source="Ponomarenko et al., Advances of Modern Radioelectronics 2009",
+        layout="mos_with_names.txt, mos_std.txt, reference_images/, distorted_images/",
+        unconfirmed="licence, votes, and what the standard deviations are of",
+        read=read_tid,
+    )
+)
+
+
 def read_live(folder: Path) -> Listed:
-    """Read LIVE release 2: ``refnames_all.mat``, ``dmos_realigned.mat``, ``refimgs/`` and a folder for each kind.
+    """Read LIVE release 2: ``refnames_all.mat``, ``dmos_realigned.mat``, ``refimgs/`` and one folder per kind.
 
     The arrays list the images ``img1.bmp``, ``img2.bmp``, … of jp2k, jpeg, wn, gblur and fastfading in this order;
-    where ``orgs`` is 1 the image is an undistorted copy and has no label. Where a folder has its ``info.txt``, it must
-    name the same references.
+    where ``orgs`` is 1 the image is an undistorted copy and has no label. If a folder has an ``info.txt``, it must name
+    the same references.
     """
     path = one_of(folder, ["dmos_realigned.mat"])
     labels, deviations, copies = read_mat(path, "dmos_new", "dmos_std", "orgs")
@@ -97,12 +153,31 @@ def read_live(folder: Path) -> Listed:
     return Listed(records, frozenset(belonging))
 
 
+register(
+    DatasetInfo(
+        name="live",
+        title="LIVE release 2",
+        task="fr",
+        images=779,
+        references=29,
+        # The realigned labels leave the nominal 0 to 100: their least is -2.640, their greatest 111.775.
+        labels=Labels("dmos", higher_is_better=False, scale=(-3, 112), licence=UT_AUSTIN),
+        votes="20 to 29",
+        split="",
+        source="Sheikh, Sabir, Bovik, IEEE TIP 2006",
+        layout="refnames_all.mat, dmos_realigned.mat, refimgs/, jp2k/, jpeg/, wn/, gblur/, fastfading/",
+        unconfirmed="what the standard deviations are of (1.1 to 5.4 is the size of a standard error)",
+        read=read_live,
+    )
+)
+
+
 def read_csiq(folder: Path) -> Listed:
     """Read CSIQ: ``src_imgs/1600.png``, ``dst_imgs/awgn/1600.AWGN.1.png`` and one of three label files.
 
-    In this order: ``csiq.DMOS.csv``, the sheet ``all_by_image`` of the published workbook as CSV from its header on;
-    ``csiq.DMOS.xlsx`` itself; ``csiq_label.txt``, which circulates (name and DMOS, no deviations). The distorted images
-    may lie in folders by kind, as published, or all in ``dst_imgs``.
+    The first that exists is read: ``csiq.DMOS.csv``, the sheet ``all_by_image`` of the published workbook as CSV from
+    its header on; ``csiq.DMOS.xlsx`` itself; ``csiq_label.txt``, a text file that many copies have (name and DMOS, no
+    deviations). The distorted images may lie in folders by kind, as published, or all in ``dst_imgs``.
     """
     labels = one_of(folder, ["csiq.DMOS.csv", "csiq.DMOS.xlsx", "csiq_label.txt"])
     rows: list[tuple[str, str, str, str, str, str | None]] = []
@@ -136,11 +211,29 @@ def read_csiq(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="csiq",
+        title="CSIQ",
+        task="fr",
+        images=866,
+        references=30,
+        labels=Labels("dmos", higher_is_better=False, scale=(0, 1), licence=UNSTATED),
+        votes="about 6 (5,000 of 35 observers)",
+        split="",
+        source="Larson, Chandler, Journal of Electronic Imaging 2010",
+        layout="csiq.DMOS.csv, csiq.DMOS.xlsx or csiq_label.txt; src_imgs/, dst_imgs/",
+        unconfirmed="licence, and what the standard deviations are of",
+        read=read_csiq,
+    )
+)
+
+
 def read_pipal(folder: Path) -> Listed:
     """Read the labelled part of PIPAL: ``Train_Label/*.txt`` (``A0001_00_00.bmp,1520.0648``), ``Train_Ref/A0001.bmp``.
 
-    The distorted images are looked for in ``Distortion_1`` to ``Distortion_4`` (as published), ``Train_Dist`` and
-    ``Dist_Imgs``. The middle number of a name is the kind of distortion, the last a running number within it.
+    The distorted images may lie in ``Distortion_1`` to ``Distortion_4`` (as published), ``Train_Dist`` or
+    ``Dist_Imgs``. The middle number of a name is the kind of distortion, the last number counts within the kind.
     """
     labels = sorted(one_of(folder, ["Train_Label"]).glob("*.txt"))
     if not labels:
@@ -158,6 +251,41 @@ def read_pipal(folder: Path) -> Listed:
                 record(where, image=image, reference=f"Train_Ref/{reference}.bmp", distortion=kind, label=elo)
             )
     return Listed(records)
+
+
+register(
+    DatasetInfo(
+        name="pipal",
+        title="PIPAL (training part)",
+        task="fr",
+        images=23_200,
+        references=200,
+        # Elo has no ends: these are those of the published labels (916.71 and 1835.99), rounded outwards.
+        labels=Labels("mos", higher_is_better=True, scale=(916, 1836), licence=UNSTATED),
+        votes=UNSTATED,
+        split="",
+        source="Gu et al., ECCV 2020",
+        layout="Train_Label/, Train_Ref/, Distortion_1/ to Distortion_4/ (or Train_Dist/, Dist_Imgs/)",
+        unconfirmed="licence and votes; labels of validation and test are not public",
+        read=read_pipal,
+    )
+)
+
+register(
+    DatasetInfo(
+        name="tqd",
+        title="TQD",
+        task="fr",
+        images=None,
+        references=None,
+        labels=None,
+        votes=UNSTATED,
+        split="",
+        source="Ding, Ma, Wang, Simoncelli, IEEE TPAMI 2022",
+        layout="manifest.csv, as lopsided data import writes it",
+        unconfirmed="published layout, counts, labels, licence",
+    )
+)
 
 
 def read_qads(folder: Path) -> Listed:
@@ -181,6 +309,24 @@ def read_qads(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="qads",
+        title="QADS",
+        task="fr",
+        images=980,
+        references=20,
+        labels=Labels("mos", higher_is_better=True, licence=UNSTATED),
+        votes=UNSTATED,
+        split="",
+        source="Zhou, Wang, Chen, Neurocomputing 2019",
+        layout="mos_with_names.txt, source_images/, super-resolved_images/",
+        unconfirmed="scale (labels seen are between 0 and 1), licence, votes",
+        read=read_qads,
+    )
+)
+
+
 def read_sriqa(folder: Path) -> Listed:
     """Read SRIQA-Bench: ``MOS/0001.txt`` (``0001_Method.png,score``), ``images/Method/…``, ``images/Original/…``.
 
@@ -200,8 +346,26 @@ def read_sriqa(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="sriqa-bench",
+        title="SRIQA-Bench",
+        task="fr",
+        images=1_000,
+        references=100,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 100), licence=UNSTATED),
+        votes="at least 10 for each of all comparisons",
+        split="",
+        source="Chen et al., CVPR 2025",
+        layout="MOS/, images/Original/, images/<method>/",
+        unconfirmed="licence; that images and originals are equal in size",
+        read=read_sriqa,
+    )
+)
+
+
 def _parts(where: str, name: str, separator: str, count: int) -> list[str]:
-    """Split a file's name, less its suffix, into its meaningful parts."""
+    """Split a file's name, without its suffix, into its parts."""
     stem = name.rpartition(".")[0]
     parts = stem.split(separator)
     if len(parts) != count or not all(parts):
@@ -210,10 +374,12 @@ def _parts(where: str, name: str, separator: str, count: int) -> list[str]:
 
 
 def _check_info(folder: Path, references: dict[str, str]) -> None:
-    """Compare LIVE's ``info.txt`` files, where they are, with the references of the arrays."""
+    """Compare LIVE's ``info.txt`` files, where they exist, with the references of the arrays."""
     for kind in LIVE_FOLDERS:
         if not (folder / kind / "info.txt").is_file():
             continue
         for where, (reference, name, _) in read_lines(folder / kind / "info.txt", 3):
             if (stated := references.get(f"{kind}/{name}")) != reference:
-                raise SourceError(f"{where}: {name} is of {reference}, by refnames_all.mat of {stated}.")
+                raise SourceError(
+                    f"{where}: the reference of {name} is {reference}, but refnames_all.mat says {stated}."
+                )

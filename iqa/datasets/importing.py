@@ -1,4 +1,4 @@
-"""Making a manifest: of any CSV and its images, or of a data set in its published layout."""
+"""Manifests made from any CSV and its images, or from a data set in its published layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = ("image", "reference", "distortion", "level", "label", "label_std", "v
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a CSV holds what; None where it has none. Without ``reference`` the set is no-reference."""
+    """Names of a CSV's columns; None for a column that it lacks. Without ``reference`` the set is no-reference."""
 
     image: str
     label: str
@@ -35,40 +35,59 @@ class Columns:
     split: str | None = None
 
     def named(self) -> dict[str, str]:
-        """Return the columns that are given, by the manifest's names."""
+        """Return the columns that are given, by the manifest's names.
+
+        Examples:
+            >>> Columns(image="file", label="score").named()
+            {'image': 'file', 'label': 'score'}
+        """
         return {field.name: name for field in fields(self) if (name := getattr(self, field.name))}
 
 
 def import_csv(
-    table: Path,
-    to: Path,
+    table: Path | str,
+    to: Path | str,
     columns: Columns,
     labels: Labels,
     *,
-    images: Path | None = None,
+    images: Path | str | None = None,
     encoding: str = "utf-8",
     progress: Progress = silent,
 ) -> CheckReport:
-    """Write a manifest of a CSV's images and labels, if every one of them is right.
+    r"""Write a manifest of a CSV's images and labels, if all of them are right.
 
-    Commas, semicolons and tabs are told apart by the header, which must hold all columns; a byte-order mark is
-    accepted. Direction and scale of the labels are the caller's to state; nothing is guessed from the numbers.
+    The header tells whether commas, semicolons or tabs separate the columns; it must hold all columns. A byte-order
+    mark is accepted. The caller states direction and scale of the labels; nothing is guessed from the numbers.
 
     Args:
         table: the CSV.
-        to: the manifest to write; its paths become relative to its folder, and files' hashes are recorded.
-        columns: which column holds what.
+        to: the manifest to write; its paths become relative to its folder, and the hashes of the files are recorded.
+        columns: names of the CSV's columns.
         labels: what the labels mean.
-        images: what the CSV's paths are relative to; default: its own folder.
-        encoding: of the CSV.
-        progress: told (images done, images in all, image).
+        images: folder to which the CSV's paths are relative; default: its own folder.
+        encoding: encoding of the CSV.
+        progress: called with (images done, images in all, image).
 
     Returns:
-        What the check of every row and image found; the manifest is written only if nothing is wrong.
+        The result of checking every row and image; the manifest is written only if nothing is wrong.
 
     Raises:
         SourceError: the CSV cannot be read as a table with these columns; an FR set without a column of distortions.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> photographs = SkimageSource(split="test").items()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = Path(folder, "scores.csv")
+        ...     rows = [f"{item.path};{n}" for n, item in enumerate(photographs)]
+        ...     _ = table.write_text("\n".join(["file;score", *rows]))
+        ...     columns = Columns(image="file", label="score")
+        ...     report = import_csv(table, f"{folder}/mine.csv", columns, Labels("mos", higher_is_better=True))
+        >>> report.ok, report.right
+        (True, 6)
     """
+    table, to = Path(table).expanduser(), Path(to).expanduser()
     if columns.reference and not columns.distortion:
         raise SourceError(f"{table}: images with references need a column that names their distortion.")
     named = columns.named()
@@ -78,19 +97,20 @@ def import_csv(
         if "split" in cells:
             cells["split"] = SPLITS.get(cells["split"].lower(), cells["split"])
         records.append((where, cells))
-    listing = Listing(table, images or table.parent, records, labels)
+    listing = Listing(table, Path(images).expanduser() if images else table.parent, records, labels)
     report = check_listing(table.stem, listing, [], progress)
     if report.ok:
         write_manifest(listing, to)
     return report
 
 
-def write_manifest(listing: Listing, to: Path) -> None:
+def write_manifest(listing: Listing, to: Path | str) -> None:
     """Write a listing as a manifest with the hashes of its files; paths become relative to the manifest.
 
     Raises:
         SourceError: the name does not end in ``.csv``.
     """
+    to = Path(to).expanduser()
     if to.suffix.lower() != ".csv":
         raise SourceError(f"{to}: a manifest's name must end in .csv.")
     folder = to.resolve().parent
@@ -106,7 +126,7 @@ def write_manifest(listing: Listing, to: Path) -> None:
 
 
 def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8") -> list[Record]:
-    """Read a CSV of commas, semicolons or tabs, whichever splits the header into the required columns.
+    """Read a CSV separated by commas, semicolons or tabs, whichever splits the header into the required columns.
 
     Raises:
         SourceError: missing, of another encoding, empty, without a required column, or a row of another length.
@@ -114,7 +134,7 @@ def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8
     try:
         text = path.read_text(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
     except (UnicodeError, LookupError) as error:
-        raise SourceError(f"{path}: not {encoding} text ({error}); state its encoding, such as latin-1.") from None
+        raise SourceError(f"{path}: not {encoding} text ({error}); give its encoding, such as latin-1.") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
     tables = [(mark, _split(path, text, mark)) for mark in DELIMITERS]

@@ -1,4 +1,4 @@
-"""Reading the label files of data sets, strictly and with lines named: text, CSV, MATLAB and Excel."""
+"""Strict reading of label files (text, CSV, MATLAB, Excel), with errors that name the line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Listed:
     """What a reader finds.
 
     Attributes:
-        records: one for each rated image, in the label file's order; their cells are the manifest's.
+        records: one per rated image, in the label file's order; their cells are the manifest's.
         belonging: other image files that belong to the set, relative to its folder.
     """
 
@@ -29,16 +29,16 @@ class Listed:
 
 
 def record(where: str, **cells: Any) -> Record:
-    """Make a record; None stands for a cell that the data set does not give, and floats keep every digit."""
+    """Make a record; cells of None are left out, and floats keep every digit."""
     texts = {column: repr(float(v)) if isinstance(v, float) else str(v) for column, v in cells.items() if v is not None}
     return where, texts
 
 
 def one_of(folder: Path, names: Sequence[str]) -> Path:
-    """Return the first of some files or folders that is there.
+    """Return the first of some files or folders that exists.
 
     Raises:
-        SourceError: none is.
+        SourceError: none exists.
     """
     if not folder.is_dir():
         state = "is a file; give the data set's folder" if folder.exists() else "no such folder"
@@ -74,7 +74,7 @@ def read_lines(path: Path, cells: int) -> list[tuple[str, list[str]]]:
 
 
 def read_column(path: Path, rows: int) -> list[str]:
-    """Read a text file of one number a line that goes with another file of ``rows`` lines.
+    """Read a text file with one number per line, which belongs to another file of ``rows`` lines.
 
     Raises:
         SourceError: missing, or of another length.
@@ -125,7 +125,7 @@ def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
 
 
 class AnyCase:
-    """The files of a folder, found whatever the case of their names: some sets spell a name in two ways."""
+    """The files of a folder, found without regard to case: some sets spell a name in two ways."""
 
     def __init__(self, folder: Path, sub: str) -> None:
         self._sub = sub
@@ -135,10 +135,10 @@ class AnyCase:
                 self._names.setdefault(path.name.lower(), []).append(path.name)
 
     def find(self, where: str, name: str) -> str:
-        """Return the path, relative to the set's folder, of the file so named, or as it should be if it is absent.
+        """Return a file's path relative to the set's folder; of a missing file, the path that it should have.
 
         Raises:
-            SourceError: two files have this name but for its case, and neither exactly.
+            SourceError: two files have this name in another case, and none has it exactly.
         """
         found = self._names.get(name.lower(), [name])
         if name not in found and len(found) > 1:

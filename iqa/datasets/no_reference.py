@@ -1,22 +1,23 @@
-"""Readers of no-reference data sets in the layouts that their authors publish."""
+"""No-reference data sets in the layouts that their authors publish: facts about each, and its reader."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ...common.errors import SourceError
-from ..manifest import Record
+from ..manifest import Labels, Record
 from .label_files import Listed, one_of, read_mat, read_table, record
+from .registry import UNSTATED, UT_AUSTIN, DatasetInfo, register
 
-LIVE_CHALLENGE_TRAINING = 7  # the first images of the arrays trained the observers and are not rated like the others
+LIVE_CHALLENGE_TRAINING = 7  # the first images of the arrays trained the observers; they were not rated like the others
 
 
 def read_koniq(folder: Path) -> Listed:
     """Read KonIQ-10k: ``1024x768/`` (or, without it, ``512x384/``) and one of its two label files.
 
-    ``koniq10k_distributions_sets.csv`` comes first, because only it has the official split. Its ``MOS`` is what
-    ``koniq10k_scores_and_distributions.csv`` calls ``MOS_zscore``, on a scale of 100; the standard deviations are of
-    votes on a scale of 5, so they are not the label's and are left out.
+    ``koniq10k_distributions_sets.csv`` is preferred, because only it has the official split. Its ``MOS`` is what
+    ``koniq10k_scores_and_distributions.csv`` calls ``MOS_zscore``, on a scale of 100; the standard deviations are those
+    of votes on a scale of 5, not of the label, and are left out.
     """
     labels = one_of(folder, ["koniq10k_distributions_sets.csv", "koniq10k_scores_and_distributions.csv"])
     images = one_of(folder, ["1024x768", "512x384"]).name
@@ -30,6 +31,29 @@ def read_koniq(folder: Path) -> Listed:
             record(where, image=f"{images}/{row['image_name']}", label=row[column], votes=row["c_total"], split=split)
         )
     return Listed(records)
+
+
+register(
+    DatasetInfo(
+        name="koniq-10k",
+        title="KonIQ-10k",
+        task="nr",
+        images=10_073,
+        references=None,
+        labels=Labels(
+            "mos",
+            higher_is_better=True,
+            scale=(0, 100),
+            licence="MIT (label files); photographs: their own Creative Commons licences",
+        ),
+        votes="given for each image",
+        split="train 7,058, validation 1,000, test 2,015",
+        source="Hosu, Lin, Sziranyi, Saupe, IEEE TIP 2020",
+        layout="koniq10k_distributions_sets.csv or koniq10k_scores_and_distributions.csv; 1024x768/ or 512x384/",
+        unconfirmed="licence of the photographs",
+        read=read_koniq,
+    )
+)
 
 
 def read_live_challenge(folder: Path) -> Listed:
@@ -55,12 +79,50 @@ def read_live_challenge(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="live-challenge",
+        title="LIVE In the Wild Challenge",
+        task="nr",
+        images=1_162,
+        references=None,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 100), std_of="votes", licence=UT_AUSTIN),
+        votes="about 175 on average",
+        split="",
+        source="Ghadiyaram, Bovik, IEEE TIP 2016",
+        layout="Data/All{Images,MOS,StdDev}_release.mat, Images/",
+        unconfirmed="number of votes",
+        read=read_live_challenge,
+    )
+)
+
+
 def read_spaq(folder: Path) -> Listed:
     """Read SPAQ: ``Annotations/MOS and Image attribute scores.xlsx`` (or the same as CSV) and ``TestImage/``."""
     stem = "Annotations/MOS and Image attribute scores"
     labels = one_of(folder, [f"{stem}.csv", f"{stem}.xlsx"])
     rows = read_table(labels, ("Image name", "MOS"))
     return Listed([record(where, image=f"TestImage/{row['Image name']}", label=row["MOS"]) for where, row in rows])
+
+
+register(
+    DatasetInfo(
+        name="spaq",
+        title="SPAQ",
+        task="nr",
+        images=11_125,
+        references=None,
+        labels=Labels(
+            "mos", higher_is_better=True, scale=(0, 100), licence="education and research, no commercial use"
+        ),
+        votes="at least 15",
+        split="",
+        source="Fang et al., CVPR 2020",
+        layout="Annotations/MOS and Image attribute scores.csv or .xlsx, TestImage/",
+        unconfirmed="number of votes",
+        read=read_spaq,
+    )
+)
 
 
 def read_flive(folder: Path) -> Listed:
@@ -80,6 +142,24 @@ def read_flive(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="flive",
+        title="FLIVE (PaQ-2-PiQ), whole pictures",
+        task="nr",
+        images=39_810,
+        references=None,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 100), licence=UNSTATED),
+        votes=UNSTATED,
+        split="train 30,253, validation 7,737, test 1,820",
+        source="Ying et al., CVPR 2020",
+        layout="labels_image.csv, database/, labels>640.csv and labels<=640_padded.csv for the split",
+        unconfirmed="licence, votes, counts of images and split",
+        read=read_flive,
+    )
+)
+
+
 def read_bid(folder: Path) -> Listed:
     """Read BID: ``DatabaseGrades`` as CSV or Excel (number, mean grade, …), ``DatabaseImage0001.JPG``, ….
 
@@ -97,6 +177,24 @@ def read_bid(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="bid",
+        title="BID",
+        task="nr",
+        images=586,
+        references=None,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 5), licence=UNSTATED),
+        votes=UNSTATED,
+        split="",
+        source="Ciancio et al., IEEE TIP 2011",
+        layout="DatabaseGrades.csv or .xlsx, DatabaseImage*.JPG",
+        unconfirmed="column names (number and mean grade are taken as the first two columns), licence, votes",
+        read=read_bid,
+    )
+)
+
+
 def read_agiqa(folder: Path) -> Listed:
     """Read AGIQA-3K: ``data.csv`` and the images beside it, or in ``images``; the label is perceptual quality."""
     labels = one_of(folder, ["data.csv"])
@@ -108,8 +206,26 @@ def read_agiqa(folder: Path) -> Listed:
     return Listed(records)
 
 
+register(
+    DatasetInfo(
+        name="agiqa-3k",
+        title="AGIQA-3K",
+        task="nr",
+        images=2_982,
+        references=None,
+        labels=Labels("mos", higher_is_better=True, scale=(0, 5), licence=UNSTATED),
+        votes="21",
+        split="",
+        source="Li et al., IEEE TCSVT 2023",
+        layout="data.csv and the images beside it or in images/",
+        unconfirmed="licence, and what the standard deviations are of",
+        read=read_agiqa,
+    )
+)
+
+
 def _flive_split(folder: Path) -> dict[str, str]:
-    """Return the part of each picture that is not of training, or nothing where the split's files are absent."""
+    """Return the part of each picture outside the training part; an empty dict if the files of the split are absent."""
     test = next((path for name in ("labels>640.csv", "labels640.csv") if (path := folder / name).is_file()), None)
     names = ("labels<=640_padded.csv", "labels=640_padded.csv")
     rest = next((path for name in names if (path := folder / name).is_file()), None)

@@ -1,4 +1,4 @@
-"""Opening a data set by name: from the folder its authors publish, or from a manifest."""
+"""Opening a data set by name: from the folder that its authors publish, or from a manifest."""
 
 from __future__ import annotations
 
@@ -17,26 +17,36 @@ def open_dataset(
 ) -> FRDataset | NRDataset | PairDataset:
     """Open a data set and check its labels, and its images by their headers.
 
-    ``lopsided data check`` decodes every image too, and lists all that is wrong instead of stopping at the first.
+    ``lopsided data check`` decodes every image too, and lists all faults instead of stopping at the first.
 
     Args:
         name: a name of :func:`list_datasets`, or ``manifest``.
         path: the folder that the authors publish; for ``manifest`` the CSV file.
-        split: keep only this part of the authors' own division, which is a data set with an identity of its own.
-        complete: refuse a set that does not list as many images and references as its authors published (of pairs,
-            no exact numbers are known).
+        split: keep only this part of the authors' own division; it is a data set with its own identity.
+        complete: refuse a set that does not list as many images and references as its authors published (for judged
+            pairs the exact numbers are not known).
         verify: compare files with the hashes that a manifest states.
 
     Returns:
         :class:`FRDataset`, :class:`NRDataset` or, for BAPPS, :class:`PairDataset`.
 
     Raises:
-        SourceError: unknown name, a split without images, or the first thing that is wrong with the set.
+        SourceError: unknown name, a split without images, or the first fault of the set.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.iqa import LadderSpec, build_ladder
+        >>> spec = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1, 5))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dataset = open_dataset("manifest", build_ladder(spec, folder))
+        >>> type(dataset).__name__, len(dataset)
+        ('FRDataset', 12)
     """
     path = Path(path).expanduser()
     if name != MANIFEST and dataset_info(name).task == "pairs":
         if split:
-            raise SourceError(f"{path}: rows of {dataset_info(name).title} say their split; it is not opened by one.")
+            raise SourceError(f"{path}: each row of {dataset_info(name).title} states its split; open the whole set.")
         return PairDataset(path)
     listing = list_images(name, path)
     if complete and name != MANIFEST and (wrong := wrong_counts(dataset_info(name), listing)):
@@ -46,12 +56,15 @@ def open_dataset(
     return (FRDataset if referenced else NRDataset).from_listing(listing, called, split=split, verify=verify)
 
 
-def list_images(name: str, path: Path) -> Listing:
+def list_images(name: str, path: Path | str) -> Listing:
     """Read what a data set of rated images lists, without looking at the images.
 
+    Arguments are those of :func:`open_dataset`.
+
     Raises:
-        SourceError: a label file is missing or wrong as a whole.
+        SourceError: a label file is missing or cannot be read.
     """
+    path = Path(path).expanduser()
     if name == MANIFEST:
         return read_manifest(path)
     info = dataset_info(name)
@@ -66,14 +79,14 @@ def list_images(name: str, path: Path) -> Listing:
             )
         return read_manifest(manifest, REFERENCED)
     listed = info.read(path)
-    # Part of the set's identity, so what labels mean and not how this file words it.
+    # These enter the set's identity: what labels mean, and nothing whose wording may change.
     cells = {column: info.labels.cells()[column] for column in ("label_kind", "label_higher_is_better")}
     records = [(where, row | cells) for where, row in listed.records]
     return Listing(path, path, records, info.labels, listed.belonging)
 
 
 def wrong_counts(info: DatasetInfo, listing: Listing) -> list[str]:
-    """Say where the numbers of images and references are not the published ones."""
+    """Return a message for each number (images, references) that differs from the published one."""
     images = len(listing.records)
     references = len({cells["reference"] for _, cells in listing.records if "reference" in cells})
     wrong = []

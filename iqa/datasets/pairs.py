@@ -1,4 +1,4 @@
-"""BAPPS: judgements of pairs of patches rather than ratings of images (Zhang et al., CVPR 2018)."""
+"""BAPPS: judgements of pairs of patches instead of ratings of images (Zhang et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,26 @@ from ...common.errors import SourceError
 from ...common.identity import identity
 from ...common.sources import hash_file
 from .label_files import one_of
+from .registry import DatasetInfo, register
 
 VOTES = {"2afc/train": 2, "2afc/val": 5, "jnd/val": 3}
 FOLDERS = {"2afc": ("ref", "p0", "p1", "judge"), "jnd": ("p0", "p1", "same")}
+
+register(
+    DatasetInfo(
+        name="bapps",
+        title="BAPPS",
+        task="pairs",
+        images=None,
+        references=None,
+        labels=None,
+        votes="2 (2AFC train), 5 (2AFC val), 3 (JND)",
+        split="train, validation",
+        source="Zhang et al., CVPR 2018",
+        layout="2afc/{train,val}/<subset>/{ref,p0,p1,judge}/, jnd/val/<subset>/{p0,p1,same}/",
+        unconfirmed="exact counts (about 151,300 triplets of train, 36,300 of val, 9,600 pairs of JND) and licence",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -55,19 +72,19 @@ class PairDataset:
     """Judged pairs of patches, checked as a whole.
 
     Args:
-        folder: what holds ``2afc`` or ``jnd`` or both, with any of their subsets.
+        folder: the folder that contains ``2afc`` or ``jnd`` or both, with any of their subsets.
 
     Attributes:
         name: what tables call the data set.
         rows: all pairs, ordered by name.
 
     Raises:
-        SourceError: nothing of the layout is there; a patch is missing, unreadable or of another size than its
+        SourceError: the folder does not have this layout; a patch is missing, unreadable or of another size than its
             partners; a judgement is missing, unreadable or outside [0, 1].
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = folder = Path(folder).expanduser()
         self.name = "bapps"
         rows = []
         for _, row in read_pairs(folder):
@@ -82,15 +99,15 @@ class PairDataset:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of names, judgements and patches; hashing takes its time."""
+        """Hash of names, judgements and patches; reading all patches takes a while."""
         return identity([[row.name, row.judgement, [hash_file(path) for path in row.files]] for row in self.rows])
 
 
 def read_pairs(folder: Path) -> Iterator[tuple[str, PairRow | SourceError]]:
-    """Yield each pair by name, or the one error that says what is wrong with it.
+    """Yield each pair by name, or the first error in it.
 
     Raises:
-        SourceError: nothing of the layout is there.
+        SourceError: the folder does not have this layout.
     """
     one_of(folder, ["2afc", "jnd"])
     found = False
@@ -127,7 +144,7 @@ def read_pairs(folder: Path) -> Iterator[tuple[str, PairRow | SourceError]]:
 def _file(folder: Path, name: str, suffix: str) -> Path:
     path = folder / f"{name}{suffix}"
     if not path.is_file():
-        raise SourceError(f"{path}: no such file, though others of this pair are there.")
+        raise SourceError(f"{path}: no such file, but other files of this pair exist.")
     return path
 
 

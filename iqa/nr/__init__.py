@@ -1,8 +1,10 @@
 """No-reference quality models on any backbone: heads, initialisations, training protocols and splits.
 
->>> from lopsided.iqa.nr import NRSpec, Splits, evaluate_nr
->>> spec = NRSpec(backbone="squeezenet1_1", initialisation="pretrained", protocol="linear_probe")
->>> table = evaluate_nr(spec, dataset, Splits(count=10))  # one row per test image and split
+>>> from lopsided.iqa.nr import NRSpec
+>>> NRSpec(backbone="squeezenet1_1", initialisation="pretrained", protocol="linear_probe").key
+'squeezenet1_1/linear-probe'
+
+:func:`evaluate_nr` trains and scores such a model: one row per test image and split.
 """
 
 from .errors import NRDivergedError, NRError

@@ -1,11 +1,11 @@
-"""What can be wrong with a no-reference model."""
+"""Errors of no-reference models."""
 
 from ...common.errors import LopsidedError
 
 
 class NRError(LopsidedError):
-    """A no-reference model that cannot be built, trained, loaded or asked as it is meant to be."""
+    """A no-reference model that cannot be built, trained, loaded or used as asked."""
 
 
 class NRDivergedError(NRError):
-    """A training that became non-finite. A result, not a fault: its test images get rows of status ``diverged``."""
+    """A training that became non-finite. This is a result: its test images get rows of status ``diverged``."""

@@ -45,19 +45,30 @@ def evaluate_nr(
     """Train a model on the training part of every split and score its test part.
 
     Args:
-        spec: the model; a discriminator's zero-label metric is trained on nothing, and scored on the same test parts.
-        dataset: rated images; references, where there are any, only tell which images belong together.
+        spec: the model; a discriminator's zero-label metric is not trained, only scored on the same test parts.
+        dataset: rated images; references, if there are any, only tell which images belong together.
         splits: how to divide them.
         device: where networks run.
-        features: pooled features of frozen backbones to use and to add to.
-        progress: told (units done, units in all, note); units are images, then steps, split by split.
+        features: cache of pooled features of frozen backbones.
+        progress: called with (units done, units in all, note); units are images, then steps, split by split.
 
     Returns:
-        What :func:`evaluate_split` does, one split after another.
+        The tables of :func:`evaluate_split`, one split after another.
 
     Raises:
         NRError: a data set, split or model that cannot be used.
         LopsidedError: an image or weights that cannot be used.
+
+    Examples:
+        >>> import tempfile
+        >>> from lopsided.common.sources import SkimageSource
+        >>> from lopsided.iqa import FRDataset, LadderSpec, build_ladder
+        >>> ladder = LadderSpec(source=SkimageSource(split="test"), size=32, types=("jpeg",), levels=(1, 3, 5))
+        >>> spec = NRSpec(backbone="squeezenet1_1", depth=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = evaluate_nr(spec, FRDataset(build_ladder(ladder, folder)), Splits(count=2, test=0.5))
+        >>> len(table), sorted(table["split"].unique())  # 2 splits × 3 tested references × 3 levels
+        (18, ['0', '1'])
     """
     cache = features or FeatureCache()
     return pd.concat(
@@ -128,15 +139,15 @@ def fit_nr(
     features: FeatureCache | None = None,
     progress: Progress = _silent,
 ) -> NRModel:
-    """Train a model on some rows of a data set; nothing is learnt from the others.
+    """Train a model on some rows of a data set; nothing is learnt from the other rows.
 
     Args:
         spec: the model.
         dataset: rated images.
         train: indices of the rows to learn from.
         device: where networks run.
-        features: pooled features of frozen backbones to use and to add to.
-        progress: told (units done, units in all, note): images, then steps.
+        features: cache of pooled features of frozen backbones.
+        progress: called with (units done, units in all, note): images, then steps.
 
     Raises:
         NRDivergedError: a loss, or a score of a training image, became non-finite.
@@ -149,7 +160,7 @@ def fit_nr(
     trunk_identity, trunk = _starting_trunk(spec, rows, device, cache, progress)
     pooled = cache.pooled(spec, trunk, trunk_identity, rows, device=device, progress=progress)
     if isinstance(spec.protocol, FineTuned):
-        trunk = copy.deepcopy(trunk).requires_grad_(True)  # others start from the same one
+        trunk = copy.deepcopy(trunk).requires_grad_(True)  # the cached one stays as it is for other models
     generator = torch.Generator().manual_seed(spec.seed)
     network = Network(spec, trunk, generator).to(device)
     network.standardise(torch.cat(pooled))
@@ -187,14 +198,14 @@ def score_rows(
     features: FeatureCache | None = None,
     progress: Progress = _silent,
 ) -> list[float]:
-    """Score the images of rows, each decoded once; what :meth:`NRModel.score` gives, up to rounding.
+    """Score the images of rows, each decoded once; equals :meth:`NRModel.score` up to rounding.
 
     Args:
         model: the model, on ``device``.
         rows: the images.
         device: where the model is.
-        features: pooled features of frozen backbones to use and to add to.
-        progress: told (images done, images in all, image).
+        features: cache of pooled features of frozen backbones.
+        progress: called with (images done, images in all, image).
 
     Raises:
         ImageError: a file that cannot be read.
@@ -223,11 +234,11 @@ def zero_label_scores(
     features: FeatureCache | None = None,
     progress: Progress = _silent,
 ) -> list[float]:
-    """Return a discriminator's mean logit of every image, over places and views; higher means more real.
+    """Return a discriminator's mean logit of every image, over positions and views; higher means more real.
 
     Raises:
         ImageError: a file that cannot be read.
-        NRError: an image that is too small, or a file that is not of this discriminator.
+        NRError: an image that is too small, or a file of another discriminator.
         DiscriminatorError: a file that does not hold this discriminator's weights.
     """
     cache, place = features or FeatureCache(), spec.identity
@@ -246,7 +257,7 @@ def zero_label_scores(
 
 @dataclass(frozen=True)
 class _Labels:
-    """Labels of a training part, and its own mean and deviation, by which they are standardised."""
+    """Labels of a training part, standardised by their own mean and deviation."""
 
     mean: float
     deviation: float
@@ -269,7 +280,7 @@ class _Labels:
 def _starting_trunk(
     spec: NRSpec, rows: Sequence[RatedImage], device: str, cache: FeatureCache, progress: Progress
 ) -> tuple[str, Trunk]:
-    """Return the trunk that a model starts with, on ``device``, and what its weights are."""
+    """Return the identity of the weights that a model starts with, and its trunk on ``device``."""
     start = spec.initialisation
     if not isinstance(start, SelfSupervised):
         return spec.trunk_identity, cache.trunk(spec, spec.trunk_identity, lambda: build_trunk(spec).to(device))
@@ -300,7 +311,7 @@ def _probe(network: Network, protocol: LinearProbe, pooled: list[Tensor], labels
 def _from_features(
     network: Network, pooled: list[Tensor], generator: torch.Generator, device: str
 ) -> Callable[[Tensor], Tensor]:
-    """Return what predicts from one random view of each image, given as pooled features."""
+    """Return a function that predicts from one random view of each image, given as pooled features."""
     counts = torch.tensor([len(views) for views in pooled])
     starts, features = counts.cumsum(0) - counts, torch.cat(pooled).to(device)
 
@@ -314,7 +325,7 @@ def _from_features(
 def _from_crops(
     network: Network, protocol: FineTuned, rows: Sequence[RatedImage], seed: int, device: str
 ) -> Callable[[Tensor], Tensor]:
-    """Return what predicts from a random crop of each image."""
+    """Return a function that predicts from a random crop of each image."""
     pixels, rng = Pixels(protocol.crop), np.random.default_rng(seed)
 
     def predict(chosen: Tensor) -> Tensor:
@@ -325,11 +336,11 @@ def _from_crops(
 
 
 def _set_units(model: NRModel, labels: _Labels, rows: Sequence[RatedImage], device: str, cache: FeatureCache) -> None:
-    """Bring scores to the labels' units.
+    """Convert scores to the labels' units.
 
-    Predictions learnt with ``l1``, ``l2`` or ridge are standardised labels. The other losses leave their offset and
-    scale open: the training part's mean and standard deviation are set to those of its labels, which never turns them
-    round, as a fitted line might.
+    Predictions learnt with ``l1``, ``l2`` or ridge are standardised labels. The other losses leave offset and scale
+    open: mean and standard deviation of the training part's scores are set to those of its labels. This never reverses
+    the order of scores, as a fitted line might.
 
     Raises:
         NRDivergedError: scores of training images that are all equal or not finite.

@@ -1,4 +1,4 @@
-"""What a model sees of an image, and pooled features of frozen backbones, each computed once."""
+"""The parts of an image that a model sees, and pooled features of frozen backbones, each computed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .spec import NRSpec, Views
 
 Progress = Callable[[int, int, str], None]  # done, in all, note
 
-VARIANCE_FLOOR = 1e-8  # under the root of a channel's variance, whose gradient has a pole at 0
+VARIANCE_FLOOR = 1e-8  # added to a channel's variance, because the gradient of its square root is infinite at 0
 
 
 def read_image(row: RatedImage, min_size: int) -> Tensor:
@@ -34,7 +34,7 @@ def read_image(row: RatedImage, min_size: int) -> Tensor:
 
 
 def cut_views(images: Tensor, views: Views) -> Tensor:
-    """Return what of images ``(N, 3, H, W)`` is looked at: ``(views · N, 3, h, w)``, one view of all images first.
+    """Return the views of images ``(N, 3, H, W)``: ``(views · N, 3, h, w)``, the first view of all images first.
 
     Raises:
         NRError: images smaller than the crop.
@@ -44,20 +44,20 @@ def cut_views(images: Tensor, views: Views) -> Tensor:
         return images
     height, width = images.shape[-2:]
     if min(height, width) < side:
-        raise NRError(f"{width}×{height} pixels, smaller than test_crop {side}; lower it, or take whole images")
+        raise NRError(f"{width}×{height} pixels, smaller than test_crop {side}; lower it, or use whole images")
     tops, lefts = (_places(length - side, views.test_grid) for length in (height, width))
     return torch.cat([images[..., top : top + side, left : left + side] for top in tops for left in lefts])
 
 
 def _places(room: int, count: int) -> list[int]:
-    """Return where ``count`` crops begin, evenly spaced, the first and the last at the borders; each place once."""
+    """Return where ``count`` crops begin, evenly spaced from border to border; each position once."""
     if count == 1:
         return [room // 2]
     return sorted({round(index * room / (count - 1)) for index in range(count)})
 
 
 def pool(maps: Sequence[Tensor]) -> Tensor:
-    """Return mean and standard deviation over places of every channel: of each stage all means, then all deviations."""
+    """Return each channel's mean and standard deviation over positions: per stage all means, then all deviations."""
     pooled = []
     for features in maps:
         variance, mean = torch.var_mean(features, (2, 3), correction=0)
@@ -66,7 +66,7 @@ def pool(maps: Sequence[Tensor]) -> Tensor:
 
 
 def pooled_columns(spec: NRSpec, channels: Sequence[int]) -> Tensor:
-    """Return which columns of :func:`pool` a model takes."""
+    """Return which columns of :func:`pool` a model uses."""
     columns, start = [], 0
     for stage, count in enumerate(channels):
         if stage in spec.pooled_stages:
@@ -76,10 +76,15 @@ def pooled_columns(spec: NRSpec, channels: Sequence[int]) -> Tensor:
 
 
 class FeatureCache:
-    """Pooled features of images under frozen backbones: computed once for each backbone, image content and view.
+    """Pooled features of images under frozen backbones: computed once per backbone, image content and view.
 
-    Give the same cache to several evaluations, and models that differ in head, loss, pooled stages or statistics share
-    them. They are held in memory, 4 bytes a value: 12 KB a view for VGG-16.
+    Give the same cache to several evaluations: models that differ in head, loss, pooled stages or statistics then share
+    features. They are held in memory, 4 bytes per value: 12 KB per view for VGG-16.
+
+    Examples:
+        >>> cache = FeatureCache()
+        >>> cache.once(("key",), lambda: torch.ones(2)) is cache.once(("key",), lambda: torch.zeros(2))
+        True
     """
 
     def __init__(self) -> None:
@@ -87,13 +92,13 @@ class FeatureCache:
         self._trunks: dict[tuple[str, int], Trunk] = {}
 
     def once(self, key: tuple[str, ...], compute: Callable[[], Tensor]) -> Tensor:
-        """Return what ``compute`` gave when it was first called under ``key``."""
+        """Return the result of ``compute``, which is called only the first time for ``key``."""
         if key not in self._features:
             self._features[key] = compute()
         return self._features[key]
 
     def trunk(self, spec: NRSpec, weights: str, build: Callable[[], Trunk]) -> Trunk:
-        """Return the trunk with the given weights, without gradients, built at most once; it is never to be trained."""
+        """Return the trunk with the given weights, without gradients, built at most once; do not train it."""
         key = (weights, spec.n_stages)
         if key not in self._trunks:
             self._trunks[key] = build().requires_grad_(False)
@@ -111,16 +116,16 @@ class FeatureCache:
     ) -> list[Tensor]:
         """Return the features of every row, each ``(views, D)`` float32 on the CPU: all columns of :func:`pool`.
 
-        Images are decoded one after another and pass the backbone one at a time, so that nobody's features depend on
-        the others'.
+        Images are decoded one after another and pass the backbone one at a time, so that an image's features do not
+        depend on the other images.
 
         Args:
-            spec: says the views.
+            spec: determines the views.
             trunk: the backbone, on ``device``.
-            trunk_identity: what its weights are, such as ``spec.trunk_identity``.
+            trunk_identity: identity of its weights, such as ``spec.trunk_identity``.
             rows: the images.
             device: where the backbone runs.
-            progress: told (images done, images in all, image).
+            progress: called with (images done, images in all, image).
 
         Raises:
             ImageError: a file that cannot be read.

@@ -1,7 +1,7 @@
-"""The trunk of a no-reference model, with the weights that its initialisation says.
+"""The trunk of a no-reference model, with the weights of its initialisation.
 
-It is always the trunk of a discriminator, normalisation included: so random weights are those which a discriminator of
-the same seed begins with, and trained ones are used as they were trained.
+It is always the trunk of a discriminator, normalisation included: so random weights are those with which a
+discriminator of the same seed begins, and trained weights are used as they were trained.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Trunk(nn.Module):
 
 
 def build_trunk(spec: NRSpec) -> Trunk:
-    """Build the trunk of a model; a self-supervised one with the random weights that it learns from.
+    """Build the trunk of a model; a self-supervised one with the random weights from which it learns.
 
     Raises:
-        NRError: a file that is not of the discriminator it should be of.
-        LopsidedError: weights that are not to be had, or do not fit.
+        NRError: a file of weights that belongs to another discriminator.
+        LopsidedError: weights that are missing, fail verification or do not fit.
     """
     start = spec.initialisation
     backbone: BackboneSpec | str = CONV
@@ -64,16 +64,16 @@ def build_trunk(spec: NRSpec) -> Trunk:
     built = build_discriminator(definition, seed=start.seed if isinstance(start, Random | SelfSupervised) else 0)
     if isinstance(start, FromDiscriminator):
         trained = load_discriminator(start.discriminator, start.weights).trunk.state_dict()
-        # The head's depth may be more than this model's; what is deeper is left out.
+        # The discriminator may have more stages than this model; those are left out.
         built.trunk.load_state_dict({name: trained[name] for name in built.trunk.state_dict()})
     return Trunk(built, channels[: spec.n_stages])
 
 
-def load_discriminator(spec: DiscriminatorSpec, weights: str | None, *, seed: int = 0) -> Discriminator:
-    """Build a discriminator, in evaluation mode, from a file of all its weights; without one, as it is before training.
+def load_discriminator(spec: DiscriminatorSpec, weights: Path | str | None, *, seed: int = 0) -> Discriminator:
+    """Build a discriminator, in evaluation mode, from a file of all its weights; without a file, an untrained one.
 
     Raises:
-        NRError: the file says that it is of another discriminator.
+        NRError: the file states that it belongs to another discriminator.
         DiscriminatorError: the file is missing or damaged, or does not hold exactly these tensors.
     """
     if weights is None:
@@ -85,9 +85,9 @@ def load_discriminator(spec: DiscriminatorSpec, weights: str | None, *, seed: in
 
 
 def _discriminator_of(path: Path) -> str | None:
-    """Return the key of the discriminator that a file of ours says it holds."""
+    """Return the key of the discriminator that a file states, if lopsided wrote the file."""
     try:
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("lopsided", "{}")).get("discriminator")
     except (OSError, ValueError, AttributeError, SafetensorError):
-        return None  # no file of ours; whether it is any good is seen when it is read
+        return None  # not written by lopsided; faults appear when it is read

@@ -9,8 +9,8 @@
 ``nin``       norm-in-norm with p = 1 and q = 2: Σ |p̂ - ŷ| / (2√N), where p̂ and ŷ are centred and have length 1
               (Li, Jiang and Jiang, "Norm-in-norm loss", ACM MM 2020)
 
-p are predictions ``(N,)``, y labels ``(N,)`` in standard deviations. ``l1`` and ``l2`` ask for the labels' units, the
-others for no more than ``plcc``'s straight line or the order.
+p are predictions ``(N,)``, y labels ``(N,)`` in standard deviations. ``l1`` and ``l2`` fit the labels' units; ``plcc``
+and ``nin`` fit them up to offset and scale, ``rank`` and ``fidelity`` fit the order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ ABSOLUTE = ("l1", "l2")  # losses after which predictions are in the labels' uni
 
 
 def loss(name: LossName, margin: float) -> Loss:
-    """Return the loss called ``name``; ``margin`` is that of ``rank``."""
+    """Return a loss by name.
+
+    Args:
+        name: see the head of this module.
+        margin: margin of loss ``rank``.
+
+    Examples:
+        >>> predicted, label = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0])
+        >>> loss("l1", 0.5)(predicted, label, torch.full((2,), math.nan))
+        tensor(0.5000)
+    """
     losses: dict[str, Loss] = {
         "l1": lambda p, y, _: (p - y).abs().mean(),
         "l2": lambda p, y, _: (p - y).square().mean(),
@@ -55,7 +65,7 @@ def fidelity(predicted: Tensor, label: Tensor, deviation: Tensor) -> Tensor:
     """Return the fidelity loss of all pairs.
 
     The labelled probability is Thurstone's, Φ((yᵢ - yⱼ)/√(sᵢ² + sⱼ²)), where both deviations are known and not both 0;
-    else 1, 0 or, of equal labels, ½.
+    otherwise it is 1, 0 or, for equal labels, ½.
     """
     first, second = torch.triu_indices(len(label), len(label), 1, device=label.device)
     difference = label[first] - label[second]

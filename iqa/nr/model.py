@@ -1,4 +1,4 @@
-"""A trained no-reference model: what it computes, and its file."""
+"""Trained no-reference models and their files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .initialisation import Trunk, build_trunk
 from .spec import LinearProbe, NRSpec, Random
 
 KIND = "no-reference model"
-PROBE = 128  # side of the probe in pixels, or what the model needs at least
+PROBE = 128  # side of the probe in pixels, unless the model needs a larger one
 TOLERANCE = 1e-3  # of a known answer, relative to the spread of the labels
 
 
@@ -41,8 +41,8 @@ class Network(nn.Module):
         self.trunk = trunk
         columns = pooled_columns(spec, trunk.channels)
         self.register_buffer("columns", columns, persistent=False)
-        # So that the head's learning rate means the same on any backbone, features are standardised by the training
-        # part under the initial weights; that stays as it is when the backbone moves.
+        # Features are standardised by the training part under the initial weights, so that the head's learning rate
+        # means the same on any backbone. This does not change while the backbone is trained.
         self.register_buffer("centre", torch.zeros(len(columns)))
         self.register_buffer("spread", torch.ones(len(columns)))
         self.register_buffer("slope", torch.ones((), dtype=torch.float64))
@@ -51,15 +51,15 @@ class Network(nn.Module):
         self.eval()
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and deviation from the pooled features ``(N, D)`` of the training part, all columns."""
+        """Set mean and deviation to those of the pooled features ``(N, D)`` of the training part, all columns."""
         chosen = features[:, self.columns.cpu()].double()
         centre, spread = chosen.mean(0), chosen.std(0, correction=0)
-        spread[spread <= 1e-6 * centre.abs()] = 1.0  # a channel that no image changes, but for rounding
+        spread[spread <= 1e-6 * centre.abs()] = 1.0  # a channel that is equal for all images, up to rounding
         self.centre.copy_(centre)
         self.spread.copy_(spread)
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Return the model's own columns of pooled features ``(N, D)``, standardised."""
+        """Return the model's columns of pooled features ``(N, D)``, standardised."""
         return (features[:, self.columns] - self.centre) / self.spread
 
     def regress(self, features: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class Network(nn.Module):
 
 
 def _head(spec: NRSpec, inputs: int, generator: torch.Generator) -> nn.Module:
-    """Return a head of He-normal hidden weights and output weights of variance 1/inputs: outputs vary by about 1."""
+    """Return a head with He-normal hidden weights and output weights of variance 1/inputs: outputs vary by about 1."""
     protocol = spec.protocol
     widths = (inputs, 1)
     if not isinstance(protocol, LinearProbe) and protocol.head == "mlp":
@@ -100,7 +100,7 @@ class NRModel:
         network: its weights.
         training: what it was trained on: ``dataset``, ``dataset_id``, ``train`` (hash of the training images),
             ``trunk`` (identity of the weights it started with), ``label_kind``, ``higher_is_better``, ``mean`` and
-            ``deviation`` of the labels learnt from; and ``penalty``, the one that a linear probe took.
+            ``deviation`` of the labels learnt from; and the ``penalty`` that a linear probe used.
     """
 
     spec: NRSpec
@@ -133,14 +133,15 @@ class NRModel:
         views = self.network(cut_views(images, self.spec)).reshape(-1, len(images))
         return self.network.in_units(views.double().mean(0)).cpu()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the model to one safetensors file, atomically; its metadata ``lopsided`` is JSON.
 
-        With it go the scores of a probe, which :func:`load_nr` computes again.
+        The file also holds the scores of a probe, which :func:`load_nr` computes again.
 
         Raises:
             OSError: the disk is full or not writable.
         """
+        path = Path(path).expanduser()
         about = {
             "kind": KIND,
             "spec": self.spec.model_dump(mode="json"),
@@ -160,12 +161,13 @@ class NRModel:
         return self.score(probe(max(PROBE, self.spec.min_size, self.spec.test_crop or 0))).tolist()
 
 
-def load_nr(path: Path, *, device: str = "cpu") -> NRModel:
-    """Read a model that :meth:`NRModel.save` wrote; nothing else is needed, neither data nor weights it began with.
+def load_nr(path: Path | str, *, device: str = "cpu") -> NRModel:
+    """Read a model that :meth:`NRModel.save` wrote; neither the data nor the initial weights are needed.
 
     Raises:
-        NRError: the file is missing or damaged, no such model, or does not score its probe as it did.
+        NRError: the file is missing or damaged, holds something else, or does not score its probe as before.
     """
+    path = Path(path).expanduser()
     if not path.is_file():
         raise NRError(f"no model file '{path}'")
     try:
@@ -173,9 +175,9 @@ def load_nr(path: Path, *, device: str = "cpu") -> NRModel:
             about = json.loads((file.metadata() or {}).get("lopsided", "{}"))
             state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if not isinstance(about, dict) or about.get("kind") != KIND:
-            raise NRError(f"'{path}' is no no-reference model; its metadata says {str(about)[:80]}")
+            raise NRError(f"'{path}' is not a no-reference model; its metadata: {str(about)[:80]}")
         spec = NRSpec.model_validate(about["spec"])
-        # All weights come from the file: where they began does not matter, and may be gone.
+        # All weights come from the file: the initial ones do not matter and may no longer exist.
         trunk = build_trunk(spec.model_copy(update={"initialisation": Random()}))
         network = Network(spec, trunk, torch.Generator())
         network.load_state_dict(state)
@@ -187,7 +189,7 @@ def load_nr(path: Path, *, device: str = "cpu") -> NRModel:
     if not all(abs(a - b) <= allowed for a, b in zip(expected, seen, strict=True)):
         raise NRError(
             f"'{path}' fails its known-answer test: it scores the probe {_shown(seen)}, expected {_shown(expected)}; "
-            "the file was altered, or lopsided computes something else now"
+            "the file was changed, or this version of lopsided computes something else"
         )
     network.to(device)
     return model

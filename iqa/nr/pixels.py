@@ -1,4 +1,4 @@
-"""Decoded images for training, which looks at each of them many times."""
+"""Decoded images for training, which uses each of them many times."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from ...common.images import read_rgb
 from .errors import NRError
 
-MEMORY = 2 << 30  # bytes of decoded images that are kept; what is beyond is decoded anew each time
+MEMORY = 2 << 30  # bytes of decoded images that are kept; further images are decoded each time
 
 
 class Pixels:
-    """Images of which random crops are wanted.
+    """Decoded images from which random crops are cut.
 
     Args:
         crop: side of the crops in pixels.
@@ -44,7 +44,7 @@ class Pixels:
         return pixels
 
     def cut(self, path: Path, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return a crop ``(crop, crop, 3)`` from a place that ``rng`` draws."""
+        """Return a crop ``(crop, crop, 3)`` at a random position."""
         pixels = self.read(path)
         top, left = (int(rng.integers(length - self.crop + 1)) for length in pixels.shape[:2])
         return pixels[top : top + self.crop, left : left + self.crop]

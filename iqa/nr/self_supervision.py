@@ -1,4 +1,4 @@
-"""Weights that have learnt to rank distortions by strength, without a human label."""
+"""Weights that learn to rank distortions by strength, without a human label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .spec import LinearProbe, NRSpec, SelfSupervised
 
 
 def sources(rows: Sequence[RatedImage]) -> list[Path]:
-    """Return the files to learn from, by content: the references of ``rows``; of one without reference, the image."""
+    """Return the files to learn from, each content once: the references of ``rows``, or images without reference."""
     files = {}
     for row in rows:
         path = row.reference_path if isinstance(row, FRRow) else row.image_path
@@ -44,7 +44,7 @@ def learn_to_rank(
         SourceError: a distortion that this Pillow cannot make.
     """
     generator, rng = torch.Generator().manual_seed(start.seed), np.random.default_rng(start.seed)
-    # Every stage is pooled whatever the model pools, so that models of different stages share these weights.
+    # All stages are pooled, whichever the model pools, so that models of different stages share these weights.
     pooled = spec.model_copy(update={"stages": "all", "statistics": "mean_std", "protocol": LinearProbe()})
     network = Network(pooled, trunk, generator).to(device)
     optimizer = torch.optim.Adam([*network.head.parameters(), *trunk.parameters()], lr=start.learning_rate)

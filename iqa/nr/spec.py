@@ -1,15 +1,16 @@
-"""What determines a no-reference model: backbone, where its weights come from, what is pooled, how it is trained."""
+"""What determines a no-reference model: backbone, origin of its weights, pooled features, training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...backbones import BackboneError, BackboneSpec, list_backbones
 from ...backbones.registry import architecture
 from ...common.errors import did_you_mean
+from ...common.fields import ByKey, Settings
 from ...common.identity import identity
 from ...common.sources import hash_file
 from ...discriminators import DiscriminatorSpec
@@ -23,17 +24,11 @@ Statistics = Literal["mean", "mean_std"]
 CONV = "conv"  # the plain trunk of discriminators
 
 
-class _Named(BaseModel):
-    """One of several things told apart by ``name``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 # --- where the backbone's weights come from -------------------------------------------------------------------------
 
 
-class Random(_Named):
-    """Weights drawn from a seed: those which a discriminator on a ``-r`` backbone, trained with that seed, began with.
+class Random(Settings):
+    """Weights drawn from a seed: those with which a discriminator of that seed, on a ``-r`` backbone, began.
 
     Attributes:
         seed: the seed.
@@ -43,7 +38,7 @@ class Random(_Named):
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the weights.")
 
 
-class Pretrained(_Named):
+class Pretrained(Settings):
     """The backbone's published weights, or a file of them.
 
     Attributes:
@@ -54,11 +49,11 @@ class Pretrained(_Named):
     weights: str = Field(default="official", description="official, or a .safetensors or .pth file.")
 
 
-class FromDiscriminator(_Named):
+class FromDiscriminator(Settings):
     """The trunk of a trained discriminator, under the input normalisation it was trained with.
 
     Attributes:
-        discriminator: its definition; a trunk and a head (``vanilla`` or ``patch``).
+        discriminator: its definition; a form with a trunk and a head (``vanilla`` or ``patch``).
         weights: its file, such as the ``discriminator.safetensors`` of a ``finetune`` cell.
     """
 
@@ -67,29 +62,32 @@ class FromDiscriminator(_Named):
     weights: str = Field(description="File of its weights, such as a cell's discriminator.safetensors.")
 
 
-class SelfSupervised(_Named):
+class SelfSupervised(Settings):
     """Random weights that first learn, without any human label, to rank distortions by strength.
 
     Crops of the training part's references (of its images, where there are none) are distorted at the grades 0
     (untouched) to 5 of one of the ladder's kinds; a linear head on the pooled features learns to order the six with a
-    hinge loss (RankIQA, Liu, van de Weijer and Bagdanov, ICCV 2017), and is thrown away. On a ladder of the same kinds
-    this is all but supervised: the grades it learns to rank are the labels.
+    hinge loss (RankIQA, Liu, van de Weijer and Bagdanov, ICCV 2017), and is then discarded. On a ladder of the same
+    kinds this is almost supervised: the grades that it learns to rank are the labels.
 
     Attributes:
-        seed: of the random weights, and of everything drawn.
+        seed: of the random weights and of all other random choices.
         steps: optimiser steps.
-        batch: crops a step, each at six grades.
+        batch: crops per step, each at six grades.
         crop: side of the crops in pixels.
         learning_rate: Adam's, of backbone and head.
-        margin: by which the scores of two grades are to differ.
+        margin: by which the scores of two grades should differ.
     """
 
     name: Literal["self"] = "self"
     seed: int = Field(
-        default=0, ge=0, lt=2**31, description="Seed of all that is drawn; experiments take the seeds of the grid."
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="Seed of the weights and of all other random choices; experiments use the seeds of the grid.",
     )
     steps: int = Field(default=300, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=4, ge=1, description="Crops a step, each at six grades.")
+    batch: int = Field(default=4, ge=1, description="Crops per step, each at six grades.")
     crop: int = Field(default=96, ge=16, description="Side of the crops in pixels.")
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate.")
     margin: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Margin between two grades.")
@@ -98,13 +96,13 @@ class SelfSupervised(_Named):
 # --- how it is trained ----------------------------------------------------------------------------------------------
 
 
-class LinearProbe(_Named):
+class LinearProbe(Settings):
     """Ridge regression in closed form on pooled features of the frozen backbone.
 
     Attributes:
         penalty: relative to the mean eigenvalue of the features' Gram matrix. ``grouped_cv``: the one of 10⁻⁴, 10⁻³·⁵,
-            … 10⁴ with the least squared error of labels left out group by group (images of one reference), which has a
-            closed form. It sees the training part alone, and as testing does, asks about unseen references.
+            … 10⁴ with the smallest squared error of labels left out group by group (images of one reference), which
+            has a closed form. It uses the training part alone and, like the test, predicts unseen references.
     """
 
     name: Literal["linear_probe"] = "linear_probe"
@@ -113,16 +111,16 @@ class LinearProbe(_Named):
     )
 
 
-class _Descent(_Named):
+class _Descent(Settings):
     """A head trained by AdamW, whose learning rates fall to zero along half a cosine.
 
     Attributes:
         head: ``linear``, or ``mlp``: one hidden layer.
-        hidden: its units.
+        hidden: units of that layer.
         loss: see :mod:`lopsided.iqa.nr.losses`.
         margin: of loss ``rank``, in standard deviations of the labels.
         steps: optimiser steps.
-        batch: images a step, all different; all there are, where there are fewer.
+        batch: different images per step; all images, if there are fewer.
         learning_rate: of the head, at the start.
         weight_decay: AdamW's.
     """
@@ -132,13 +130,13 @@ class _Descent(_Named):
     loss: LossName = Field(default="l1", description="Loss between predictions and standardised labels.")
     margin: float = Field(default=0.5, gt=0, allow_inf_nan=False, description="Margin of loss rank.")
     steps: int = Field(default=500, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=16, ge=2, description="Images a step.")
+    batch: int = Field(default=16, ge=2, description="Images per step.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Learning rate of the head.")
     weight_decay: float = Field(default=1e-2, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
 
 
 class Frozen(_Descent):
-    """The head is trained on pooled features of the frozen backbone; the views are those of testing."""
+    """The head is trained on pooled features of the frozen backbone, on the same views as in testing."""
 
     name: Literal["frozen"] = "frozen"
 
@@ -148,7 +146,7 @@ class FineTuned(_Descent):
 
     Attributes:
         backbone_learning_rate: of the backbone, at the start.
-        crop: side of the training crops in pixels; their places follow from the seed.
+        crop: side of the training crops in pixels; their positions follow from the seed.
     """
 
     name: Literal["fine_tuned"] = "fine_tuned"
@@ -158,59 +156,51 @@ class FineTuned(_Descent):
     crop: int = Field(default=128, ge=16, description="Side of the training crops in pixels.")
 
 
-def _by_name(kind: str, *models: type[_Named]) -> Any:
-    """Field type: one of ``models`` by its name, or a mapping with it."""
+def _known(kind: str, *models: type[BaseModel]) -> BeforeValidator:
+    """Return what refuses a name that none of ``models`` has, before pydantic chooses among them."""
     names = [model.model_fields["name"].default for model in models]
-    needing = [model for model in models if any(field.is_required() for field in model.model_fields.values())]
-    unnamed = {model.model_fields["name"].default for model in needing}
 
-    def named(value: Any) -> Any:
-        if isinstance(value, models):
-            return value
-        name = value.get("name") if isinstance(value, dict) else value
+    def check(value: Any) -> Any:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", value)
         if name not in names:
             raise ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, names)}")
-        return value if isinstance(value, dict) else {"name": name}
+        return value
 
-    class _ByName(BeforeValidator):
-        def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-            return {"anyOf": [{"enum": [name for name in names if name not in unnamed]}, handler(schema)]}
-
-    return _ByName(named)
+    return BeforeValidator(check)
 
 
 AnyInitialisation = Annotated[
     Annotated[Random | Pretrained | FromDiscriminator | SelfSupervised, Field(discriminator="name")],
-    _by_name("initialisation", Random, Pretrained, FromDiscriminator, SelfSupervised),
+    ByKey(["random", "pretrained", "self"], "name"),
+    _known("initialisation", Random, Pretrained, FromDiscriminator, SelfSupervised),
 ]
-"""Field type: ``random``, ``pretrained``, ``self``, or a mapping of ``name`` and what belongs to it."""
+"""Field type: ``random``, ``pretrained``, ``self``, or a mapping of ``name`` and its settings."""
 
 AnyProtocol = Annotated[
     Annotated[LinearProbe | Frozen | FineTuned, Field(discriminator="name")],
-    _by_name("protocol", LinearProbe, Frozen, FineTuned),
+    ByKey(["linear_probe", "frozen", "fine_tuned"], "name"),
+    _known("protocol", LinearProbe, Frozen, FineTuned),
 ]
-"""Field type: ``linear_probe``, ``frozen``, ``fine_tuned``, or a mapping of ``name`` and what belongs to it."""
+"""Field type: ``linear_probe``, ``frozen``, ``fine_tuned``, or a mapping of ``name`` and its settings."""
 
 
 # --- the models -----------------------------------------------------------------------------------------------------
 
 
-class Views(BaseModel):
-    """What of an image a model sees when it is asked for a score; scores of several crops are averaged.
+class Views(Settings):
+    """Which parts of an image a model scores; scores of several crops are averaged.
 
     Attributes:
         test_crop: side of square crops in pixels; None: the whole image, once.
-        test_grid: crops a row and a column, evenly spaced from border to border.
+        test_grid: crops per row and per column, evenly spaced from border to border.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     test_crop: int | None = Field(default=None, ge=16, description="Side of test crops; null: the whole image.")
-    test_grid: int = Field(default=3, ge=1, description="Test crops a row and a column.")
+    test_grid: int = Field(default=3, ge=1, description="Test crops per row and per column.")
 
     @property
     def view_identity(self) -> Any:
-        """What determines the pixels seen."""
+        """What determines the pixels that are seen."""
         return [self.test_crop, self.test_grid] if self.test_crop else "whole"
 
 
@@ -222,13 +212,18 @@ class NRSpec(Views):
         initialisation: where the backbone's weights come from.
         protocol: how the model is trained.
         depth: how many of the backbone's stages, from the shallow end, the model has. By default all of them; of a
-            discriminator's trunk those up to the head, because later ones never learnt. Where initialisations are to
-            be compared, give all models the same.
-        stages: which of them are pooled: ``all`` (several scales), the ``last``, or the one of an index from 0.
-        statistics: of each channel over all places: its ``mean``, or mean and standard deviation (``mean_std``).
+            discriminator's trunk those up to the head, because later ones were never trained. Give all models the same
+            depth to compare initialisations.
+        stages: which of them are pooled: ``all`` (several scales), the ``last``, or the one with an index from 0.
+        statistics: of each channel over all positions: its ``mean``, or mean and standard deviation (``mean_std``).
         input_normalisation: see :class:`~lopsided.discriminators.DiscriminatorSpec`; by default the discriminator's
             where the trunk comes from one, else ``backbone``, and ``symmetric`` for ``conv``.
-        seed: of the head's first weights, of batches and of crops.
+        seed: of the head's initial weights, of batches and of crops.
+
+    Examples:
+        >>> spec = NRSpec(backbone="squeezenet1_1", protocol="frozen", stages="last")
+        >>> spec.key, spec.initialisation
+        ('squeezenet1_1:last/frozen', Random(name='random', seed=0))
     """
 
     version: ClassVar[int] = 1
@@ -250,7 +245,7 @@ class NRSpec(Views):
             if self.backbone.endswith("-r"):
                 raise ValueError(
                     f"backbone '{self.backbone}': name the architecture, '{self.backbone.removesuffix('-r')}', "
-                    "and say `initialisation: random`"
+                    "and write `initialisation: random`"
                 )
             try:
                 architecture(self.backbone)
@@ -273,7 +268,7 @@ class NRSpec(Views):
         object.__setattr__(self, "depth", self.depth or depth)
         object.__setattr__(self, "input_normalisation", self.input_normalisation or normalisation)
         if self.backbone == CONV and self.input_normalisation == "backbone":
-            raise ValueError("'conv' has no normalisation of its own; say none, symmetric or imagenet")
+            raise ValueError("'conv' has no normalisation of its own; write none, symmetric or imagenet")
         if isinstance(self.stages, int) and self.stages >= self.n_stages:
             raise ValueError(f"stage {self.stages}: there are {self.n_stages} stages, 0 to {self.n_stages - 1}")
         if isinstance(self.protocol, FineTuned) and self.protocol.crop < self.min_size:
@@ -285,7 +280,7 @@ class NRSpec(Views):
     @property
     def _whose(self) -> str:
         if isinstance(self.initialisation, FromDiscriminator):
-            return f" up to the head of '{self.initialisation.discriminator.key}', and later ones never learnt"
+            return f" up to the head of '{self.initialisation.discriminator.key}', and later ones were never trained"
         return f" in '{self.backbone}'"
 
     @property
@@ -312,16 +307,16 @@ class NRSpec(Views):
 
     @property
     def trunk_identity(self) -> str:
-        """Content hash of the weights that the backbone starts with, and of what is done to images first.
+        """Content hash of the weights that the backbone starts with, and of the normalisation of its input.
 
-        Self-supervised weights besides depend on the images that they were learnt from.
+        Self-supervised weights also depend on the images that they were learnt from.
 
         Raises:
             NRError: a file of weights does not exist.
         """
         start = self.initialisation
         if isinstance(start, Pretrained):
-            weights: Any = BackboneSpec(name=self.backbone, weights=start.weights).identity
+            weights: Any = BackboneSpec(name=self.backbone, weights=start.weights).definition()
         elif isinstance(start, FromDiscriminator):
             weights = {"discriminator": start.discriminator.identity, "sha256": _sha256(start.weights)}
         else:
@@ -332,7 +327,7 @@ class NRSpec(Views):
     def key(self) -> str:
         """Short name used in tables and figures, such as ``squeezenet1_1/linear-probe``.
 
-        It says nothing of initialisation and seeds, so that models that differ in these alone share it.
+        It leaves out initialisation and seeds, so that models that differ only in these share it.
         """
         stage = f":{self.stages}" if self.stages != "all" else ""
         plain = NRSpec.model_validate(
@@ -341,6 +336,14 @@ class NRSpec(Views):
         mark = "" if self._setting == plain._setting else f"+{identity(self._setting)[:4]}"
         return f"{self.backbone}{stage}/{self.protocol.name.replace('_', '-')}{mark}"
 
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the model, besides the data that it is trained on.
+
+        Raises:
+            NRError: a file of weights does not exist.
+        """
+        return {**self._setting, "trunk": self.trunk_identity, "seed": self.seed}
+
     @property
     def identity(self) -> str:
         """Short content hash of the definition.
@@ -348,11 +351,11 @@ class NRSpec(Views):
         Raises:
             NRError: a file of weights does not exist.
         """
-        return identity({**self._setting, "trunk": self.trunk_identity, "seed": self.seed})
+        return identity(self.definition())
 
     @property
     def _setting(self) -> dict[str, Any]:
-        """All but initialisation and seeds."""
+        """The definition without initialisation and seeds."""
         return {
             "kind": "no-reference",
             "version": self.version,
@@ -369,8 +372,12 @@ class ZeroLabelSpec(Views):
 
     Attributes:
         discriminator: its definition, of any form but ``none``.
-        weights: its file, such as a cell's ``discriminator.safetensors``; None: as it is before training.
-        seed: of what is drawn at random where there is no file.
+        weights: its file, such as a cell's ``discriminator.safetensors``; None: the untrained discriminator.
+        seed: seed of the weights if there is no file.
+
+    Examples:
+        >>> ZeroLabelSpec.model_validate({"discriminator": "patch-vgg16-r"}).key
+        'patch-vgg16-r/zero-label'
     """
 
     discriminator: DiscriminatorSpec = Field(description="Definition of the discriminator.")
@@ -380,12 +387,12 @@ class ZeroLabelSpec(Views):
     @model_validator(mode="after")
     def _is_one(self) -> ZeroLabelSpec:
         if self.discriminator.form == "none":
-            raise ValueError("'none' is no discriminator")
+            raise ValueError("'none' is not a discriminator")
         return self
 
     @property
     def backbone(self) -> str:
-        """The trunk's backbone, or the form of a discriminator that has none."""
+        """The trunk's backbone, or the form of a discriminator without a backbone."""
         if self.discriminator.form in NETWORKS:
             return self.discriminator.form
         return _family(self.discriminator)
@@ -395,6 +402,20 @@ class ZeroLabelSpec(Views):
         """Short name used in tables and figures."""
         return f"{self.discriminator.key}/zero-label"
 
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the scores.
+
+        Raises:
+            NRError: the file of weights does not exist.
+        """
+        return {
+            "kind": "zero-label",
+            "version": 1,
+            "discriminator": self.discriminator.identity,
+            "weights": _sha256(self.weights) if self.weights else ["untrained", self.seed],
+            "views": self.view_identity,
+        }
+
     @property
     def identity(self) -> str:
         """Short content hash of the definition.
@@ -402,19 +423,11 @@ class ZeroLabelSpec(Views):
         Raises:
             NRError: the file of weights does not exist.
         """
-        return identity(
-            {
-                "kind": "zero-label",
-                "version": 1,
-                "discriminator": self.discriminator.identity,
-                "weights": _sha256(self.weights) if self.weights else ["untrained", self.seed],
-                "views": self.view_identity,
-            }
-        )
+        return identity(self.definition())
 
 
 def _default_trunk(backbone: str) -> DiscriminatorSpec:
-    """Return the discriminator whose trunk is the whole backbone, as it is."""
+    """Return the discriminator whose trunk is the whole backbone."""
     name = backbone if backbone == CONV else f"{backbone}-r"
     return DiscriminatorSpec.model_validate({"form": "vanilla", "backbone": name})
 
@@ -427,8 +440,8 @@ def _family(discriminator: DiscriminatorSpec) -> str:
 def _check_trunk(discriminator: DiscriminatorSpec, backbone: str) -> None:
     if discriminator.form not in ("vanilla", "patch"):
         raise ValueError(
-            f"discriminator '{discriminator.key}' has no trunk to start from; use it as a zero-label metric, or take a "
-            "vanilla or patch one"
+            f"discriminator '{discriminator.key}' has no trunk to start from; use it as a zero-label metric, or choose "
+            "a vanilla or patch one"
         )
     if _family(discriminator) != backbone:
         raise ValueError(

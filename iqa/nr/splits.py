@@ -1,15 +1,16 @@
-"""Training and test parts of rated images: by reference, never the same content on both sides."""
+"""Training and test parts of rated images: split by reference, so that no content is on both sides."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ...common.fields import Settings
 from ...common.identity import identity
 from ...common.sources import hash_file
 from ..manifest import FRDataset, FRRow, NRDataset, RatedImage
@@ -25,7 +26,7 @@ class Split:
     Attributes:
         name: ``official``, or the number of a random split, from ``0``.
         train: indices of the rows to learn from, ascending.
-        test: indices of the rows to score, ascending; not one group is in both.
+        test: indices of the rows to score, ascending; no group is in both.
     """
 
     name: str
@@ -33,32 +34,38 @@ class Split:
     test: tuple[int, ...]
 
 
-class Splits(BaseModel):
+class Splits(Settings):
     """How a data set is divided.
 
     Images of one reference are a group, and so is an image without reference; groups that share a byte-identical image
-    are one. There is no validation part: no number of a model is chosen by looking at images outside its training part.
-    The ``validation`` part of an official division is left alone.
+    count as one. There is no validation part: no setting of a model is chosen by looking at images outside its training
+    part. The ``validation`` part of an official division is not used.
 
     Attributes:
         kind: ``random``, or ``official``: the authors' own division, one split.
-        count: random splits, all different.
-        test: share of the groups that are tested, at least one.
-        seed: of the choice.
-    """
+        count: number of random splits, all different.
+        test: share of the groups that are tested; at least one group is.
+        seed: seed of the random splits.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Examples:
+        >>> Splits(count=3).names
+        ('0', '1', '2')
+    """
 
     kind: Literal["random", "official"] = Field(default="random", description="random, or the authors' own division.")
     count: int = Field(default=10, ge=1, description="Number of random splits.")
     test: float = Field(default=0.2, gt=0, lt=1, description="Share of the references that are tested.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the random splits.")
 
+    def definition(self) -> dict[str, Any]:
+        """Return what determines the splits, besides the data set."""
+        random = {"count": self.count, "test": self.test, "seed": self.seed} if self.kind == "random" else {}
+        return {"kind": self.kind, "version": 1, **random}
+
     @property
     def identity(self) -> str:
-        """Short content hash."""
-        random = {"count": self.count, "test": self.test, "seed": self.seed} if self.kind == "random" else {}
-        return identity({"kind": self.kind, "version": 1, **random})
+        """Short content hash of the definition."""
+        return identity(self.definition())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,10 +75,11 @@ class Splits(BaseModel):
     def draw(self, dataset: Dataset) -> tuple[Split, ...]:
         """Divide a data set.
 
-        Random splits depend on the files' contents and the seed alone, and the first of more are those of fewer.
+        Random splits depend on the files' contents and the seed alone; a larger count adds splits to the same first
+        ones.
 
         Raises:
-            NRError: too few groups for that many different splits; an official division that a group straddles.
+            NRError: too few groups for that many different splits; an official division with a group on both sides.
             SourceError: ``official`` is asked for, and no image is in split train or test.
         """
         groups = group(dataset)
@@ -111,7 +119,7 @@ def group(dataset: Dataset) -> tuple[int, ...]:
 
 
 def reference_name(row: RatedImage) -> str:
-    """Return what tables call a row's reference: itself, where it has none."""
+    """Return what tables call a row's reference: the image itself, where it has none."""
     return row.reference if isinstance(row, FRRow) else row.image
 
 

@@ -20,18 +20,24 @@ PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 9))  # relati
 def ridge(features: Tensor, labels: Tensor, groups: Tensor, penalty: float | None) -> tuple[Tensor, float]:
     """Return the weights ``(D,)`` that minimise |labels - features · w|² + λ|w|², and λ's ratio to the mean eigenvalue.
 
-    The mean eigenvalue is that of features · featuresᵀ over its rank. Leaving out a group and learning on the rest
-    gives errors (I - H_gg)⁻¹ r_g there, r being the residuals of the whole and H_gg the group's block of the matrix
-    that turns labels into fitted values, mean included: nothing is learnt anew.
+    The mean eigenvalue is that of features · featuresᵀ over its rank. The errors on a group that is left out are
+    (I - H_gg)⁻¹ r_g, where r are the residuals of the fit to all groups and H_gg is the group's block of the matrix
+    that turns labels into fitted values, mean included; no further fit is needed.
 
     Args:
         features: ``(N, D)`` float64, every column of mean 0.
         labels: ``(N,)`` float64, of mean 0.
-        groups: ``(N,)``, which rows are left out together.
-        penalty: the ratio; None for the one of :data:`PENALTIES` with the least squared error of left-out groups.
+        groups: ``(N,)``; rows of one group are left out together.
+        penalty: the ratio; None for the one of :data:`PENALTIES` with the smallest squared error of left-out groups.
 
     Raises:
-        NRError: one group alone, and no penalty; or features that are all constant.
+        NRError: only one group, and no penalty; or features that are all constant.
+
+    Examples:
+        >>> features = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
+        >>> weights, ratio = ridge(features, 2 * features[:, 0], torch.arange(3), penalty=1.0)
+        >>> weights.round(decimals=6).tolist(), ratio
+        ([1.0], 1.0)
     """
     u, s, vt = torch.linalg.svd(features, full_matrices=False)
     kept = s > s.max() * max(features.shape) * torch.finfo(s.dtype).eps
@@ -44,7 +50,7 @@ def ridge(features: Tensor, labels: Tensor, groups: Tensor, penalty: float | Non
     if chosen is None:
         members = [(groups == group).nonzero().flatten() for group in groups.unique()]
         if len(members) < 2:
-            raise NRError("a penalty is chosen by leaving out references in turn, and there is 1 to learn from; set it")
+            raise NRError("a penalty is chosen by leaving out references in turn, but there is 1 to learn from; set it")
         errors = [_left_out(u, eigenvalues, projected, labels, members, float(ratio * mean)) for ratio in PENALTIES]
         chosen = PENALTIES[min(range(len(errors)), key=errors.__getitem__)]
     return vt.T @ (s / (eigenvalues + chosen * mean) * projected), chosen
@@ -73,17 +79,17 @@ def descend(
     generator: torch.Generator,
     progress: Progress,
 ) -> None:
-    """Train the network's head, and its trunk where the protocol says so, in place.
+    """Train the network's head, and with protocol ``fine_tuned`` its trunk, in place.
 
     Args:
         network: the network; it stays in evaluation mode, so that normalisation layers keep their statistics and an
             image's score does not depend on its batch.
         protocol: steps, loss, learning rates.
-        predict: standardised scores ``(B,)`` of the training images with the indices ``(B,)``.
+        predict: returns standardised scores ``(B,)`` of the training images with the indices ``(B,)``.
         labels: standardised, ``(N,)`` float32.
         deviations: of the labels, in the same units; NaN where unknown.
         generator: draws the batches.
-        progress: told (steps done, steps in all, loss).
+        progress: called with (steps done, steps in all, loss).
 
     Raises:
         NRDivergedError: a loss that is not finite.

@@ -1,1 +1,34 @@
 """What answers prompts: a model in this process, or a server."""
+
+from typing import TYPE_CHECKING
+
+from ...common.doors import door
+
+if TYPE_CHECKING:
+    from .backend import Backend, LevelLogits, Prompt, Reply
+    from .decision_endpoint import decision_config
+    from .meter import Meter
+    from .server import ServerBackend
+    from .transformers import TransformersBackend
+
+__all__ = [
+    "Backend",
+    "LevelLogits",
+    "Meter",
+    "Prompt",
+    "Reply",
+    "ServerBackend",
+    "TransformersBackend",
+    "decision_config",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".backend": ["Backend", "LevelLogits", "Prompt", "Reply"],
+        ".decision_endpoint": ["decision_config"],
+        ".meter": ["Meter"],
+        ".server": ["ServerBackend"],
+        ".transformers": ["TransformersBackend"],
+    },
+)

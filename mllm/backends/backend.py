@@ -1,4 +1,4 @@
-"""What a multimodal LLM must be able to do to score images; how prompts become scores is not its affair."""
+"""What a multimodal LLM must be able to do to score images; turning prompts into scores is the scorer's job."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Prompt:
     Attributes:
         images: RGB images, in the order in which they are shown, before the text.
         text: what the user says.
-        prefix: how the model's answer begins; the model goes on from there.
+        prefix: how the model's answer begins; the model continues from there.
         system: the system message; empty for none, which leaves the chat template's own.
     """
 
@@ -37,8 +37,8 @@ class Reply:
 
     Attributes:
         text: the words after the prefix, special tokens left out.
-        finished: whether the model ended by itself; False where the limit on tokens cut it off.
-        failure: why there is no reply (a request that failed for good); empty if there is one.
+        finished: whether the model stopped by itself; False if the limit on tokens cut the reply off.
+        failure: why there is no reply (a request that failed every time); empty if there is one.
         prompt_tokens: tokens of the prompt, images included; None where unknown.
         new_tokens: tokens written; None where unknown.
     """
@@ -52,14 +52,14 @@ class Reply:
 
 @dataclass(frozen=True, eq=False)
 class LevelLogits:
-    """What a model thinks of candidate next tokens.
+    """How probable a model finds candidate next tokens.
 
     Attributes:
         log_probabilities: natural logarithms of the candidates' probabilities under the softmax over the whole
-            vocabulary, computed in float32 or better, ``(candidates,)``; NaN where a server does not tell.
+            vocabulary, computed in float32 or better, ``(candidates,)``; NaN where a server does not report it.
         failure: why there are none; empty if there are.
         prompt_tokens: tokens of the prompt, images included; None where unknown.
-        over_vocabulary: False where a server normalised over the candidates only: their mass is then unknown.
+        over_vocabulary: False if a server normalised over the candidates only: their mass is then unknown.
     """
 
     log_probabilities: NDArray[np.float64]
@@ -92,7 +92,7 @@ class Backend(ABC):
     def check_candidates(self, candidates: Sequence[str]) -> None:
         """Raise MllmError unless every candidate is one token, and no two are the same one.
 
-        A server that does not show its tokenizer cannot be asked; its backend says what it relies on instead.
+        A server does not show its tokenizer; its backend says what it relies on instead.
         """
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Backend(ABC):
         """Return, for each prompt, how probable each candidate is as the next token.
 
         Raises:
-            MllmError: candidates that are not single tokens, or a backend that cannot tell.
+            MllmError: candidates that are not single tokens, or a backend that has no probabilities.
         """
 
     @abstractmethod

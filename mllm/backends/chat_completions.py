@@ -1,4 +1,4 @@
-"""The format of OpenAI's chat completions: a prompt as a request, and what a reply says."""
+"""The format of OpenAI's chat completions: writing prompts as requests, and reading replies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .backend import LevelLogits, Prompt, Reply
 
 
 class MalformedReplyError(MllmError):
-    """A reply that is not what the format says; asking again may help."""
+    """A reply that does not follow the format; asking again may help."""
 
 
 def png_base64(image: Image.Image) -> bytes:
-    """Return an image as a PNG file in base64: lossless, so that the server sees the very pixels.
+    """Return an image as a PNG file in base64: lossless, so that the server sees exactly these pixels.
 
-    Photographs take 64 ms a megapixel so, 92 with deflate's level 1 and 316 with level 6, which saves 3 %.
+    For photographs this takes 64 ms per megapixel. Deflate's level 1 takes 92 ms; level 6 takes 316 ms and saves 3 %.
     """
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
@@ -31,7 +31,7 @@ def png_base64(image: Image.Image) -> bytes:
 
 
 def chat_messages(prompt: Prompt, encoded: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the messages of a prompt whose images were encoded; the answer's beginning is a last, open message."""
+    """Return the messages of a prompt, given its encoded images; a prefix becomes a last, unfinished message."""
     images = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}} for image in encoded]
     messages = [{"role": "user", "content": [*images, {"type": "text", "text": prompt.text}]}]
     if prompt.system:
@@ -42,9 +42,9 @@ def chat_messages(prompt: Prompt, encoded: Sequence[str]) -> list[dict[str, Any]
 
 
 def read_reply(reply: Any) -> Reply:
-    """Return what a reply says in words.
+    """Return the text of a reply.
 
-    A reply that the server's content filter withheld is a failure; a refusal in the field of that name is its text.
+    A reply that the server's content filter withheld is a failure; the text in the field ``refusal`` is a reply.
 
     Raises:
         MalformedReplyError: it is not a chat completion.
@@ -67,16 +67,16 @@ def read_reply(reply: Any) -> Reply:
 
 
 def has_logprobs(reply: Any) -> bool:
-    """Return whether a reply tells the most probable first tokens."""
+    """Return whether a reply lists the most probable first tokens."""
     return bool(_top_logprobs(reply))
 
 
 def read_levels(reply: Any, candidates: Sequence[str]) -> LevelLogits:
     """Return the log-probabilities of the candidates among the most probable first tokens of a reply.
 
-    A candidate is found by its exact text, leading space included. One that is not among them has NaN: all that is
-    known is that it is no more probable than the last that is. The token that was drawn is left out unless it is
-    among them, so that the result does not depend on the draw.
+    A candidate is found by its exact text, leading space included. One that is not among them is NaN: it is known only
+    to be no more probable than the last of them. The sampled token counts only if it is among them, so that the result
+    does not depend on the sampling.
 
     Raises:
         MalformedReplyError: it is not a chat completion with log-probabilities.
@@ -115,7 +115,7 @@ def _choice(reply: Any) -> dict[str, Any]:
 
 
 def _top_logprobs(reply: Any) -> list[Any]:
-    """Return what a reply tells of the most probable first tokens; empty where it tells nothing."""
+    """Return the most probable first tokens of a reply; empty if it lists none."""
     try:
         top = _choice(reply)["logprobs"]["content"][0]["top_logprobs"]
     except (KeyError, TypeError, IndexError):

@@ -1,9 +1,9 @@
-"""The decision endpoint of ``transformers serve``, which tells the probabilities of level tokens as chat does not.
+"""The decision endpoint of ``transformers serve``: it reports the probabilities of level tokens, which chat does not.
 
 The endpoint, ``/v1/systemone``, reads the next-token logits of the labels in its decision configuration and returns
-their softmax: probabilities over the candidates only. Prompt and labels are the server's, so it must be started with
-the configuration that ``decision_config`` makes: the model's own chat template, filled with the prompt that each
-request carries. The template refuses a request that asks for other levels than it reads.
+their softmax: probabilities over the candidates only. Prompt and labels are set on the server, so it must be started
+with the configuration that ``decision_config`` makes: the model's own chat template, filled with the prompt of each
+request. The template refuses a request for other levels than its own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...common.identity import identity
 from .backend import LevelLogits, Prompt
 from .chat_completions import MalformedReplyError
 
-MOST_IMAGES = 4  # of one request, which the endpoint itself refuses beyond
+MOST_IMAGES = 4  # per request; the endpoint refuses more
 QUESTION = "levels"
 
-# `[].index(text)` raises a ValueError that quotes the text, which the endpoint answers as 400; the template engine's
-# own raise_exception would be a 500 that says nothing.
+# `[].index(text)` raises a ValueError that quotes the text, and the endpoint answers 400 with it; the template engine's
+# own raise_exception would give a 500 without the reason.
 _HEAD = """\
 {%- if state.levels != question.labels -%}
 {{- [].index('lopsided decision template IDENTITY reads ' ~ question.labels ~ ', asked for ' ~ state.levels) -}}
@@ -46,9 +46,9 @@ def decision_config(chat_template: str, candidates: Sequence[str]) -> dict[str, 
         candidates: the level tokens in the order of the preset's scale, e.g. ``" excellent"``; each one token.
 
     Returns:
-        What to write as JSON to the file of ``--decision-config``.
+        What to write, as JSON, to the file given to ``--decision-config``.
     """
-    # Jinja drops the newline that ends a template; with the prefix after it, it would be kept, and one token more.
+    # Jinja drops a newline at the end of a template. With the prefix after it the newline would stay: one token more.
     body = chat_template.removesuffix("\n")
     head = _HEAD.replace("IDENTITY", identity({"chat_template": body, "candidates": list(candidates)}))
     return {
@@ -58,7 +58,7 @@ def decision_config(chat_template: str, candidates: Sequence[str]) -> dict[str, 
 
 
 def decision_body(model: str, prompt: Prompt, encoded: Sequence[str], candidates: Sequence[str]) -> dict[str, Any]:
-    """Return the request that asks how probable candidates are after a prompt whose images were encoded."""
+    """Return the request that asks how probable candidates are after a prompt, given its encoded images."""
     names = [f"lopsided:image:{number}" for number in range(1, len(encoded) + 1)]
     return {
         "model": model,

@@ -1,4 +1,4 @@
-"""A model that is loaded when it is first asked, with a count of what passes: for throughput, cost and doubts."""
+"""A backend that is made when it is first needed and counts its prompts and tokens, for throughput and cost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SAMPLE = 32  # prompts kept
 
 
 class Meter(Backend):
-    """A backend that makes the backend within when it is needed, passes everything on, and counts it.
+    """A backend that makes another one when it is needed, passes every call on to it, and counts.
 
     Args:
-        name: of the backend within.
-        make: makes it.
+        name: of the other backend.
+        make: makes the other backend.
 
     Attributes:
-        prompts: how many were put.
-        prompt_tokens: how many they had, as far as the backend tells.
-        new_tokens: how many were written, as far as it tells.
-        untold: prompts whose tokens it did not tell, failures among them.
-        sample: the first prompts of which level probabilities were asked, and the candidates.
+        prompts: number of prompts.
+        prompt_tokens: their tokens, as far as the backend reports them.
+        new_tokens: tokens written, as far as the backend reports them.
+        untold: prompts without a reported number of tokens, including those that failed.
+        sample: the first prompts that asked for level probabilities, and their candidates.
     """
 
     def __init__(self, name: str, make: Callable[[], Backend]) -> None:
@@ -35,7 +35,7 @@ class Meter(Backend):
 
     @cached_property
     def backend(self) -> Backend:
-        """The backend within."""
+        """The other backend."""
         return self._make()
 
     @property

@@ -42,12 +42,12 @@ class ServerBackend(Backend):
 
     Requests run side by side, up to ``concurrency``. Rate limits (429), faults of the server (500, 502, 503, 504),
     time-outs, dropped connections and garbage are tried again, ``retries`` times, after a random time between 0 and
-    ``backoff`` · 2^k seconds (at most 60) on top of what the server's ``Retry-After`` asks for (at most 60). What
-    remains is the item's ``failure``, with the reason; so is any other refusal (400, 403, 413, 422, …), at once. No
-    failure of one item loses another. Once the server is gone (no connection in all attempts of an item) or refuses
+    ``backoff`` · 2^k seconds (at most 60) on top of what the server's ``Retry-After`` asks for (at most 60). If all
+    attempts fail, the item's ``failure`` has the reason; any other refusal (400, 403, 413, 422, …) fails at once. No
+    failure of one item affects another. Once the server is gone (no connection in all attempts of an item) or refuses
     for a reason that all items share (401, 402, 404), the items not yet sent fail at once with that reason.
 
-    Before anything else one question of a word is asked: a wrong address, key or model is an ``MllmError`` then.
+    A one-word question is sent before anything else, so that a wrong address, key or model is an ``MllmError`` at once.
 
     Log-probabilities come by one of two routes, and ``logprobs="auto"`` takes the first that works:
 
@@ -56,31 +56,36 @@ class ServerBackend(Backend):
     - ``decision``: the decision endpoint of ``transformers serve``, started with ``decision_config``; the
       probabilities are over the candidates only (``LevelLogits.over_vocabulary`` is False).
 
-    A server that answers without either is found out by the first question and named in an error.
+    A server that supports neither is detected by the first question and named in an error.
 
-    The identity holds the model's name (of a folder its last part), what the server says of the model, its version
-    where told, the route and the fields sent. The address is a place and not content: it is left out, so that a run
-    can go on with another server of the same model. What a server does not tell (dtype, attention, quantisation) no
-    identity can hold: give ``fields`` or another model name for what must be told apart.
+    The identity holds the model's name (of a folder its last part), what the server reports about the model, its
+    version if reported, the route and the fields sent. The address is left out, so that a run can continue on another
+    server with the same model. The identity cannot hold what a server does not report (dtype, attention,
+    quantisation): give ``fields`` or another model name to tell such servers apart.
 
     Args:
-        base_url: up to and with ``/v1``, e.g. ``http://127.0.0.1:8000/v1``.
+        base_url: up to and including ``/v1``, e.g. ``http://127.0.0.1:8000/v1``.
         model: the name under which the server knows the model.
-        api_key_env: name of the environment variable that holds the key; None where no key is needed. The key is read
-            when requests are made, and neither kept nor written anywhere.
-        concurrency: most requests at one time, and most connections.
+        api_key_env: name of the environment variable that holds the key; None if no key is needed. The key is read when
+            requests are made; it is never stored.
+        concurrency: maximum number of requests, and connections, at the same time.
         timeout: seconds that one attempt may take.
         retries: attempts after the first.
         backoff: seconds, see above.
-        logprobs: the route, see above; ``none`` where only generation is wanted.
-        top_logprobs: number of most probable tokens to ask for; 20 is the most that OpenAI and, by default, vLLM give.
-        prefix: ``continue`` where the server goes on with an answer begun, given ``continue_final_message`` (vLLM,
-            SGLang), which is checked once by counting tokens; ``refuse`` to raise where a prompt has a prefix.
+        logprobs: the route, see above; ``none`` if only generation is needed.
+        top_logprobs: number of most probable tokens to ask for; OpenAI and, by default, vLLM give at most 20.
+        prefix: ``continue`` if the server continues an answer that the prompt begins, by ``continue_final_message``
+            (vLLM, SGLang); this is checked once by counting tokens. ``refuse`` raises if a prompt has a prefix.
         fields: further fields of every chat request, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``; a
             field that is None is left out.
 
     Raises:
-        MllmError: settings that make no sense.
+        MllmError: an invalid address or setting.
+
+    Examples:
+        >>> backend = ServerBackend("http://127.0.0.1:8000/v1", "Qwen/Qwen2.5-VL-7B-Instruct", concurrency=8)
+        >>> backend.name  # nothing is sent before something is asked
+        'Qwen2.5-VL-7B-Instruct'
     """
 
     def __init__(
@@ -101,17 +106,17 @@ class ServerBackend(Backend):
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             shown = base_url.rpartition("@")[2]  # without a password
-            raise MllmError(f"{shown!r} is no address of a server; give http(s)://host:port/v1, without a login")
+            raise MllmError(f"{shown!r} is not the address of a server; give http(s)://host:port/v1, without a login")
         if not model:
-            raise MllmError("a server needs the name of a model; GET /v1/models lists those it has")
+            raise MllmError("give the name of a model; GET /v1/models lists the server's")
         if logprobs not in ("auto", "chat", "decision", "none"):
             raise MllmError(f"logprobs={logprobs!r}; give auto, chat, decision or none")
         if prefix not in ("refuse", "continue"):
             raise MllmError(f"prefix={prefix!r}; give refuse or continue")
         if concurrency < 1 or retries < 0 or top_logprobs < 1 or not 0 < timeout < math.inf or backoff < 0:
             raise MllmError(
-                f"concurrency={concurrency}, retries={retries}, timeout={timeout}, backoff={backoff}, "
-                f"top_logprobs={top_logprobs}: at least 1, 0, above 0, 0 and 1"
+                "concurrency and top_logprobs must be at least 1, retries and backoff at least 0, timeout above 0; got "
+                f"{concurrency}, {top_logprobs}, {retries}, {backoff}, {timeout}"
             )
         self.base_url = base_url.rstrip("/")
         self.model = model
@@ -124,7 +129,7 @@ class ServerBackend(Backend):
         self.top_logprobs = top_logprobs
         self.prefix = prefix
         self.fields = dict(fields or {})
-        self._tls = httpx.create_ssl_context()  # 20 ms, which a client for every call would take again
+        self._tls = httpx.create_ssl_context()  # once, as it takes 20 ms
         self._greeted = self._decision_tried = self._continues = False
         self._answers_as = ""  # what the server calls the model
         self._no_chat_logprobs = ""  # why not; empty if they are there
@@ -138,7 +143,7 @@ class ServerBackend(Backend):
         return PurePosixPath(self.model).name
 
     def definition(self) -> dict[str, Any]:
-        """Return the model, what the server reports of it and how it is asked; see the class.
+        """Return the model, what the server reports about it and how it is asked; see the class.
 
         Raises:
             MllmError: the server does not answer, or refuses.
@@ -148,14 +153,14 @@ class ServerBackend(Backend):
         return dict(self._definition)
 
     def check_candidates(self, candidates: Sequence[str]) -> None:
-        """Raise MllmError if a candidate is empty or occurs twice; whether each is one token only a reply can show.
+        """Raise MllmError if a candidate is empty or occurs twice; only a reply shows whether each is one token.
 
         By chat, a candidate is found among the reply's own tokens by its exact text: one that is not a token of the
         model is never found, and a reply in which none is found is a failure. The decision endpoint checks by itself
         that each is one token, and refuses otherwise.
         """
         if not candidates or "" in candidates or len(set(candidates)) != len(candidates):
-            raise MllmError(f"candidates must be distinct tokens, and are {list(candidates)}")
+            raise MllmError(f"candidates must be distinct tokens, got {list(candidates)}")
 
     def level_logits(
         self,
@@ -169,11 +174,11 @@ class ServerBackend(Backend):
         Args:
             prompts: what is asked.
             candidates: see ``check_candidates``.
-            on_result: called with the index of a prompt and its result as soon as it is there, in no order, so that
-                a runner can keep it; what it raises ends the call.
+            on_result: called with the index of a prompt and its result as soon as it arrives, in any order, so that a
+                runner can save it; an exception it raises ends the call.
 
         Raises:
-            MllmError: no route to log-probabilities, a prefix that the server does not go on with, a server that
+            MllmError: no route to log-probabilities, a prefix that the server does not continue, a server that
                 refuses or does not answer the first question.
         """
         self.check_candidates(candidates)
@@ -215,19 +220,20 @@ class ServerBackend(Backend):
     ) -> list[Reply]:
         """Return what the model writes.
 
-        Temperature and seed are sent; what a server makes of them is its own affair: with a temperature above 0 most
-        promise no repetition, and ``transformers serve`` samples only if the model's own configuration says so.
+        Temperature and seed are sent, and the server decides what to do with them: with a temperature above 0
+        most do not promise repeatable replies, and ``transformers serve`` samples only if the model's own configuration
+        says so.
 
         Args:
             prompts: what is asked.
-            max_tokens: most tokens of a reply.
+            max_tokens: maximum number of tokens of a reply.
             temperature: 0 for the most probable token at each step.
             seed: of the sampling.
             on_result: see ``level_logits``.
 
         Raises:
-            MllmError: a prefix that the server does not go on with, a server that refuses or does not answer the
-                first question.
+            MllmError: a prefix that the server does not continue, a server that refuses or does not answer the first
+                question.
         """
 
         def failed(reason: str) -> Reply:
@@ -267,7 +273,7 @@ class ServerBackend(Backend):
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(ask(connect))
-        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own, which cannot run a second one
+        with ThreadPoolExecutor(1) as thread:  # a notebook already runs a loop, which cannot run a second one
             return thread.submit(asyncio.run, ask(connect)).result()
 
     async def _each(
@@ -279,12 +285,12 @@ class ServerBackend(Backend):
         on_result: Callable[[int, T], None] | None,
     ) -> list[T]:
         results: dict[int, T] = {}
-        remaining = iter(range(len(prompts)))  # shared: as many prompts are encoded and in memory as are being asked
+        remaining = iter(range(len(prompts)))  # shared: only the prompts being asked are encoded and in memory
         gone = ""
 
         async def work() -> None:
             nonlocal gone
-            async with connect() as client:  # one pool for all would look at every connection for every request
+            async with connect() as client:  # one pool for all would search every connection for every request
                 for index in remaining:
                     try:
                         results[index] = failed(gone) if gone else await ask(client, prompts[index])
@@ -307,12 +313,12 @@ class ServerBackend(Backend):
         read: Callable[[Any], T],
         images: Sequence[Image.Image] = (),
     ) -> T:
-        """Return what ``read`` makes of the reply; raise _FailedError when there is none for good."""
+        """Return what ``read`` makes of the reply; raise _FailedError if no attempt gets one."""
         content = json.dumps(body).encode()
         for number, image in enumerate(images):
-            try:  # in a thread, as deflate lets go of the interpreter
+            try:  # in a thread: deflate releases the interpreter lock
                 encoded = await asyncio.to_thread(png_base64, image)
-            except OSError as error:  # an exotic mode, or a file that turns out to be cut off when it is decoded
+            except OSError as error:  # an exotic mode, or a truncated file
                 raise _FailedError(f"image {number + 1} cannot be sent as PNG: {error}") from None
             content = content.replace(_slot(number).encode(), encoded)  # JSON would look at every character
         request = client.build_request("POST", path, content=content, headers={"Content-Type": "application/json"})
@@ -322,7 +328,7 @@ class ServerBackend(Backend):
         for attempt in range(self.retries + 1):
             status, asked_to_wait, gone = None, 0.0, False
             try:
-                # The time-out of httpx is one of silence: a server that drips would never be given up.
+                # httpx's own time-out starts again with every byte: a server that drips bytes would never fail.
                 response = await asyncio.wait_for(client.send(request), self.timeout)
                 if response.status_code == 200:
                     return read(response.json())
@@ -359,7 +365,7 @@ class ServerBackend(Backend):
         return {"logprobs": True, "top_logprobs": self.top_logprobs, "temperature": 1.0}
 
     async def _greet(self, client: httpx.AsyncClient) -> None:
-        """Ask the first question, once: who answers, and with log-probabilities or not."""
+        """Ask the first question, once: which model answers, and with log-probabilities or without."""
         if self._greeted:
             return
 
@@ -382,7 +388,7 @@ class ServerBackend(Backend):
         if self._answers_as not in ("", answers_as):
             raise MllmError(
                 f"the server at {self.base_url} answered as {self._answers_as!r} and now as {answers_as!r}: another "
-                "model, whose results belong in another run"
+                "model, so start another run for it"
             )
         self._greeted, self._answers_as = True, answers_as
         self._no_chat_logprobs = "" if told else refusal
@@ -397,7 +403,7 @@ class ServerBackend(Backend):
         )
 
     async def _route(self, client: httpx.AsyncClient) -> tuple[Literal["chat", "decision", "none"], str]:
-        """Return how log-probabilities come, or why they do not."""
+        """Return the route to log-probabilities, or why there is none."""
         reasons = []
         if self.logprobs in ("auto", "chat"):
             await self._greet(client)
@@ -412,8 +418,8 @@ class ServerBackend(Backend):
         reason = "; ".join(reasons) or "logprobs='none' was given"
         return "none", (
             f"the server at {self.base_url} gives no log-probabilities for {self.model!r}: {reason}; take a preset "
-            "that needs none, such as numeric, or start `transformers serve` with the decision configuration of "
-            "decision_config"
+            "that needs none, such as numeric, or start `transformers serve` with the configuration that "
+            "decision_config makes"
         )
 
     async def _check_decision(self, client: httpx.AsyncClient) -> str:
@@ -433,14 +439,14 @@ class ServerBackend(Backend):
         return self._no_decision
 
     async def _check_prefixes(self, client: httpx.AsyncClient, prompts: Sequence[Prompt]) -> None:
-        """Raise MllmError unless the server goes on with the answers that the prompts begin."""
+        """Raise MllmError unless the server continues the answers that the prompts begin."""
         begun = next((prompt.prefix for prompt in prompts if prompt.prefix), "")
         if not begun or self._continues:
             return
         way_out = "take a preset without a prefix such as numeric, the decision endpoint, or a server that does"
         if self.prefix == "refuse":
             raise MllmError(
-                f"the prompt begins the answer with {begun!r}, and not every server goes on with an answer begun; "
+                f"the prompt begins the answer with {begun!r}, and not every server continues such an answer; "
                 f"give prefix='continue' for vLLM or SGLang; otherwise {way_out}"
             )
         prompt = Prompt((), "Hello", prefix=begun)
@@ -452,13 +458,13 @@ class ServerBackend(Backend):
             ]
         except _FailedError as error:
             raise MllmError(
-                f"the server at {self.base_url} does not go on with an answer begun ({begun!r}): {error}; {way_out}"
+                f"the server at {self.base_url} does not continue an answer that begins {begun!r}: {error}; {way_out}"
             ) from None
-        # An open answer is shorter than one that is closed and followed by the beginning of a new one.
+        # An unfinished answer is shorter than a finished one followed by the beginning of a new one.
         if tokens[0] is None or tokens[1] is None or tokens[0] >= tokens[1]:
             raise MllmError(
-                f"the server at {self.base_url} ignores continue_final_message: {tokens[0]} prompt tokens with an "
-                f"answer begun ({begun!r}) and {tokens[1]} with the same answer closed; {way_out}"
+                f"the server at {self.base_url} ignores continue_final_message: {tokens[0]} prompt tokens with the "
+                f"unfinished answer {begun!r} and {tokens[1]} with the same answer finished; {way_out}"
             )
         self._continues = True
 
@@ -467,7 +473,7 @@ class ServerBackend(Backend):
             await self._greet(client)
             route, _ = await self._route(client)
             entry, version = {}, None
-            if route != "decision":  # that server lists what it has on its disk, not what it serves
+            if route != "decision":  # that server lists the models on its disk, not the one it serves
                 models = await self._get(client, f"{self.base_url}/models")
                 listed = models.get("data") if isinstance(models, dict) else None
                 entry = next((m for m in listed or () if isinstance(m, dict) and m.get("id") == self.model), {})
@@ -489,7 +495,7 @@ class ServerBackend(Backend):
         }
 
     async def _get(self, client: httpx.AsyncClient, url: str) -> Any:
-        """Return what a server says there; None where it has nothing to say."""
+        """Return a server's reply to GET; None if it has none."""
         try:
             return await self._send(client, client.build_request("GET", url), lambda reply: reply)
         except _FailedError as error:
@@ -499,7 +505,7 @@ class ServerBackend(Backend):
 
 
 class _FailedError(Exception):
-    """A request that got no usable reply for good."""
+    """A request that got no usable reply in any attempt."""
 
     def __init__(self, reason: str, status: int | None = None, *, for_all: bool = False) -> None:
         super().__init__(reason)
@@ -508,7 +514,7 @@ class _FailedError(Exception):
 
 
 def _slots(prompt: Prompt) -> list[str]:
-    """Return what stands in a request for the images of a prompt until they are put in."""
+    """Return the texts that stand for a prompt's images in a request until the images are inserted."""
     return [_slot(number) for number in range(len(prompt.images))]
 
 
@@ -517,7 +523,7 @@ def _slot(number: int) -> str:
 
 
 def _detail(response: httpx.Response, client: httpx.AsyncClient) -> str:
-    """Return what the server says about its refusal, cut short, and without the key should it be quoted."""
+    """Return what the server says about its refusal, shortened, and without the key if it is quoted."""
     text = response.text
     try:
         body = response.json()
@@ -532,7 +538,7 @@ def _detail(response: httpx.Response, client: httpx.AsyncClient) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Return the seconds that a server asks to wait for, given as such or as a date; 0 if it does not."""
+    """Return the seconds that a server asks clients to wait, from a number or a date; 0 if it does not ask."""
     value = response.headers.get("Retry-After", "")
     try:
         seconds = float(value)
@@ -545,5 +551,5 @@ def _retry_after(response: httpx.Response) -> float:
 
 
 def _without_folder(name: Any) -> Any:
-    """Return a name of a model; of a path, which is a place and not content, its last part."""
+    """Return a model's name; of a path only its last part, because where it lies does not matter."""
     return PurePosixPath(name).name if isinstance(name, str) and name.startswith("/") else name

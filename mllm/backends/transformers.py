@@ -1,22 +1,22 @@
 """A multimodal LLM in this process: any image-text-to-text model of transformers, by its hub name or local folder.
 
-How a prompt is put: system message if there is one, the images, the text, all through the model's own chat template,
-then the generation prompt and, as they are, the characters of ``Prompt.prefix``. A candidate is what comes next,
-character by character: after the prefix ``The quality of the image is`` the candidates are words with a leading space,
-after an empty prefix words without one. That each is one token *there* is checked by tokenising the generation prompt,
-the prefix and the candidate together.
+How a prompt is built: system message if there is one, the images, the text, all through the model's own chat template,
+then the generation prompt and the unchanged characters of ``Prompt.prefix``. A candidate is what comes next, character
+by character: after the prefix ``The quality of the image is`` the candidates are words with a leading space, after an
+empty prefix words without one. Tokenising the generation prompt, the prefix and the candidate together checks that each
+candidate is one token *there*.
 
 How fast, and why:
 
-- Level probabilities take one forward pass, of which only the last position meets the vocabulary.
+- Level probabilities take one forward pass, and only its last position is projected to the vocabulary.
 - Prompts are batched with left padding; attention mask and position ids (one-, or three-dimensional as Qwen's) count
-  real tokens only. Prompts of about one length go together, and results are put back in order.
+  real tokens only. Prompts of similar length go together; results are returned in order.
 - Prompts about the same images (options, dimensions, wordings) share them: system message and images are encoded once,
-  and only the texts once a prompt. What stands *before* the images is not worth sharing between images (some 15 tokens
-  beside hundreds), and what stands after them cannot be shared under causal attention. Models whose cache drops tokens
-  (sliding windows), or that see images by cross-attention, encode every prompt in full.
+  and only the texts once per prompt. What stands *before* the images is not worth sharing between images (some 15
+  tokens beside hundreds), and what stands after them cannot be shared under causal attention. Models whose cache drops
+  tokens (sliding windows), or that see images by cross-attention, encode every prompt in full.
 
-Only safetensors are loaded, and no code of a model's repository is run.
+Only safetensors are loaded, and no code from a model's repository is run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from .backend import Backend, LevelLogits, Prompt, Reply
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Result = TypeVar("Result", Reply, LevelLogits)
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-PIXELS_PER_TOKEN, CHARACTERS_PER_TOKEN = 28 * 28, 4  # rough: only how much padding there is depends on them
+PIXELS_PER_TOKEN, CHARACTERS_PER_TOKEN = 28 * 28, 4  # rough: they only change how much padding there is
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,24 +78,24 @@ class _Rendered:
 
 
 class TransformersBackend(Backend):
-    """A model of transformers on one device.
+    """A model from transformers on one device.
 
     Results in float32 on the CPU do not depend on the batch beyond rounding (10⁻⁵ in log-probability); in bfloat16
     they do, as everywhere: ``batch_invariance`` measures by how much.
 
     Args:
-        model: a folder, or a name on the hub, which is downloaded where it is not on disk yet.
-        revision: branch, tag or commit on the hub; the commit it stands for becomes part of the identity.
+        model: a folder, or a name on the hub, which is downloaded if it is not on disk yet.
+        revision: branch, tag or commit on the hub; its commit becomes part of the identity.
         device: ``cpu``, ``cuda``, ``cuda:1``, … or ``auto`` to spread a model over all devices.
         dtype: of weights and activations; ``auto`` is the checkpoint's. Probabilities are float32 in any case.
         batch_size: prompts in one forward pass.
         min_pixels: images of fewer pixels are enlarged to it; for models that resize by area, as Qwen's.
         max_pixels: images of more pixels are reduced to it; memory and time grow with it.
-        attention: implementation, e.g. ``sdpa``, ``eager``, ``flash_attention_2``; None is transformers' choice.
+        attention: implementation, e.g. ``sdpa``, ``eager``, ``flash_attention_2``; None leaves it to transformers.
 
     Raises:
-        MllmError: a model that is not on disk and cannot be fetched (said at once, without trying again), has no
-            safetensors, no image processor or no chat template, or options it does not have.
+        MllmError: a model that is not on disk and cannot be fetched (there is no second attempt), has no safetensors,
+            no image processor or no chat template, or does not have an option.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TransformersBackend(Backend):
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise MllmError(f"{model} cannot be loaded as an image-text-to-text model: {_line(error)}") from error
         self.model, report = loaded
-        if lacking := sorted(report["missing_keys"]):  # transformers would go on with random numbers
+        if lacking := sorted(report["missing_keys"]):  # transformers would use random numbers instead
             raise MllmError(f"the weights of {model} lack {len(lacking)} tensors of the model, e.g. {lacking[0]}")
         if not hasattr(self.processor, "image_processor") or not getattr(self.processor, "chat_template", None):
             raise MllmError(f"{model} has no image processor or no chat template: is it an instruction-tuned model?")
@@ -138,7 +138,7 @@ class TransformersBackend(Backend):
         self.model.eval()
         self._config: Any = self.model.config.get_text_config()
         self._forward_parameters = inspect.signature(self.model.forward).parameters
-        # The checkpoint's own habits (repetition penalty, top-k, temperature) would make "greedy" mean something else.
+        # The checkpoint's own settings (repetition penalty, top-k, temperature) would give "greedy" another meaning.
         stops, pad = self.model.generation_config.eos_token_id, self.tokenizer.pad_token_id
         stops = self.tokenizer.eos_token_id if stops is None else stops
         self._stops: list[int] = stops if isinstance(stops, list) else [stops]
@@ -155,7 +155,7 @@ class TransformersBackend(Backend):
         if "max_pixels" not in getattr(images.valid_kwargs, "__annotations__", {}):
             raise MllmError(f"{self.name} does not resize by area: it takes no min_pixels or max_pixels")
         size = dict(images.size)
-        size["shortest_edge"] = smallest or size["shortest_edge"]  # areas, for all their names
+        size["shortest_edge"] = smallest or size["shortest_edge"]  # areas, in spite of the names
         size["longest_edge"] = largest or size["longest_edge"]
         if not 0 < size["shortest_edge"] <= size["longest_edge"]:
             raise MllmError(f"min_pixels {size['shortest_edge']} is above max_pixels {size['longest_edge']}")
@@ -165,7 +165,7 @@ class TransformersBackend(Backend):
         r"""Return the generation prompt, or refuse a template that loses its end.
 
         Jinja drops a newline that ends a template. A model that has learnt to answer after ``assistant\n`` then gets
-        one token less: ranks hold, probabilities are off.
+        one token less: ranks stay, probabilities are wrong.
         """
         user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
         answer = {"role": "assistant", "content": [{"type": "text", "text": "!"}]}
@@ -190,7 +190,7 @@ class TransformersBackend(Backend):
         return self._name
 
     def definition(self) -> dict[str, Any]:
-        """Return what determines the results; device, batch size and attention move them by rounding alone."""
+        """Return what determines the results; device, batch size and attention change them only by rounding."""
         images = self.processor.image_processor.to_dict()
         template = self.processor.chat_template
         return {
@@ -213,7 +213,7 @@ class TransformersBackend(Backend):
         return f"sha256:{identity({file.name: sha256_file(file) for file in files})}"
 
     def check_candidates(self, candidates: Sequence[str]) -> None:
-        """Raise MllmError unless every candidate is one token after the generation prompt, and no two the same one."""
+        """Raise MllmError unless every candidate is one token after the generation prompt, and no two are the same."""
         self._candidate_ids("", tuple(candidates))
 
     def _candidate_ids(self, prefix: str, candidates: tuple[str, ...]) -> list[int]:
@@ -242,7 +242,7 @@ class TransformersBackend(Backend):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def level_logits(self, prompts: Sequence[Prompt], candidates: Sequence[str]) -> list[LevelLogits]:
-        """Return, for each prompt, how probable each candidate is as the next token: one forward pass a batch.
+        """Return, for each prompt, how probable each candidate is as the next token: one forward pass per batch.
 
         Raises:
             MllmError: candidates that are not single tokens after a prompt's prefix, or too little memory.
@@ -250,11 +250,11 @@ class TransformersBackend(Backend):
         return self._levels(prompts, tuple(candidates), self.batch_size)
 
     def batch_invariance(self, prompts: Sequence[Prompt], candidates: Sequence[str]) -> float:
-        """Return by how much batching moves results: max |Δ log-probability| against one prompt at a time.
+        """Return by how much batching changes results: max |Δ log-probability| against one prompt at a time.
 
         Padding, shared images and the shapes of matrix products change the order of summation, and nothing else. On the
-        CPU in float32 the difference is at most 10⁻⁵; bfloat16 has 8 bits of precision, so expect 10⁻² to 10⁻¹. Take
-        prompts of unlike length about images of unlike size, more than ``batch_size`` of them.
+        CPU in float32 the difference is at most 10⁻⁵; bfloat16 has 8 bits of precision, so expect 10⁻² to 10⁻¹. Give
+        more than ``batch_size`` prompts, of different lengths and about images of different sizes.
 
         Raises:
             MllmError: a prompt that cannot be scored.
@@ -272,8 +272,8 @@ class TransformersBackend(Backend):
         """Return what the model writes.
 
         ``temperature`` 0 takes the most probable token each time. Above 0, tokens are drawn from the softmax at that
-        temperature, by numbers that depend on the seed and the prompt alone: the same prompt gets the same reply in any
-        batch, and the global generator is not touched.
+        temperature. The draw depends only on the seed and the prompt: the same prompt gets the same reply in any batch,
+        and the global generator is not used.
 
         Raises:
             MllmError: limits out of range, or too little memory.
@@ -328,7 +328,7 @@ class TransformersBackend(Backend):
         work: Callable[[list[_Rendered]], list[Result]],
         failed: Callable[[str], Result],
     ) -> list[Result]:
-        """Work in batches; a prompt that the processor refuses gets a failure, and its batch goes on without it."""
+        """Work in batches; a prompt that the processor refuses gets a failure, and the rest of its batch goes on."""
         results: dict[int, Result] = {}
         rendered: dict[int, _Rendered] = {}
         for index, prompt in enumerate(prompts):
@@ -359,7 +359,7 @@ class TransformersBackend(Backend):
         """Put a prompt into the chat template.
 
         Raises:
-            MllmError: images that are not RGB, or a template that does not show all of the prompt.
+            MllmError: images that are not RGB, or a template that leaves out part of the prompt.
         """
         if not prompt.text.strip():
             raise MllmError("the prompt has no text")
@@ -374,18 +374,18 @@ class TransformersBackend(Backend):
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": prompt.system}]})
         try:
             text = self._template(messages, generate=True)
-        except Exception as error:  # templates raise what they like
+        except Exception as error:  # templates raise any exception
             raise MllmError(f"the chat template of {self.name} refuses the prompt: {_line(error)}") from error
         place = text.rfind(prompt.text.strip())
         if place < 0 or prompt.system.strip() not in text:
-            raise MllmError(f"the chat template of {self.name} does not show the text or the system message as it is")
+            raise MllmError(f"the chat template of {self.name} changes or drops the text or the system message")
         return _Rendered(prompt, text[:place], text[place:] + prompt.prefix, (digest.digest(), text[:place]))
 
     def _inputs(self, batch: Sequence[_Rendered], *, context: bool = False) -> dict[str, Tensor]:
-        """Return what the model takes for prompts, or for their contexts, left-padded, on its device.
+        """Return the model's inputs for prompts, or for their contexts: left-padded, on its device.
 
         Raises:
-            _RefusedError: the processor cannot do it, or a prompt is too long.
+            _RefusedError: the processor refuses a prompt, or one is too long.
         """
         texts = [rendered.context if context else rendered.text for rendered in batch]
         images = [list(rendered.prompt.images) for rendered in batch]
@@ -396,10 +396,10 @@ class TransformersBackend(Backend):
                 images=images if images[0] else None,
                 padding=True,
                 padding_side="left",
-                add_special_tokens=not begins,  # templates that write the first token themselves
+                add_special_tokens=not begins,  # some templates write the first token themselves
                 return_tensors="pt",
             )
-        except Exception as error:  # processors, too
+        except Exception as error:  # and so do processors
             raise _RefusedError(f"the processor of {self.name} refuses the prompt: {_line(error)}") from error
         self._check_length(inputs["attention_mask"])
         inputs = {key: value for key, value in inputs.items() if isinstance(value, Tensor)}
@@ -439,7 +439,7 @@ class TransformersBackend(Backend):
             return_tensors="pt",
         ).to(self.model.device)
         mask = texts["attention_mask"]
-        # Text goes on one after the highest position so far, in every dimension.
+        # Text continues one after the highest position so far, in every dimension.
         highest = positions.movedim(-2, 0).flatten(1).amax(1)[rows]
         going_on = (highest[:, None] + mask.cumsum(1)) * mask
         whole = torch.cat([inputs["attention_mask"][rows], mask], 1)
@@ -467,12 +467,12 @@ class TransformersBackend(Backend):
 
     @cached_property
     def _shares(self) -> bool:
-        """Whether several prompts can go on from one cache: it keeps all tokens, and images are among them."""
+        """Whether several prompts can continue from one cache: it keeps all tokens, images included."""
         kept = all(type(layer) is DynamicLayer for layer in DynamicCache(config=self.model.config).layers)
         return kept and not getattr(self._config, "cross_attention_layers", None)
 
     def _splits(self, batch: list[_Rendered]) -> bool:
-        """Whether contexts and texts are the same tokens apart as together."""
+        """Whether contexts and texts have the same tokens apart and together."""
         return all(
             self._tokenise(context) + self._tokenise(rest) == self._tokenise(context + rest)
             for context, rest in {(each.context, each.rest) for each in batch}
@@ -480,29 +480,29 @@ class TransformersBackend(Backend):
 
 
 class _RefusedError(Exception):
-    """Prompts that cannot be put to the model."""
+    """Prompts that the model cannot be asked."""
 
 
 class _Draws(LogitsProcessor):
-    """Makes argmax a draw from the softmax at a temperature, by Gumbel noise from one generator a prompt."""
+    """Makes argmax a draw from the softmax at a temperature, by Gumbel noise from one generator per prompt."""
 
     def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
         self.temperature = temperature
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the interface's
-        # In float64: among 24-bit numbers a zero, whose token would win whatever its probability, is not rare enough.
+        # In float64: with 24 bits a zero is not rare enough, and its token would win whatever its probability.
         waits = [torch.empty(scores.shape[1], dtype=torch.float64).exponential_(generator=g) for g in self.generators]
         return scores / self.temperature - torch.stack(waits).log().to(scores)
 
 
 def _seed(seed: int, rendered: _Rendered) -> int:
-    """Return a seed for a prompt that does not depend on its neighbours."""
+    """Return a seed for a prompt that does not depend on the rest of its batch."""
     return int(hashlib.sha256(f"{seed} {rendered.images} {rendered.text}".encode()).hexdigest()[:15], 16)
 
 
 def _batches(rendered: dict[int, _Rendered], size: int) -> Iterator[list[int]]:
-    """Yield batches of about one length, prompts about the same images side by side, those without images apart."""
+    """Yield batches of similar length: prompts about the same images together, those without images apart."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, each in rendered.items():
         groups[each.images].append(index)
@@ -514,15 +514,15 @@ def _batches(rendered: dict[int, _Rendered], size: int) -> Iterator[list[int]]:
 
 
 def _find(model: str, revision: str | None) -> tuple[Path, str | None]:
-    """Return the folder of a model, and its name and commit if it is the hub's.
+    """Return the folder of a model, and its name and commit if it is from the hub.
 
     Raises:
-        MllmError: it is nowhere, or has no safetensors.
+        MllmError: it cannot be found, or has no safetensors.
     """
     folder, hub = Path(model), None
     if not folder.is_dir():
         if model.count("/") > 1 or model.startswith((".", "/", "~")):
-            raise MllmError(f"{model} is no folder")
+            raise MllmError(f"{model} is not a folder")
         try:
             folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(FILES)))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
@@ -536,7 +536,7 @@ def _find(model: str, revision: str | None) -> tuple[Path, str | None]:
     elif revision is not None:
         raise MllmError(f"{model} is a folder: it has no revision {revision}")
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise MllmError(f"{folder} is no model: it needs config.json and weights as *.safetensors")
+        raise MllmError(f"{folder} is not a model: it needs config.json and weights as *.safetensors")
     return folder, hub
 
 

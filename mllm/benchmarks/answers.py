@@ -1,9 +1,9 @@
 """Free-text answers: the name of a dish and the country it comes from, read from a reply and compared with the truth.
 
-CultureMix (arXiv 2511.22787) takes a name as right if its weighted Jaccard similarity on character n-grams, of 0.7 for
-bigrams and 0.3 for unigrams, is at least 0.4 (people agreed with that in 95 % of cases), and a country if it is the
-same under any of its names. Whether n-grams are counted or only listed, and how names are normalised, is not published:
-here they are counted, in the letters and digits alone, without case and accents.
+CultureMix (arXiv 2511.22787) accepts a name if its weighted Jaccard similarity on character n-grams (0.7 for bigrams,
+0.3 for unigrams) is at least 0.4 (people agreed in 95 % of cases), and a country if it is the same under any of its
+names. It is not published whether n-grams are counted or only listed, and how names are normalised: here they are
+counted, in letters and digits only, without case and accents.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class OpenAnswer:
 
     Attributes:
         food: name of the dish as written; None unless ``food_status`` is ok.
-        country: the country by its one name (``countries.py``); None unless ``country_status`` is ok.
+        country: the country's name in ``countries.py``; None unless ``country_status`` is ok.
         food_status: see ``Status``.
-        country_status: likewise; ambiguous where several are named.
+        country_status: likewise; ambiguous if the reply names several.
     """
 
     food: str | None
@@ -65,21 +65,26 @@ class OpenAnswer:
 
     @property
     def status(self) -> Status:
-        """Ok if either was read; else why neither was."""
+        """Ok if one of them was read; otherwise why the country was not."""
         return "ok" if "ok" in (self.food_status, self.country_status) else self.country_status
 
 
 def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
     """Read name and country out of a reply; nothing is guessed.
 
-    The last ``Food: …`` and ``Country: …`` win, wherever they stand, also as JSON. A reply without them gives the one
-    country that it names, and the name from "This is …", or what stands before the country in a short reply ("Kimchi,
-    South Korea"), or the whole reply where it is of at most six words. What stands between ``<think>`` and ``</think>``
-    is not read.
+    The last ``Food: …`` and ``Country: …`` count, anywhere in the reply, also as JSON. If a reply has none, the country
+    is the only one that it names, and the name is taken from "This is …", or from the words before the country in a
+    short reply ("Kimchi, South Korea"), or is the whole reply if that has at most six words. Text between ``<think>``
+    and ``</think>`` is not read.
 
     Args:
         text: the reply.
-        finished: False where a limit on tokens cut it off: then what it ends with is not complete.
+        finished: False if a limit on tokens cut it off: what it ends with is then not complete.
+
+    Examples:
+        >>> answer = parse_open_answer("This is Kimchi, a dish from Korea.")
+        >>> answer.food, answer.country
+        ('Kimchi', 'South Korea')
     """
     body = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
     body = re.split(r"</think>", body, flags=re.IGNORECASE)[-1]
@@ -102,13 +107,17 @@ def fold(name: str) -> str:
 def name_similarity(name: str, other: str, *, counted: bool = True) -> float:
     """Return the weighted Jaccard similarity of two names on their character n-grams, in [0, 1]; 1 is the same.
 
-    0.7 · J₂ + 0.3 · J₁ with Jₙ = Σ min(a, b) / Σ max(a, b) over how often each n-gram occurs in the one and the other.
-    Names too short for a bigram are compared by their letters.
+    0.7 · J₂ + 0.3 · J₁ with Jₙ = Σ min(a, b) / Σ max(a, b) over the counts of each n-gram in the two names. If both are
+    too short for a bigram, only single letters count.
 
     Args:
         name: a name.
         other: another.
         counted: False counts each n-gram once, which makes Jₙ the Jaccard index of two sets.
+
+    Examples:
+        >>> name_similarity("Pad Thai", "pad-thai"), name_similarity("ab", "ba")
+        (1.0, 0.3)
     """
     a, b = fold(name), fold(other)
     if len(a) < 2 and len(b) < 2:
@@ -117,8 +126,8 @@ def name_similarity(name: str, other: str, *, counted: bool = True) -> float:
 
 
 def same_food(answer: str, truth: str) -> bool:
-    """Say whether a name is taken as right: similarity of at least 0.4."""
-    # A sum of shares that is 0.4 but for rounding is 0.4.
+    """Return whether a name counts as right: a similarity of at least 0.4."""
+    # Rounding must not push a similarity of 0.4 below it.
     return name_similarity(answer, truth) >= THRESHOLD - 1e-12
 
 
@@ -139,7 +148,7 @@ class _Found:
 
 
 def _complete(found: _Found, body: str, finished: bool) -> _Found:
-    """Take what a cut reply ends with as cut."""
+    """Call a value truncated if a cut reply ends with it."""
     return found if finished or body[found.end :].strip() else _Found(None, "truncated", found.end)
 
 
@@ -162,7 +171,7 @@ def _name(written: str, end: int) -> _Found:
     name = re.sub(r"^\((.*)\)$", r"\1", written.strip(" \t\"'“”*_`.,;:[]"))
     if _NO_ANSWER.search(name):
         return _Found(None, "refused", end)
-    # "<name of the dish>" is the form of the answer, and "a traditional dish" and "a Korean dish" are no names.
+    # "<name of the dish>" is the form of the answer, and "a traditional dish" or "a Korean dish" is not a name.
     rest = re.sub(_WORDS_ABOUT, "", name, flags=re.IGNORECASE)
     if name.startswith("<") or not fold(rest) or country_of(rest):
         return _Found(None, "unparsable", end)

@@ -1,4 +1,4 @@
-"""What a reader gives: the items of one benchmark, the identity of what was read, and what is worth knowing of it."""
+"""What a reader returns: the items of one benchmark, their identity, and notes on what was read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..item import Item
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as it was found.
+    """A benchmark as it was read.
 
     Attributes:
         name: key of the reader, e.g. ``unipercept-vr``.
         items: in the order of the files; (``benchmark``, ``dimension``, ``id``) is unique.
         identity: short content hash of every item's question, options, target and names; images are not in it.
-        notes: what differs from the official files or is not known of them, one line each.
+        notes: what differs from the official files or is not known about them, one line each.
     """
 
     name: str

@@ -2,9 +2,9 @@
 
 Source: From Pixels to Feelings, arXiv 2511.22805; repository and Hugging Face data of the same name.
 
-The authors' evaluation draws 120 items of each dimension with one generator that runs through the dimensions in the
-order in which the file system lists them, so that the draw differs between machines: it is not reproduced here, every
-item is read. The test split on Hugging Face has 120 items of each dimension for good.
+The authors' evaluation draws 120 items per dimension. One generator serves all dimensions, in the order in which the
+file system lists them, so the draw differs between machines. It is not reproduced here: all items are read. The test
+split on Hugging Face has 120 fixed items per dimension.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import MllmError
 from ..item import Item
+from ..scoring.presets import COGIP_LABELS
 from .reading import (
     Count,
     EmbeddedImages,
@@ -36,33 +37,27 @@ SCALES: dict[str, tuple[float, float]] = {
     "Emotional_Valence": (-3, 3),
     "Memorability": (0, 1),
 }
-_OF_TEN = ((0, 3.5, "very low"), (3.5, 5, "low"), (5, 6.5, "medium"), (6.5, 8, "high"), (8, 10.1, "very high"))
-# (from, below, label) as the prompts print them. The prompts bracket them in every way; the scores follow [from,
-# below). Between the labels of valence there are gaps, in which no whole number lies.
+# (from, below, label) as in the prompts, which use all kinds of brackets; the scores follow [from, below). Between the
+# labels of valence there are gaps, in which no whole number lies.
 LABELS: dict[str, tuple[tuple[float, float, str], ...]] = {
-    "Aesthetics": _OF_TEN,
-    "Funniness": _OF_TEN,
-    "Memorability": (
-        *((0, 0.35, "very low"), (0.35, 0.5, "low"), (0.5, 0.65, "medium"), (0.65, 0.8, "high")),
-        (0.8, 1.0, "very high"),
-    ),
-    "Emotional_Valence": ((-3, -0.1, "negative"), (0, 0.1, "neutral"), (1, 3.1, "positive")),
+    name: tuple((low, high, label) for label, (low, high) in zip(bins.labels, bins.bounds, strict=True))
+    for name, bins in ((name, COGIP_LABELS[name.lower()]) for name in SCALES)
 }
 REPOSITORY_ITEMS = {"Aesthetics": 120, "Funniness": 199, "Emotional_Valence": 700, "Memorability": 700}
-HUB_ITEMS = {"test": 120, "train": 800}  # of each dimension
+HUB_ITEMS = {"test": 120, "train": 800}  # per dimension
 IMAGE_MARKER = "<image>"
 NOT_SAMPLED = "the authors' draw of 120 items per dimension depends on the file system and is not reproduced"
 
 
 def label_of(dimension: str, score: float) -> str:
-    """Return the label whose interval [from, below) holds a score; "" where none does.
+    """Return the label whose interval [from, below) holds a score; "" if none does.
 
     Raises:
         MllmError: a dimension without labels.
     """
     if dimension not in LABELS:
         raise MllmError(f"CogIP-Bench has no labels for {dimension!r}; it has {', '.join(LABELS)}.")
-    # The prompt for memorability ends with 1.0, which must have a label.
+    # The last interval for memorability ends with 1.0, which needs a label, too.
     top = LABELS[dimension][-1]
     if score == top[1] == SCALES[dimension][1]:
         return top[2]
@@ -70,7 +65,7 @@ def label_of(dimension: str, score: float) -> str:
 
 
 def read_cogip(folder: Path, *, split: str = "test", extract: str = "", image_marker: bool = False) -> Found:
-    """Read whichever of three editions is there, in this order.
+    """Read the first of three editions that is there.
 
     1. The repository: ``data/test_msg_file/<dimension>/<dimension>_messages.json`` and ``…_scores.json``, aligned by
        index, with the images in ``data/cognition/cognition_images/<dimension>``.
@@ -81,9 +76,9 @@ def read_cogip(folder: Path, *, split: str = "test", extract: str = "", image_ma
     Args:
         folder: of the repository or the data set.
         split: test or train; the repository's chats are its test split.
-        extract: the folder to write images to that are inside a parquet file.
-        image_marker: leave the text ``<image>`` in front of the prompts, as the authors' Qwen script does. Many
-            processors take it for a second image.
+        extract: where to write images that are inside a parquet file.
+        image_marker: keep the text ``<image>`` before the prompts, as the authors' Qwen script does. Many processors
+            read it as a second image.
     """
     if split not in HUB_ITEMS:
         raise MllmError(f"cogip has the splits {', '.join(HUB_ITEMS)}, not {split!r}.")
@@ -132,7 +127,7 @@ def _chat(where: str, message: Any) -> tuple[str, str]:
     match message:
         case [{"content": [{"type": "image", "image": str(image)}, {"type": "text", "text": str(prompt)}]}]:
             return image, prompt
-    raise MllmError(f"{where}: a chat of one turn with an image and a text is expected.")
+    raise MllmError(f"{where}: must be a chat of one turn with an image and a text.")
 
 
 def _written(where: str, dimension: str, written: Any) -> float:
@@ -141,7 +136,7 @@ def _written(where: str, dimension: str, written: Any) -> float:
     score = number(where, digits, SCALES[dimension])
     if label != label_of(dimension, score):
         raise MllmError(
-            f"{where}: {written!r} has the label {label!r}, and {score:g} is {label_of(dimension, score)!r}."
+            f"{where}: {written!r} has the label {label!r}, but {score:g} is {label_of(dimension, score)!r}."
         )
     return score
 
@@ -167,7 +162,7 @@ def _parquet(folder: Path, split: str, extract: str) -> Found:
     images = EmbeddedImages(folder, extract)
     found = Found([], extract=images.write)
     for where, entry in read_parquet(paths, ("id", "image", "dimension", "prompt", "score")):
-        # float32 in the file: the shortest decimal that it stands for, or 0.35 falls short of its label.
+        # The file has float32: take the shortest decimal it stands for, or 0.35 is below its label's interval.
         if isinstance(entry["score"], float):
             entry["score"] = float(str(np.float32(entry["score"])))
         name = f"{text(where, entry, 'dimension')}/{text(where, entry, 'id').replace('/', '_')}"
@@ -179,7 +174,7 @@ def _parquet(folder: Path, split: str, extract: str) -> Found:
 def _hub_item(where: str, entry: dict[str, Any], image: Path) -> Item:
     dimension = text(where, entry, "dimension")
     if dimension not in SCALES:
-        raise MllmError(f"{where}: dimension {dimension!r} is none of {', '.join(SCALES)}.")
+        raise MllmError(f"{where}: dimension must be one of {', '.join(SCALES)}, got {dimension!r}.")
     score = number(where, entry["score"], SCALES[dimension])
     return _item(where, dimension, text(where, entry, "id"), image, text(where, entry, "prompt"), score)
 

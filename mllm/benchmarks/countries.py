@@ -1,4 +1,4 @@
-"""Countries as benchmarks and models write them: one name, its continent, other spellings and demonyms.
+"""Countries as benchmarks and models write them: one name each, its continent, other spellings and demonyms.
 
 Names follow common English usage, continents the M49 standard of the United Nations (the two Americas as North America,
 with Central America and the Caribbean, and South America). England, Scotland, Wales and Northern Ireland are the United
@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
-# Continent: name | other names | people and things of it. One country a line.
+# Continent: name | other names | people and things of it. One country per line.
 _TABLE = {
     "Africa": """
 Algeria||Algerian
@@ -240,10 +240,14 @@ class _Names:
 
 
 def country_of(written: str) -> str | None:
-    """Return the country that a label names, or None: case, accents, blanks and punctuation do not matter.
+    """Return the country that a label names, or None; case, accents, blanks and punctuation do not matter.
 
     A number at the end is a variant (``mexico1``), and the name of a people stands for the country (``Azerbaijani``).
     Nothing is guessed: a spelling that is not in the table has no country.
+
+    Examples:
+        >>> country_of("southkorea"), country_of("England"), country_of("Atlantis")
+        ('South Korea', 'United Kingdom', None)
     """
     names = _names()
     key = _key(re.sub(r"\d+\s*$", "", written))
@@ -258,9 +262,9 @@ def continent_of(country: str) -> str:
 def countries_in(text: str) -> list[str]:
     """Return the countries that running text names, each once, in the order of their first mention.
 
-    Names of countries come before those of peoples: "a Chinese dish, popular in Peru" names Peru. A name must have its
-    capital, because turkey is a bird, and abbreviations all of them, because us is a word; unless the whole text has
-    none.
+    Names of countries count before those of peoples: "a Chinese dish, popular in Peru" names Peru. A name must start
+    with a capital (turkey is a bird), and an abbreviation must have only capitals (us is a word), unless the whole text
+    has none.
     """
     names = _names()
     places, people = [], []

@@ -1,7 +1,7 @@
 """CultureMix: dishes alone, beside another dish, before a background, and both; the same dish in many contexts.
 
-Source: World in a Frame, arXiv 2511.22787; columns and folders from the scripts of the project's own site. What is not
-published: the question's wording, further columns, the exact number of items, and the layout of CultureMix-Real.
+Source: World in a Frame, arXiv 2511.22787; columns and folders follow the scripts of the project's site. Not
+published: the wording of the question, further columns, the exact number of items, the layout of CultureMix-Real.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Subtask:
 
     Attributes:
         files: metadata files → kind of background ("" without).
-        items: how many the paper's notes give; the site's total differs, so the number is not certain.
-        columns: that its files must have.
+        items: the number in the paper's notes; the site's total differs, so it is not certain.
+        columns: columns that its files must have.
         target: what is asked about.
         rest: what else is in the picture.
     """
@@ -40,7 +40,7 @@ class Subtask:
     rest: str
 
 
-# That the first food is the left one follows from the pasting order and is not stated.
+# The first food is the left one: this follows from the order of pasting and is not stated.
 SUBTASKS = {
     "SF": Subtask({"sf.csv": ""}, 988, FOOD, "the dish in the image", ""),
     "MF": Subtask({"mf.csv": ""}, 948, FOOD + OTHER_FOOD, "the dish on the left", "the other dish"),
@@ -70,7 +70,7 @@ def read_culturemix(folder: Path, *, subtasks: tuple[str, ...] | list[str] = (),
     Args:
         folder: the one that holds ``metadata`` and the images.
         subtasks: which of SF, MF, SFB and MFB; by default those whose files are there.
-        strategy: how is asked: direct, PromptDirect or PromptCoT; the wordings are ours.
+        strategy: way of asking: direct, PromptDirect or PromptCoT, in our own words.
     """
     wanted = _wanted(subtasks) or [
         name for name, task in SUBTASKS.items() if any((folder / "metadata" / file).exists() for file in task.files)
@@ -102,7 +102,7 @@ def read_culturemix_real(folder: Path, *, files: Mapping[str, str], strategy: st
 
     Args:
         folder: what ``image_path`` is relative to.
-        files: sub-task → CSV file in ``folder``, with the columns of CultureMix: how the authors lay it out is not
+        files: sub-task → CSV file in ``folder``, with the columns of CultureMix, because the authors' layout is not
             published.
         strategy: as for CultureMix.
     """
@@ -129,7 +129,7 @@ def known_countries(entries: list[Entry], *columns: str) -> dict[str, str]:
     """Return the country of every spelling in some columns.
 
     Raises:
-        MllmError: spellings without one, all of them listed: a country is never guessed.
+        MllmError: spellings without a country; the message lists them, as a country is never guessed.
     """
     spellings = {str(entry[name]).strip() for _, entry in entries for name in columns if entry.get(name)} - {""}
     countries = {spelling: country_of(spelling) for spelling in spellings}
@@ -148,7 +148,7 @@ def _wanted(subtasks: Mapping[str, str] | list[str] | tuple[str, ...]) -> list[s
 
 
 def _benchmark(name: str, strategy: str) -> str:
-    # A way of asking has results of its own.
+    # Each way of asking has its own results.
     return name if strategy == DIRECT else f"{name}/{strategy}"
 
 
@@ -188,7 +188,7 @@ def _items(benchmark: str, name: str, folder: Path, entries: list[Entry], kind: 
 def _context(
     where: str, entry: Mapping[str, str], task: Subtask, countries: Mapping[str, str], country: str, kind: str
 ) -> dict[str, str]:
-    """Return what surrounds the dish, and how far it is from home."""
+    """Return what surrounds the dish, and how far that is from the dish's country."""
     groups, context = {}, []
     if OTHER_FOOD[0] in task.columns:
         other = text(where, entry, "food2_id")

@@ -1,4 +1,4 @@
-"""Anyone's own benchmark: one JSON object a line, whose fields are those of an item."""
+"""Your own benchmark: one JSON object per line, with the fields of an item."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def _item(where: str, entry: dict[str, Any], folder: Path, benchmark: str) -> It
         raise MllmError(f"{where}: unknown field {unknown[0]!r}; known: {', '.join(REQUIRED + OPTIONAL)}.")
     task, images = entry["task"], entry["images"]
     if task not in TASKS:
-        raise MllmError(f"{where}: task {task!r} is none of {', '.join(TASKS)}.")
+        raise MllmError(f"{where}: task must be one of {', '.join(TASKS)}, got {task!r}.")
     images = [images] if isinstance(images, str) else images
     if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
         raise MllmError(f"{where}: images must be a path or a list of them, got {images!r}.")
     options = _texts(where, entry.get("options", []))
     question = entry.get("question", "")
     if not isinstance(question, str) or (task != "rate" and not question.strip()):
-        raise MllmError(f"{where}: a task {task!r} needs a question, got {question!r}.")
+        raise MllmError(f"{where}: the task {task!r} needs a question, got {question!r}.")
     if (task == "answer") != (len(options) >= 2):
-        raise MllmError(f"{where}: a task 'answer' needs two options or more, any other none; got {len(options)}.")
+        raise MllmError(f"{where}: the task 'answer' needs two options or more, other tasks none; got {len(options)}.")
     scale = _scale(where, entry.get("scale"))
     higher_is_better = entry.get("higher_is_better", True)
     if not isinstance(higher_is_better, bool):
@@ -95,5 +95,5 @@ def _texts(where: str, values: Any) -> tuple[str, ...]:
 
 def _groups(where: str, groups: Any) -> Mapping[str, str]:
     if not isinstance(groups, dict) or not all(isinstance(value, str) for value in groups.values()):
-        raise MllmError(f"{where}: groups must be an object of texts, got {groups!r}.")
+        raise MllmError(f"{where}: groups must be an object whose values are texts, got {groups!r}.")
     return MappingProxyType(groups)

@@ -1,4 +1,4 @@
-"""Opening a benchmark by name, with the checks that every one of them gets."""
+"""Opening a benchmark by name, with the checks that are the same for all."""
 
 from __future__ import annotations
 
@@ -29,19 +29,28 @@ def open_benchmark(
     Args:
         name: one of ``list_benchmarks()``.
         path: its folder (``jsonl``: the file).
-        images: ``absent`` for work on labels alone: files are then not looked for, and a note says so.
-        strict: refuse a benchmark that has not its official number of items where that is certain; False makes it a
+        images: ``absent`` to use only the labels: image files are not checked then, and a note says so.
+        strict: refuse a benchmark without its official number of items, if that number is certain; False makes it a
             note.
         options: of the reader, e.g. ``sets=["KonIQ-10K"]`` of unipercept-vr or ``strategy="PromptCoT"`` of culturemix;
             JSON values, see ``docs/mllm_benchmarks.md``.
 
     Raises:
-        MllmError: an unknown name or option, a file that is missing or malformed, an image that is not there, an item
-            named twice, a target out of range, an unknown country, a wrong number of items.
+        MllmError: an unknown name or option, a file that is missing or malformed, an image that is not there, two items
+            with the same name, a target out of range, an unknown country, a wrong number of items.
+
+    Examples:
+        >>> import json, tempfile
+        >>> file = Path(tempfile.mkdtemp(), "own.jsonl")
+        >>> line = {"id": "1", "task": "rate", "images": "lamp.png", "target": 3.5, "scale": [1, 5]}
+        >>> _ = file.write_text(json.dumps(line), encoding="utf-8")
+        >>> benchmark = open_benchmark("jsonl", file, images="absent")
+        >>> benchmark.items[0].benchmark, benchmark.items[0].target, benchmark.notes
+        ('own', 3.5, ('images were not looked for: labels only',))
     """
     info = benchmark_info(name)
     if images not in ("present", "absent"):
-        raise MllmError(f"images are 'present' or 'absent', not {images!r}.")
+        raise MllmError(f"images must be 'present' or 'absent', got {images!r}.")
     _check_options(info, options)
     place = Path(path).expanduser()
     if not place.exists():
@@ -84,7 +93,7 @@ def _count_notes(name: str, found: Found, strict: bool) -> list[str]:
             continue
         said = f"{count.part} has {count.found} items, officially {count.official}"
         if strict and count.certain:
-            raise MllmError(f"{name}: {said}; get the whole file, or say strict=False to use it as it is.")
+            raise MllmError(f"{name}: {said}; get the whole file, or give strict=False to use it as it is.")
         notes.append(said if count.certain else f"{said} (not certain)")
     return notes
 
@@ -95,7 +104,7 @@ def _check_images(name: str, items: Iterable[Item]) -> None:
         more = f", … {missing[-1]}" if len(missing) > 1 else ""
         raise MllmError(
             f"{name}: {len(missing)} of {len(paths)} images are not there: {missing[0]}{more};"
-            " say images='absent' for work on labels alone."
+            " give images='absent' to use only the labels."
         )
     if empty := [path for path in paths if not path.stat().st_size]:
         raise MllmError(f"{name}: {len(empty)} of {len(paths)} images are empty files, first {empty[0]}.")

@@ -1,8 +1,8 @@
-"""Sets alike CultureMix: one thing of a culture shown in several contexts that should not matter.
+"""Sets similar to CultureMix: one thing of a culture, shown in several contexts that should not matter.
 
-MixCuBe (arXiv 2503.16826): food, festivals and clothes of five cultures, the people in the picture swapped for others.
-ConfusedTourist: things and dishes with cues of another country added; of its files only the images' names are known.
-The questions are ours in both.
+MixCuBe (arXiv 2503.16826): food, festivals and clothes of five cultures, with the people in the picture replaced.
+ConfusedTourist: things and dishes with cues of another country added; only the names of its images are known. Both use
+our own questions.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ PEOPLE = "the looks of the people"
 def read_mixcube(folder: Path, *, extract: str = "", strategy: str = DIRECT) -> Found:
     """Read MixCuBe's parquet files, or folders ``<culture>_<category>_<number>/<ethnicity>.png``.
 
-    A row of the parquet files has no name: the pictures of one thing follow each other and begin with the original.
+    The rows of the parquet files have no names: the pictures of one thing are consecutive and start with the original.
 
     Args:
         folder: of the data set.
-        extract: the folder to write images to that are inside a parquet file.
-        strategy: how is asked: direct, PromptDirect or PromptCoT.
+        extract: where to write images that are inside a parquet file.
+        strategy: way of asking: direct, PromptDirect or PromptCoT.
     """
     paths = sorted(folder.glob("**/*.parquet"))
     images = EmbeddedImages(folder, extract)
@@ -67,9 +67,9 @@ def read_confused_tourist(folder: Path, *, table: str, strategy: str = DIRECT) -
 
     Args:
         folder: of the images, sub-folders included.
-        table: CSV in ``folder`` with the columns ``item`` (as in the names) and ``country``, and perhaps ``category``:
-            the names do not tell where a thing comes from, and the authors' own file is not known.
-        strategy: how is asked: direct, PromptDirect or PromptCoT.
+        table: CSV in ``folder`` with the columns ``item`` (as in the names) and ``country``, and optionally
+            ``category``: the names do not say where a thing comes from, and the authors' own file is not known.
+        strategy: way of asking: direct, PromptDirect or PromptCoT.
     """
     entries = read_table(inside("table", folder, table), ("item", "country"))
     countries = known_countries(entries, "country")
@@ -79,7 +79,7 @@ def read_confused_tourist(folder: Path, *, table: str, strategy: str = DIRECT) -
         raise MllmError(f"{folder / table}: {twice!r} is listed twice.")
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not images:
-        raise MllmError(f"{folder}: holds no images.")
+        raise MllmError(f"{folder}: there are no images.")
     items, strange = [], []
     for path in images:
         thing, cue = _thing(path.stem, things)
@@ -104,7 +104,7 @@ def read_confused_tourist(folder: Path, *, table: str, strategy: str = DIRECT) -
 
 
 def _rows(paths: list[Path], images: EmbeddedImages) -> list[Entry]:
-    """Return the rows with the name of their thing and the path of their image."""
+    """Return the rows, each with the name of its thing and the path of its image."""
     entries, numbers = [], Counter[str]()
     thing, seen = "", set[str]()
     for where, row in read_parquet(paths, ("country", "category", "ethnicity", "image")):
@@ -131,7 +131,7 @@ def _folders(folder: Path) -> list[Entry]:
         row = {"country": match[1], "category": match[2], "ethnicity": path.stem, "thing": match[0], "path": path}
         entries.append((f"{path.parent}, {path.name}", row))
     if not entries:
-        raise MllmError(f"{folder}: neither parquet files nor folders <culture>_<category>_<number> are there.")
+        raise MllmError(f"{folder}: has neither parquet files nor folders <culture>_<category>_<number>.")
     return entries
 
 
@@ -166,7 +166,7 @@ def _item(benchmark: str, dimension: str, name: str, image: Path, groups: dict[s
 
 
 def _thing(stem: str, things: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Return the thing of an image's name and the country of its cue; (None, "") if the name is not understood."""
+    """Return thing and country of the cue in an image's name; (None, "") if it has another form."""
     if stem in things:
         return stem, ""
     parts = stem.split("_")

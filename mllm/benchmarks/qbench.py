@@ -1,7 +1,7 @@
 """Q-Bench: multiple-choice questions on low-level vision (LLVisionQA), and its lists of rated images.
 
 Source: Q-Bench, arXiv 2309.14181, its repository and the data set LLVisionQA-QBench. The numbers in ``type`` and
-``concern`` are kept as they are: which kind of question each stands for is not stated in the files.
+``concern`` are kept unchanged: the files do not say which kind of question each means.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .reading import Count, Found, inside, number, one_of, optional, read_concat
 QUESTIONS = {"dev": 1_495, "test": 1_495}
 IMAGE_FOLDERS = ("images", "images_llvisionqa", "llvisionqa_qbench_{split}")
 ASK = "{question}\nChoose between one of the options as follows:\n{options}"
-# Database → items, where the list has all of it. KADID's images are distortions of 81 references.
+# Database → items, if the list is complete. KADID's images are distortions of 81 references.
 RATED = {"koniq": 10_073, "spaq": 11_125, "livec": 1_169, "kadid": 10_125, "agi": 2_982, "cgi": 6_000, "flive": None}
 
 
@@ -26,7 +26,7 @@ def read_qbench(folder: Path, *, split: str = "dev") -> Found:
 
     Args:
         folder: of the data set.
-        split: dev, or test, whose answers the authors keep back.
+        split: dev, or test, whose answers are not published.
     """
     if split not in QUESTIONS:
         raise MllmError(f"q-bench has the splits {', '.join(QUESTIONS)}, not {split!r}.")
@@ -53,25 +53,24 @@ def read_qbench(folder: Path, *, split: str = "dev") -> Found:
             )
         )
     kept_back = sum(item.target is None for item in items)
-    notes = [f"{kept_back} of {len(items)} answers are kept back by the authors"] if kept_back else []
+    notes = [f"{kept_back} of {len(items)} answers are not published by the authors"] if kept_back else []
     return Found(items, [Count(split, len(items), QUESTIONS[split])], notes)
 
 
 def read_qbench_iqa(folder: Path, *, sets: Sequence[str] = ()) -> Found:
     """Read ``<set>.json`` of the databases that Q-Bench rates, and their images in ``<folder>/<set>``.
 
-    A file may also be the published outputs of a model on that database: the same fields, and logits, which are not
-    read here.
+    A file may also be a model's published outputs on that database: the same fields, and logits, which are ignored.
 
     Args:
         folder: of the lists, ``a3_iqa_databases/jsons`` of the repository.
-        sets: which; by default every one that is there.
+        sets: which ones; by default all that are there.
     """
     if unknown := [name for name in sets if name not in RATED]:
         raise MllmError(f"q-bench-iqa has no set {unknown[0]!r}; it has {', '.join(RATED)}.")
     wanted = list(sets) or [name for name in RATED if (folder / f"{name}.json").exists()]
     if not wanted:
-        raise MllmError(f"{folder}: none of {', '.join(RATED)} is there as <set>.json.")
+        raise MllmError(f"{folder}: there is no <set>.json of {', '.join(RATED)}.")
     found = Found([])
     for name in wanted:
         entries = read_concatenated(folder / f"{name}.json", ("img_path", "gt_score"))

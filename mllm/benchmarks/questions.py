@@ -1,4 +1,4 @@
-"""What is asked about a picture of a culture: our own wordings, because the authors' are not published.
+"""Questions about pictures from different cultures, in our own words: the authors' are not published.
 
 CultureMix (arXiv 2511.22787) tries three ways of asking: plainly, PromptDirect (attend to the target, ignore the rest)
 and PromptCoT (reason about the target first). Every question ends with the form of answer that ``answers.py``
@@ -21,15 +21,15 @@ def ask(target: str, rest: str, *, strategy: str, food: bool) -> str:
 
     Args:
         target: what is asked about, e.g. ``the dish on the left``.
-        rest: what is to be ignored, e.g. ``the other dish and the background``; "" where there is nothing.
+        rest: what to ignore, e.g. ``the other dish and the background``; "" if there is nothing.
         strategy: one of ``STRATEGIES``.
-        food: whether its name is asked for besides the country.
+        food: whether the question asks for the dish's name besides the country.
 
     Raises:
         MllmError: an unknown strategy.
     """
     if strategy not in STRATEGIES:
-        raise MllmError(f"there is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}.")
+        raise MllmError(f"there is no strategy {strategy!r}; choose {', '.join(STRATEGIES)}.")
     asked = f"What is the name of {target}, and which" if food else "Which"
     question = f"{asked} country does {'it' if food else target} most likely come from?"
     form = _FORM_FOOD if food else _FORM_COUNTRY
@@ -48,5 +48,5 @@ def ask(target: str, rest: str, *, strategy: str, food: bool) -> str:
 
 
 def reply(food: str, country: str) -> str:
-    """Return the reply that is right in both, as the questions ask for it; without ``food``, the country alone."""
+    """Return the right reply in the form that the questions ask for; without ``food``, only the country."""
     return f"Food: {food}\nCountry: {country}" if food else f"Country: {country}"

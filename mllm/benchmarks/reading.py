@@ -1,4 +1,4 @@
-"""Reading label files strictly: whole or not at all, with the file and the entry named in every refusal."""
+"""Reading label files strictly: completely or not at all, and every error names the file and the entry."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...common.sources import read_rows
 from ..errors import MllmError
 from ..item import Item
 
-Entry = tuple[str, dict[str, Any]]  # where it stands, for messages, and what it holds
+Entry = tuple[str, dict[str, Any]]  # place in the file, for messages, and content
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many items a part of a benchmark has, and how many its authors say; ``certain`` if their files agree."""
+    """Number of items in a part of a benchmark, and the authors' number; ``certain`` if their files agree with it."""
 
     part: str
     found: int
@@ -34,9 +34,9 @@ class Found:
 
     Attributes:
         items: in the order of the files.
-        counts: what is known of how many there should be.
-        notes: what else is worth knowing, one line each.
-        extract: writes images that are inside the label file to where ``items`` say they are; None if none are.
+        counts: numbers of items, with the official ones if known.
+        notes: what a user should know, one line each.
+        extract: writes images that are inside the label file to the paths in ``items``; None if there are none.
     """
 
     items: list[Item]
@@ -54,7 +54,7 @@ def one_of(folder: Path, *names: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Return a file as text; a UTF-8 byte-order mark is taken off."""
+    """Return a file as text, without a UTF-8 byte-order mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,7 +67,7 @@ def read_list(path: Path) -> list[Any]:
     """Return a JSON file that holds a list; at least one entry."""
     value = _parse(path, read_text(path), str(path))
     if not isinstance(value, list) or not value:
-        raise MllmError(f"{path}: a list with entries is expected, and this is {_kind(value)}.")
+        raise MllmError(f"{path}: must hold a list with entries, got {_kind(value)}.")
     return value
 
 
@@ -86,7 +86,7 @@ def read_lines(path: Path, required: Iterable[str]) -> list[Entry]:
 
 
 def read_concatenated(path: Path, required: Iterable[str]) -> list[Entry]:
-    """Return JSON objects written one after the other, with or without anything between them, or as one list."""
+    """Return JSON objects, written one after the other with or without blanks between them, or as one list."""
     text, entries, position = read_text(path).strip(), [], 0
     if text.startswith("["):
         return read_objects(path, required)
@@ -136,7 +136,7 @@ def read_parquet(paths: Iterable[Path], required: Iterable[str]) -> list[Entry]:
 
 
 def text(where: str, entry: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be text with something in it."""
+    """Return a field that must be non-empty text."""
     value = entry[name]
     if not isinstance(value, str) or not value.strip():
         raise MllmError(f"{where}: {name} must be text, got {value!r}.")
@@ -144,7 +144,7 @@ def text(where: str, entry: Mapping[str, Any], name: str) -> str:
 
 
 def optional(entry: Mapping[str, Any], *names: str) -> dict[str, str]:
-    """Return the fields that are there and not empty, as text: what a benchmark may or may not give."""
+    """Return the fields that are there and not empty, as text."""
     return {name: str(value).strip() for name in names if (value := entry.get(name)) not in (None, "")}
 
 
@@ -170,7 +170,7 @@ def inside(where: str, folder: Path, name: str) -> Path:
 
 
 def letter(where: str, value: str, options: int) -> str:
-    """Return the letter of an option, ``A`` on, in whatever case and brackets it is written."""
+    """Return the letter of an option, from ``A``, written in any case and brackets."""
     found = value.strip().strip("().").upper()
     if len(found) != 1 or not 0 <= ord(found) - ord("A") < options:
         raise MllmError(f"{where}: answer {value!r} is not one of the {options} options.")
@@ -181,11 +181,11 @@ SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"BM"
 
 
 class EmbeddedImages:
-    """Images of a Hugging Face image column: files beside the table, or bytes inside it that must be written out.
+    """Images of a Hugging Face image column: files beside the table, or bytes inside it to be written to files.
 
     Args:
         folder: what paths in the column are relative to.
-        extract: where to write images that are inside; "" where that was not said.
+        extract: where to write images that are inside; "" if not given.
     """
 
     def __init__(self, folder: Path, extract: str):
@@ -193,7 +193,7 @@ class EmbeddedImages:
         self._files: dict[Path, bytes] = {}
 
     def path(self, where: str, cell: Any, name: str) -> Path:
-        """Return where the image is or will be; ``name`` is for one that is inside, without its ending."""
+        """Return where the image is or will be; an image inside the table gets ``name`` and an ending."""
         data = cell.get("bytes") if isinstance(cell, Mapping) else None
         if isinstance(data, bytes) and data:
             path = inside(where, Path(self.extract or self.folder), name + _suffix(where, data))
@@ -205,10 +205,10 @@ class EmbeddedImages:
         return inside(where, self.folder, written)
 
     def write(self) -> None:
-        """Write the images that are not yet there as they should be.
+        """Write the images that are missing or different.
 
         Raises:
-            MllmError: images are inside and it was not said where to.
+            MllmError: images are inside the table and ``extract`` was not given.
         """
         if self._files and not self.extract:
             raise MllmError(
@@ -224,7 +224,7 @@ def _suffix(where: str, data: bytes) -> str:
     for start, ending in SUFFIXES.items():
         if data.startswith(start):
             return ending
-    raise MllmError(f"{where}: image begins with {data[:4]!r}, which is no image format known here.")
+    raise MllmError(f"{where}: image begins with {data[:4]!r}, which is not a known image format.")
 
 
 def _parse(path: Path, content: str, where: str) -> Any:
@@ -237,7 +237,7 @@ def _parse(path: Path, content: str, where: str) -> Any:
 
 def _entry(where: str, value: Any, required: Iterable[str]) -> Entry:
     if not isinstance(value, dict):
-        raise MllmError(f"{where}: an object is expected, and this is {_kind(value)}.")
+        raise MllmError(f"{where}: must be an object, got {_kind(value)}.")
     if missing := [name for name in required if name not in value]:
         raise MllmError(f"{where}: lacks {missing[0]!r}; it has {', '.join(map(repr, value)) or 'nothing'}.")
     return where, value

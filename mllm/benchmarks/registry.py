@@ -1,4 +1,4 @@
-"""What is known of each benchmark: layout, licence, source, and which function reads it."""
+"""What is known about each benchmark: layout, licence, source, and the function that reads it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
 from .cogip import read_cogip
 from .culturemix import read_culturemix, read_culturemix_real
@@ -23,13 +24,13 @@ class BenchmarkInfo:
     """One benchmark.
 
     Attributes:
-        name: what commands and experiments call it.
-        title: what papers call it.
+        name: its name in commands and experiments.
+        title: its name in papers.
         layout: the files that are read.
-        licence: of the labels, as stated by their authors.
+        licence: of the labels, as their authors state it.
         source: paper.
         unknown: what could not be confirmed; empty if nothing.
-        read: its reader; keyword arguments are its options.
+        read: its reader: takes the folder, and its options as keyword arguments.
     """
 
     name: str
@@ -41,7 +42,40 @@ class BenchmarkInfo:
     read: Callable[..., Found]
 
 
-_ALL = (
+_BENCHMARKS = Registry["BenchmarkInfo"]("benchmark")
+
+
+def register_benchmark(info: BenchmarkInfo) -> None:
+    """Make a benchmark known to ``open_benchmark`` in this process.
+
+    Raises:
+        LopsidedError: the name is taken.
+    """
+    _BENCHMARKS.register(info.name, info)
+
+
+def list_benchmarks() -> list[str]:
+    """Return the names that ``open_benchmark`` knows.
+
+    Examples:
+        >>> "cogip" in list_benchmarks()
+        True
+    """
+    return list(_BENCHMARKS)
+
+
+def benchmark_info(name: str) -> BenchmarkInfo:
+    """Return what is known about a benchmark.
+
+    Raises:
+        MllmError: unknown name; the message suggests the nearest.
+    """
+    if name not in _BENCHMARKS:
+        raise MllmError(f"no benchmark called {name!r}; {did_you_mean(name.lower(), _BENCHMARKS)}")
+    return _BENCHMARKS[name]
+
+
+for _info in (
     BenchmarkInfo(
         "unipercept-vr",
         "UniPercept-Bench, visual rating",
@@ -123,22 +157,6 @@ _ALL = (
         "scales, which differ from the databases' own",
         read_qbench_iqa,
     ),
-    BenchmarkInfo("jsonl", "anyone's own", "one JSON object a line", "", "", "", read_jsonl),
-)
-BENCHMARKS = {info.name: info for info in _ALL}
-
-
-def list_benchmarks() -> list[str]:
-    """Return the names that ``open_benchmark`` knows."""
-    return list(BENCHMARKS)
-
-
-def benchmark_info(name: str) -> BenchmarkInfo:
-    """Return what is known of a benchmark.
-
-    Raises:
-        MllmError: unknown name; the message suggests the nearest.
-    """
-    if name not in BENCHMARKS:
-        raise MllmError(f"No benchmark called {name!r}; {did_you_mean(name.lower(), BENCHMARKS)}")
-    return BENCHMARKS[name]
+    BenchmarkInfo("jsonl", "anyone's own", "one JSON object per line", "", "", "", read_jsonl),
+):
+    register_benchmark(_info)

@@ -1,7 +1,7 @@
 """UniPercept-Bench: visual rating and multiple-choice questions on aesthetics, quality, structure and texture.
 
-Source: UniPercept, arXiv 2512.21675, and the layout its repository documents. The rating files hold an image name and a
-score; of the question files only ``image``, ``question`` and ``answer`` are known, so anything else is optional.
+Source: UniPercept, arXiv 2512.21675, and the layout that its repository documents. The rating files hold an image name
+and a score. Only ``image``, ``question`` and ``answer`` are known of the question files; other fields are optional.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class RatingSet:
 
     Attributes:
         domain: IAA, IQA or ISTA.
-        items: how many the official file lists.
-        targets: lowest and highest in the official file, rounded outwards: a score outside is not that file's.
-        scale: what its scale is documented to be; None where it is not.
-        reference: what of an image's name tells its reference image; "" where every image is its own.
+        items: number of items in the official file.
+        targets: lowest and highest score in the official file, rounded outwards; a score outside is from another file.
+        scale: its documented scale; None if there is none.
+        reference: pattern of the part of an image's name that names its reference image; "" if images are independent.
     """
 
     domain: str
@@ -147,7 +147,7 @@ def read_ratings(folder: Path, *, sets: Sequence[str] = ()) -> Found:
 def read_questions(folder: Path, *, domains: Sequence[str] = ()) -> Found:
     """Read ``VQA/<domain>/UniPercept-Bench-<domain>.json``.
 
-    Where its images are is not documented: a name is looked for in the label file's folder, in ``image`` or ``images``
+    It is not documented where the images are: they are searched in the label file's folder, in ``image`` or ``images``
     there, and in the folders above up to the repository's root; the first image decides for its file.
 
     Args:
@@ -180,7 +180,7 @@ def split_options(question: str) -> tuple[str, tuple[str, ...]]:
     """Split a question that lists its options A, B, … into the question and the options' texts.
 
     The markers are ``A.``, ``A)``, ``(A)`` or ``A:`` in alphabetic order; those at the start of a line come first, so
-    that an abbreviation within a question is not taken for one. No options: ("…", ()).
+    that an abbreviation within a question is not read as one. Without options: ("…", ()).
     """
     for before in (r"(?m:^)[ \t]*", r"(?:(?<=\s)|^)"):
         marks = list(re.finditer(before + r"\(?([A-Z])[.):]\s*", question))
@@ -215,7 +215,7 @@ def _rating_set(name: str, place: Path) -> list[Item]:
         reference = image if name == MAY_REPEAT else ""
         if known.reference:
             if not (match := re.match(known.reference, image)):
-                raise MllmError(f"{where}: {image} does not name its reference as {name}'s images do.")
+                raise MllmError(f"{where}: {image} does not name its reference in the way of {name}.")
             reference = match[0]
         items.append(
             Item(

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ...analysis.statistics import grouped, where
-from .common import NO_GROUP, SCORER, Bootstrap, ratio, require
-
-BY = ("benchmark", "dimension")
+from ..table import BY, NO_GROUP, SCORER, require
+from .intervals import Bootstrap, ratio
 
 
 def choice_accuracy(
@@ -20,23 +19,30 @@ def choice_accuracy(
     by: Sequence[str] = BY,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
 ) -> pd.DataFrame:
-    """Count right answers.
+    """Count right answers, beside what blind guessing would get on the same items.
 
     Args:
-        table: see ``metrics.join_items``; rows of other tasks than ``answer`` are left aside.
+        table: see ``join_items``; rows of other tasks than ``answer`` are left out.
         group: a column to break down by, e.g. ``category``, ``criterion`` or ``template``; "" for none. Items without
-            a value of it are the group "(none)", so that counts add up.
-        by: what is broken down by in any case, besides the scorer.
+            a value in it are the group "(none)", so that counts add up.
+        by: columns to break down by in any case, besides the scorer.
         bootstrap: how intervals are made.
 
     Returns:
-        One row for each scorer and group: ``n`` items whose answer is known, ``n_valid`` of them with a valid reply,
+        One row per scorer and group: ``n`` items whose answer is known, ``n_valid`` of them with a valid reply,
         ``n_right``, ``n_without_target``, ``n_references`` (clusters of the intervals); ``accuracy`` with failed
         replies counted wrong and ``accuracy_valid`` without them, each with ``_low`` and ``_high``; ``chance``, the
         mean of 1 / number of options over the ``n`` items. In [0, 1], higher is better.
 
     Raises:
         MllmError: columns missing.
+
+    Examples:
+        >>> names = {"scorer": "s", "scorer_id": "1", "benchmark": "own", "dimension": "detail", "task": "answer"}
+        >>> replies = pd.DataFrame({"target": ["A", "B"], "choice": ["A", "A"], "reference": ["i", "j"]})
+        >>> table = replies.assign(**names, n_options=4, status="ok")
+        >>> choice_accuracy(table)[["n", "n_right", "accuracy", "chance"]].to_dict("records")
+        [{'n': 2, 'n_right': 1, 'accuracy': 0.5, 'chance': 0.25}]
     """
     columns = [*SCORER, *by, *([group] if group else [])]
     require(table, *columns, "task", "target", "choice", "n_options", "reference", "status")

@@ -1,7 +1,7 @@
 """Metrics of the same thing shown in several contexts: what a model answers should not depend on what lies beside it.
 
-For CultureMix (arXiv 2511.22787) and sets alike it. What the authors do not define is stated: entropies have a base, a
-number of contexts and a bias; the answer of a dish alone is its most frequent one over the pictures of it alone.
+For CultureMix (arXiv 2511.22787) and similar sets. What the authors leave undefined is stated here: entropies have a
+base, a number of contexts and a bias; the answer for a dish alone is the most frequent one over its pictures alone.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ...analysis.statistics import Counts, Floats, draw_resamples, grouped, wher
 from ..benchmarks.answers import OpenAnswer, fold, parse_open_answer, same_food
 from ..benchmarks.countries import continent_of
 from ..errors import MllmError
-from .common import NO_GROUP, SCORER, Bootstrap, Estimate, ratio, require
+from ..table import BY, NO_GROUP, SCORER, require
+from .intervals import Bootstrap, Estimate, ratio
 
 Of = Literal["food", "country"]
-BY = ("benchmark", "dimension")
-ALONE = ("alone", "original")  # contexts that are none: CultureMix's, and those of the sets alike it
+ALONE = ("alone", "original")  # what CultureMix and similar sets call a picture without a context
 # Where an answer goes, in the order in which this is decided.
 KEPT, TO_DISTRACTOR, TO_BACKGROUND = "kept", "distractor's country", "background's country"
 NEAR_DISTRACTOR, NEAR_BACKGROUND = "distractor's continent", "background's continent"
 ELSEWHERE, NO_ANSWER = "elsewhere", "no answer"
 DESTINATIONS = (KEPT, TO_DISTRACTOR, TO_BACKGROUND, NEAR_DISTRACTOR, NEAR_BACKGROUND, ELSEWHERE, NO_ANSWER)
 _AROUND = (("distractor", TO_DISTRACTOR, NEAR_DISTRACTOR), ("background", TO_BACKGROUND, NEAR_BACKGROUND))
-# Answers of one scorer to one way of asking, which is part of the benchmark's name, are compared with each other.
+# Only answers of one scorer to one way of asking (part of the benchmark's name) are compared with each other.
 _DISH = (*SCORER, "benchmark", "dish")
 BASES = {"nats": math.e, "bits": 2.0, "10": 10.0}
 
@@ -38,8 +38,8 @@ def read_answers(table: pd.DataFrame) -> pd.DataFrame:
     """Read the replies to open questions.
 
     Args:
-        table: see ``metrics.join_items``, of items with the groups ``dish``, ``country`` and ``context``, and ``food``
-            where its name was asked for; rows of other tasks than ``open`` are left aside.
+        table: see ``join_items``, of items with the groups ``dish``, ``country`` and ``context``, and ``food``
+            where its name was asked for; rows of other tasks than ``open`` are left out.
 
     Returns:
         The rows with ``food_answer`` and ``country_answer`` (None where there is none), ``food_status`` and
@@ -73,16 +73,16 @@ def context_accuracy(
     by: Sequence[str] = BY,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
 ) -> pd.DataFrame:
-    """Count right answers.
+    """Count right answers about dishes in contexts.
 
     Args:
         answers: of ``read_answers``.
         of: food or country.
-        by: what is broken down by, besides the scorer, e.g. also ``distance`` or ``strategy``.
+        by: columns to break down by, besides the scorer, e.g. also ``distance`` or ``strategy``.
         bootstrap: how intervals are made; dishes are drawn.
 
     Returns:
-        One row for each scorer and group: ``n`` items, ``n_valid`` answers, ``n_right``, ``n_dishes``; ``accuracy``
+        One row per scorer and group: ``n`` items, ``n_valid`` answers, ``n_right``, ``n_dishes``; ``accuracy``
         with failures counted wrong and ``accuracy_valid`` without them, with ``_low`` and ``_high``. In [0, 1].
     """
     answers = _asked(answers, of)
@@ -118,28 +118,28 @@ def answer_entropy(
 
     Per dish, with p the shares of its different answers over n contexts, H = −Σ p log p; ``normalised`` is H / log n,
     which is 1 if no two contexts agree; ``corrected`` adds Miller's and Madow's (m − 1) / 2n nats for m answers seen,
-    because few contexts show too little of the variety. Then the mean over dishes. Names of a dish are the same if
-    their letters and digits are.
+    because a few contexts show too little of the variety. Then the mean over dishes. Two names of a dish are the same
+    if their letters and digits are.
 
     Args:
         answers: of ``read_answers``.
         of: food or country.
         base: of the logarithm: nats, bits or 10.
         failures: count "no answer" as one more answer; otherwise only valid answers count.
-        by: what is broken down by, besides the scorer; contexts are pooled within a group.
+        by: columns to break down by, besides the scorer; contexts are pooled within a group.
         bootstrap: how intervals are made; dishes are drawn.
 
     Returns:
-        One row for each scorer and group: ``base``, ``failures`` ("an answer" or "left out"), ``n`` answers counted of
+        One row per scorer and group: ``base``, ``failures`` ("an answer" or "left out"), ``n`` answers counted of
         ``n_items``, ``n_dishes`` with an answer, ``contexts`` (their mean number), ``entropy``, ``corrected`` and
-        ``normalised`` with ``_low`` and ``_high``; ``n_normalised`` dishes have two contexts or more, which the
-        last needs.
+        ``normalised`` with ``_low`` and ``_high``; ``n_normalised``, the dishes with two contexts or more, which
+        ``normalised`` needs.
 
     Raises:
         MllmError: an unknown base.
     """
     if base not in BASES:
-        raise MllmError(f"there is no base {base!r} of entropies; there are {', '.join(BASES)}.")
+        raise MllmError(f"no base {base!r} of entropies; choose {', '.join(BASES)}.")
     answers = _asked(answers, of)
     rows = []
     for names, group in _groups(answers, by):
@@ -178,19 +178,19 @@ def retention(
     by: Sequence[str] = BY,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
 ) -> pd.DataFrame:
-    """Measure how often the answer about a thing alone is kept when something is beside it; higher is better.
+    """Measure how often the answer about a thing alone stays the same when something is beside it; higher is better.
 
     The answer alone is the most frequent one over the pictures of the thing alone; a tie, or none, leaves the thing
-    out. Names of a dish are kept if they are alike (``answers.same_food``), countries if they are the same.
+    out. A dish's name is kept if it is similar (``same_food``), a country if it is the same.
 
     Args:
         answers: of ``read_answers``, with the pictures alone among them.
         of: food or country.
-        by: what is broken down by, besides the scorer.
+        by: columns to break down by, besides the scorer.
         bootstrap: how intervals are made; dishes are drawn.
 
     Returns:
-        One row for each scorer and group that has contexts: ``n`` items with an answer alone to compare with,
+        One row per scorer and group that has contexts: ``n`` items with an answer alone to compare with,
         ``n_without_base``, ``n_valid``, ``n_kept``, ``n_dishes``; ``retention`` with failures counted as not kept and
         ``retention_valid`` without them, with ``_low`` and ``_high``.
 
@@ -227,18 +227,18 @@ def drift(
     by: Sequence[str] = BY,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
 ) -> pd.DataFrame:
-    """Tell where answers on the country go when something is beside the thing.
+    """Count where answers about the country move when something is beside the thing.
 
     The destinations, decided in this order: ``kept`` (the answer alone), the distractor's country, the background's
     country, another country of the distractor's continent, one of the background's continent, elsewhere, no answer.
 
     Args:
         answers: of ``read_answers``, with the pictures alone among them.
-        by: what is broken down by, besides the scorer.
+        by: columns to break down by, besides the scorer.
         bootstrap: how intervals are made; dishes are drawn.
 
     Returns:
-        One row for each scorer, group, ``alone`` ("right", "wrong": what was answered of the thing alone; "all") and
+        One row per scorer, group, ``alone`` ("right" or "wrong": the answer about the thing alone; or "all") and
         ``destination``: ``n`` of ``n_items``, ``n_without_base`` left out, ``share`` with ``_low`` and ``_high``. The
         shares of the seven destinations add up to 1.
 
@@ -281,14 +281,14 @@ def paired_drop(
     """Compare two accuracies on the same dishes, e.g. alone and before a background, or two ways of asking.
 
     Args:
-        first: rows of ``read_answers``.
-        second: others, of the same scorers.
+        first: rows from ``read_answers``.
+        second: other rows, of the same scorers.
         of: food or country.
-        by: what is broken down by, besides the scorer; columns that both have.
+        by: columns to break down by, besides the scorer; columns that both have.
         bootstrap: how intervals are made; the same dishes are drawn for both.
 
     Returns:
-        One row for each scorer and group in both: ``n_dishes`` in both, ``n_dishes_dropped`` in one only, ``n_first``
+        One row per scorer and group in both: ``n_dishes`` in both, ``n_dishes_dropped`` in one only, ``n_first``
         and ``n_second`` items; ``accuracy_first``, ``accuracy_second`` (failures wrong) and ``drop``, the first minus
         the second, with ``_low`` and ``_high``; above 0 the first is better.
     """
@@ -336,7 +336,7 @@ def _answer(raw: object, status: str) -> OpenAnswer:
 def _asked(answers: pd.DataFrame, of: Of) -> pd.DataFrame:
     require(answers, f"{of}_answer", f"{of}_status", f"{of}_right", "dish", "context", *SCORER)
     if of == "food" and not ("food" in answers.columns and (answers["food"] != "").all()):
-        raise MllmError("the name of the food was not asked for in all of these items: take of='country'.")
+        raise MllmError("the name of the food was not asked for in all of these items: use of='country'.")
     return answers
 
 

@@ -1,7 +1,7 @@
 """ISTA-10K's structural score: the richness of an image's structure and texture, counted from its annotation.
 
-Source: UniPercept, arXiv 2512.21675, equations 4 to 12. The ground truth is a formula and no opinion: one point for
-each component, one for each attribute of it, and 1 to 3 for each term of its base morphology by how complex it is.
+Source: UniPercept, arXiv 2512.21675, equations 4 to 12. The ground truth is a formula, not an opinion: one point
+per component, one per attribute of it, and 1 to 3 per term of its base morphology by how complex the term is.
 Two oddities of the source are kept: ``fibrous`` and ``interlaced`` are in its vocabulary but in no class, so they count
 nothing, and ``plain`` and ``uniform`` have a weight but are not in its vocabulary.
 """
@@ -41,13 +41,18 @@ def structural_score(annotation: Mapping[str, Any]) -> int:
 
     Args:
         annotation: ``Components``, each with ``DescriptionContent``; or ``DescriptionContent`` of the whole image.
-            Lists that are not there are empty; entries "N/A" count nothing.
+            Missing lists are empty; entries "N/A" count nothing.
 
     Returns:
         A whole number from 1 to 100; higher is richer.
 
     Raises:
         MllmError: a field that is not of the annotation's format, or of the wrong kind.
+
+    Examples:
+        >>> cloth = {"PhysicalStructure": {"BaseMorphology": ["woven", "smooth"], "Arrangement": ["folded"]}}
+        >>> structural_score({"Components": [{"ComponentName": "cloth", "DescriptionContent": cloth}]})
+        5
     """
     _check_fields("the annotation", annotation, IMAGE_FIELDS)
     components = annotation.get("Components") or []

@@ -1,8 +1,8 @@
 """Metrics of ratings: correlation with people, errors on their scale, and labels, in three readings of failed replies.
 
-Readings: ``valid only`` leaves failed replies out, as published numbers do, and flatters a scorer that keeps silent
-where it is hard; ``failures as mean`` gives them the mean of the scorer's own values, i.e. no opinion; ``failures as
-worst`` its worst value where people rate above their median and its best where they rate below, i.e. the wrong opinion.
+Readings: ``valid only`` leaves failed replies out, as published numbers do, and favours a scorer that fails on hard
+items; ``failures as mean`` gives them the mean of the scorer's own values, i.e. no opinion; ``failures as worst`` gives
+them its worst value where people rate above their median and its best where they rate below, i.e. the wrong opinion.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ...analysis.statistics import (
 )
 from ..benchmarks.cogip import LABELS, label_of
 from ..errors import MllmError
-from .common import SCORER, Bootstrap, ratio, require
+from ..table import BY, SCORER, require
+from .intervals import Bootstrap, ratio
 
 AS_WORST = "failures as worst"
 READINGS = (VALID, AS_MEAN, AS_WORST)
 ERRORS = ("mae", "mse", "label_accuracy")
-BY = ("benchmark", "dimension")
 
 
 def rating_metrics(
@@ -45,13 +45,13 @@ def rating_metrics(
     """Compare ratings with people's.
 
     Args:
-        table: see ``metrics.join_items``; rows of other tasks than ``rate`` are left aside.
-        by: what is broken down by, besides the scorer; one scale of targets in each group.
-        same_scale: values are on the targets' scale, so that errors and labels mean something.
+        table: see ``join_items``; rows of other tasks than ``rate`` are left out.
+        by: columns to break down by, besides the scorer; each group must have one scale of targets.
+        same_scale: values are on the targets' scale, so that errors and labels are defined.
         bootstrap: how intervals are made.
 
     Returns:
-        One row for each scorer, group and reading: ``n`` items with a target, ``n_valid`` ratings, ``n_without_target``
+        One row per scorer, group and reading: ``n`` items with a target, ``n_valid`` ratings, ``n_without_target``
         items, ``n_references`` (clusters of the intervals); SRCC, KRCC (tau-b) and raw PLCC, + agrees with people, each
         with ``_low`` and ``_high``; ``plcc_logistic`` after VQEG's four-parameter mapping, with ``logistic_status``;
         with ``same_scale`` MAE, MSE (lower is better) and, for dimensions of CogIP-Bench, ``label_accuracy`` (higher is
@@ -60,6 +60,14 @@ def rating_metrics(
     Raises:
         MllmError: columns missing.
         AnalysisError: a valid rating that is not finite, or a scorer with two directions in a group.
+
+    Examples:
+        >>> table = pd.DataFrame({"value": [1.0, 2.0, 4.0, 3.0], "target": [1, 2, 3, 4], "reference": list("abcd")})
+        >>> table = table.assign(scorer="s", scorer_id="0", benchmark="own", dimension="IQA", task="rate", status="ok")
+        >>> table = table.assign(higher_is_better=True, target_higher_is_better=True)
+        >>> found = rating_metrics(table, same_scale=True)
+        >>> found[["reading", "n", "srcc", "mae"]].round(3).to_dict("records")[0]
+        {'reading': 'valid only', 'n': 4, 'srcc': 0.8, 'mae': 0.5}
     """
     require(table, *SCORER, *by, "task", "target", "target_higher_is_better", "higher_is_better", "reference", "status")
     rated = where(table, task="rate")
@@ -91,11 +99,11 @@ def domain_averages(metrics: pd.DataFrame, *, by: Sequence[str] = ("dimension",)
 
     Args:
         metrics: of ``rating_metrics``.
-        by: what stays apart, besides scorer and reading; benchmarks are averaged over.
+        by: columns to keep apart, besides scorer and reading; the mean is over benchmarks.
 
     Returns:
-        One row for each scorer, reading and group: ``n_sets``, ``n_undefined`` of them without a correlation, which
-        are left out of the mean, and the means.
+        One row per scorer, reading and group: ``n_sets``, ``n_undefined`` of them without a correlation, which the
+        means leave out, and the means.
     """
     rows = []
     for names, group in grouped(metrics, *SCORER, "reading", *by):

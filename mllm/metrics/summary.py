@@ -1,4 +1,4 @@
-"""Which metrics the items of a benchmark allow, all of them by name."""
+"""All metrics that the items of a benchmark allow, by name."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..item import Item
-from ..scoring.presets import Preset
+from ..scoring.preset import Preset
 from .choices import choice_accuracy
-from .common import status_shares
 from .contexts import ALONE, answer_entropy, context_accuracy, drift, read_answers, retention
 from .ratings import rating_metrics
+from .statuses import status_shares
 
 
 def summarise(table: pd.DataFrame, items: Sequence[Item], preset: Preset) -> dict[str, pd.DataFrame]:
     """Compute every metric that the items have targets for.
 
     Args:
-        table: of :func:`~lopsided.mllm.table.scores_table`.
+        table: from ``scores_table``.
         items: what was rated.
-        preset: how it was asked; errors are computed where its values are on the scale of the targets.
+        preset: how the scorer was asked; errors are computed if its values are on the scale of the targets.
 
     Returns:
-        ``statuses`` in any case; ``ratings`` of numbers; ``choices`` of letters, and those by each group of the items;
+        ``statuses`` always; ``ratings`` of numbers; ``choices`` of letters, and those by each group of the items;
         ``answers``, ``entropy``, ``retention`` and ``drift`` of words about dishes in contexts.
     """
     known = {task: [item for item in items if item.task == task] for task in ("rate", "answer", "open")}

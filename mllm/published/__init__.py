@@ -1,7 +1,7 @@
 """Published results as data, with their sources, and an audit of what percentages of counts can and cannot be."""
 
 from .audit import Finding, audit_accuracies, domain_averages
-from .tables import PublishedTable, list_tables, published_table
+from .tables import PublishedTable, list_tables, published_table, register_table
 from .training_sets import trained_on
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "domain_averages",
     "list_tables",
     "published_table",
+    "register_table",
     "trained_on",
 ]

@@ -1,8 +1,8 @@
 """Audit of accuracy tables: a printed percentage is a whole number of hits over a whole number of items, or wrong.
 
-From a percentage with two digits and a number of items at most one number of hits follows, and most numbers of items
-allow none. So a table of accuracies by category and by template tells which numbers of items it was computed from,
-whether its columns bear the right headings, and whether its parts add up to its totals.
+A percentage with two digits fits at most one number of hits for a given number of items, and for most numbers of items
+it fits none. So a table of accuracies by category and by template shows from how many items it was computed, whether
+its columns have the right headings, and whether its parts add up to its totals.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pandas as pd
 
 from ..errors import MllmError
 
-SLACK = 6  # how many items a group of another snapshot of the benchmark may have more or fewer
+SLACK = 6  # a group may have so many items more or fewer in another snapshot of the benchmark
 DIGITS = 2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as the table says.
+    """One contradiction in a table.
 
     Attributes:
         kind: ``headings`` (a column's numbers fit another group's size, and not its own), ``repeated rows``,
@@ -40,8 +40,12 @@ def hits(percent: float, items: int) -> int | None:
     """Return the number of hits out of ``items`` that is printed as ``percent``, or None if there is none.
 
     Args:
-        percent: in [0, 100], rounded to two digits, halves either way.
+        percent: in [0, 100], rounded to two digits; halves may be rounded up or down.
         items: number of items.
+
+    Examples:
+        >>> hits(64.62, 195), hits(64.62, 194)
+        (126, None)
     """
     count = round(percent * items / 100)
     return count if abs(100 * count / items - percent) <= 0.5 * 10**-DIGITS + 1e-9 else None
@@ -52,15 +56,18 @@ def audit_accuracies(table: pd.DataFrame, sizes: pd.DataFrame) -> list[Finding]:
 
     Args:
         table: a column ``model``, one column per group, and one per total.
-        sizes: columns ``grouping``, ``group`` and ``items``: how many items each group is said to have; groups of one
-            grouping are disjoint and together are all items. The total's grouping is ``all``.
+        sizes: columns ``grouping``, ``group`` and ``items``, the stated number of items per group. The groups of one
+            grouping are disjoint and together hold all items. The total's grouping is ``all``.
 
     Returns:
-        The findings, rows and columns in the table's order. A table that is sound has none.
+        The findings, in the order of the table's rows and columns; none if the table is sound.
 
     Raises:
-        MllmError: a group without a column, or a value that is no percentage.
+        MllmError: a group without a column, or a value that is not a percentage.
     """
+    for name, frame, needed in (("accuracies", table, ("model",)), ("sizes", sizes, ("grouping", "group", "items"))):
+        if missing := [column for column in needed if column not in frame.columns]:
+            raise MllmError(f"{name}: no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
     columns = list(sizes["group"])
     if missing := [column for column in columns if column not in table.columns]:
         raise MllmError(f"the table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.columns)}")
@@ -76,7 +83,7 @@ def _fits(column: pd.Series, items: int) -> bool:
 
 
 def _true_sizes(values: pd.DataFrame, sizes: pd.DataFrame) -> tuple[list[Finding], dict[str, int]]:
-    """Return the columns that bear another group's heading, and the size that each column's numbers have."""
+    """Return the columns with another group's heading, and the size that each column's numbers fit."""
     found, items = [], {}
     for _, groups in sizes.groupby("grouping", sort=False):
         stated = dict(zip(groups["group"], groups["items"].astype(int), strict=True))
@@ -110,7 +117,7 @@ def _identical_columns(values: pd.DataFrame) -> list[Finding]:
 
 
 def _totals(values: pd.DataFrame, sizes: pd.DataFrame, items: dict[str, int]) -> list[Finding]:
-    """Return the rows whose parts fit another number of items than is stated, or none."""
+    """Return the rows whose parts fit another number of items than stated, or no number."""
     groupings = {str(name): list(groups["group"]) for name, groups in sizes.groupby("grouping", sort=False)}
     (total,) = groupings.pop("all")
     stated = items[total]
@@ -129,7 +136,7 @@ def _totals(values: pd.DataFrame, sizes: pd.DataFrame, items: dict[str, int]) ->
 
 
 def _sums(columns: Iterable[tuple[float, int]]) -> dict[tuple[int, int], int]:
-    """Return every (items, hits) that the columns can sum to, with how far from the stated sizes it is at least."""
+    """Return every (items, hits) that the columns can sum to, with its smallest distance from the stated sizes."""
     sums = {(0, 0): 0}
     for percent, stated in columns:
         longer: dict[tuple[int, int], int] = {}

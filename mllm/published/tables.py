@@ -1,4 +1,4 @@
-"""Published tables of multimodal LLMs as perceptual scorers: numbers as printed, each with its source."""
+"""Published tables of multimodal LLMs as perceptual scorers: numbers as printed, with their sources."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
 
 UNIPERCEPT = "UniPercept and UniPercept-Bench, arXiv 2512.21675"
@@ -18,11 +19,11 @@ class PublishedTable:
     """One table.
 
     Attributes:
-        name: what it is called here; the file is ``<name>.csv``.
-        title: what it says.
+        name: its name here; the file is ``<name>.csv``.
+        title: what it shows.
         source: paper and place in it.
         unit: of the numbers.
-        notes: what to know before using it; empty if nothing.
+        notes: what to know before using it; empty if there is nothing.
     """
 
     name: str
@@ -32,11 +33,44 @@ class PublishedTable:
     notes: str = ""
 
     def read(self) -> pd.DataFrame:
-        """Return the table; what was printed as refused or invalid is NaN."""
+        """Return the table; values printed as refused or invalid are NaN."""
         return pd.read_csv(Path(__file__).parent / f"{self.name}.csv")
 
 
-_ALL = (
+_TABLES = Registry["PublishedTable"]("published table")
+
+
+def register_table(table: PublishedTable) -> None:
+    """Make a table known to ``published_table`` in this process.
+
+    Raises:
+        LopsidedError: the name is taken.
+    """
+    _TABLES.register(table.name, table)
+
+
+def list_tables() -> list[str]:
+    """Return the name of every published table."""
+    return list(_TABLES)
+
+
+def published_table(name: str) -> PublishedTable:
+    """Return the table called ``name``.
+
+    Raises:
+        MllmError: no such table; the message names the nearest one.
+
+    Examples:
+        >>> table = published_table("unipercept_vr")
+        >>> table.unit, list(table.read().columns)
+        ('SRCC and PLCC', ['model', 'domain', 'dataset', 'srcc', 'plcc'])
+    """
+    if name not in _TABLES:
+        raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")
+    return _TABLES[name]
+
+
+for _table in (
     PublishedTable(
         "unipercept_vr",
         "Visual rating: agreement with human scores by model and data set, and the printed averages",
@@ -102,21 +136,5 @@ _ALL = (
         "entropy (base not stated); accuracy in %",
         "second-hand; another review gives 13.89 for the entropy of Ovis2.5-9B before fine-tuning",
     ),
-)
-_TABLES = {table.name: table for table in _ALL}
-
-
-def list_tables() -> list[str]:
-    """Return the name of every published table."""
-    return list(_TABLES)
-
-
-def published_table(name: str) -> PublishedTable:
-    """Return the table called ``name``.
-
-    Raises:
-        MllmError: no such table; the message names the nearest one.
-    """
-    if name not in _TABLES:
-        raise MllmError(f"no published table '{name}'; {did_you_mean(name, _TABLES)}")
-    return _TABLES[name]
+):
+    register_table(_table)

@@ -1,1 +1,54 @@
-"""From prompts to scores: presets, scales, parsers, outcomes."""
+"""From prompts to scores: presets, scales, parsers, outcomes, and what scorers are trained towards (``targets``)."""
+
+from typing import TYPE_CHECKING
+
+from ...common.doors import door
+
+if TYPE_CHECKING:
+    from .anchors import rate_against_anchors, thurstone_scores
+    from .outcomes import Choice, Comparison, Rating, Status
+    from .parsing import ParsedLetter, ParsedNumber, parse_letter, parse_number
+    from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+    from .presets import create_preset, list_presets, register_preset
+    from .scale import SCALES, LabelBins, Reading, ScoreScale, level_of
+    from .scorer import Scorer
+
+__all__ = [
+    "SCALES",
+    "Choice",
+    "Comparison",
+    "LabelBins",
+    "LetterTokens",
+    "ParsedLetter",
+    "ParsedNumber",
+    "Preset",
+    "Question",
+    "Rating",
+    "Reading",
+    "ScoreScale",
+    "Scorer",
+    "Status",
+    "WrittenLetter",
+    "WrittenNumber",
+    "create_preset",
+    "level_of",
+    "list_presets",
+    "parse_letter",
+    "parse_number",
+    "rate_against_anchors",
+    "register_preset",
+    "thurstone_scores",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".anchors": ["rate_against_anchors", "thurstone_scores"],
+        ".outcomes": ["Choice", "Comparison", "Rating", "Status"],
+        ".parsing": ["ParsedLetter", "ParsedNumber", "parse_letter", "parse_number"],
+        ".preset": ["LetterTokens", "Preset", "Question", "WrittenLetter", "WrittenNumber"],
+        ".presets": ["create_preset", "list_presets", "register_preset"],
+        ".scale": ["SCALES", "LabelBins", "Reading", "ScoreScale", "level_of"],
+        ".scorer": ["Scorer"],
+    },
+)

@@ -41,7 +41,8 @@ def thurstone_scores(wins: ArrayLike, *, link: Literal["logistic", "normal"] = "
     code takes 100 steps of Adam from random scores instead.)
 
     Args:
-        wins: C ``(n, n)``: how often, or how probably, i is better than j; 0 both ways for pairs never compared.
+        wins: C ``(n, n)``: how often, or with what probability, i is better than j; 0 both ways for pairs never
+            compared.
         link: F: ``logistic`` as in Compare2Score's code, ``normal`` as in its paper and in Thurstone's case V.
 
     Returns:
@@ -49,6 +50,10 @@ def thurstone_scores(wins: ArrayLike, *, link: Literal["logistic", "normal"] = "
 
     Raises:
         MllmError: not a square matrix of finite numbers ≥ 0 with two rows or more.
+
+    Examples:
+        >>> thurstone_scores([[0, 9], [1, 0]]).round(3).tolist()  # the first won nine of ten comparisons
+        [0.769, -0.769]
     """
     counts = np.asarray(wins, np.float64)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(counts) < 2:
@@ -85,17 +90,17 @@ def rate_against_anchors(
 
     Args:
         scorer: one whose preset compares, such as ``compare2score``.
-        images: what to rate.
+        images: the images to rate.
         anchors: two or more, best from very poor to excellent: scores are relative to them.
         wins: probability ``(anchors, anchors)`` that one anchor is better than another; by default the scorer compares
             them, in both orders.
 
     Returns:
-        One rating per image: its ``thurstone_scores`` among the anchors, brought to 0 … 100 by the lowest and highest
-        of them and itself, as Compare2Score does. ``failed`` where a comparison failed.
+        One rating per image: its ``thurstone_scores`` among the anchors, scaled to 0 … 100 by the lowest and highest
+        score among anchors and image, as Compare2Score does. ``failed`` where a comparison failed.
 
     Raises:
-        MllmError: fewer than two anchors, a matrix that does not fit, or anchors that cannot be compared.
+        MllmError: fewer than two anchors, a matrix of another size, or anchors that cannot be compared.
     """
     count = len(anchors)
     if count < 2:
@@ -124,7 +129,7 @@ def rate_against_anchors(
         scores = thurstone_scores(np.block([[among, anchor_wins[:, None]], [1 - anchor_wins, np.zeros(1)]]))
         span = float(np.ptp(scores))
         if span == 0:
-            ratings.append(Rating(None, None, None, "ambiguous", "all comparisons are ties: anchors and image alike"))
+            ratings.append(Rating(None, None, None, "ambiguous", "all comparisons are ties: anchors and image"))
             continue
         ratings.append(Rating(float(100 * (scores[-1] - scores.min()) / span), None, None, "ok", ""))
     return ratings

@@ -1,6 +1,6 @@
-"""The originals' ways of reading replies, faults included, so that published numbers can be replayed and the gap shown.
+"""How the original scripts read replies, faults included, to replay published numbers and to show the difference.
 
-What an original drops without a word has a status here; what it takes for an answer is an answer.
+A reply that an original drops silently has a status here; what an original takes as an answer is an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def first_letter(text: str, options: Sequence[str], *, finished: bool = True) ->
 def first_decimal(text: str, low: float, high: float, *, finished: bool = True) -> ParsedNumber:
     """Read the first number with a decimal point, as CogIP-Bench's scripts do.
 
-    Integers are missed ("7" has no value; in "7, confidence 0.9" the 0.9 is read), ranges are not looked at.
+    It misses integers ("7" has no value; in "7, confidence 0.9" it reads 0.9) and does not check the range.
     """
     del low, high, finished
     found = _DECIMAL.search(text)

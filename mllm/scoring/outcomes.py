@@ -1,4 +1,4 @@
-"""What a scorer says of an image, a question or a pair of images: a value or the reason why there is none."""
+"""What a scorer says about an image, a question or a pair of images: a value, or why there is none."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# ok: a value. empty, refused, ambiguous (several readings), out_of_range, truncated (cut off before the answer),
-# unparsable (words without an answer): a reply without one. failed: no reply at all, `raw` says why.
+# ok: a value. A reply without a value is empty, refused, ambiguous (several readings), out_of_range, truncated (cut off
+# before the answer) or unparsable (words without an answer). failed: no reply at all, `raw` says why.
 Status = Literal["ok", "empty", "refused", "ambiguous", "out_of_range", "truncated", "unparsable", "failed"]
 
 
 @dataclass(frozen=True)
 class Rating:
-    """How good a scorer finds an image.
+    """A scorer's rating of an image.
 
     Attributes:
         value: on the scale of the preset; None unless ``status`` is ok.
-        distribution: probability of each level among the candidates, summing to 1; None where a number was written.
-        mass: share of the candidates in the softmax over the whole vocabulary; None where a number was written.
+        distribution: probability of each level among the candidates, summing to 1; None if a number was written.
+        mass: share of the candidates in the softmax over the whole vocabulary; None if a number was written.
         status: see ``Status``.
-        raw: the reply as it came, or why there is none; empty where no text was generated.
+        raw: the unchanged reply, or why there is none; empty if no text was generated.
     """
 
     value: float | None
@@ -32,14 +32,14 @@ class Rating:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which option of a multiple-choice question a scorer takes.
+    """Which option of a multiple-choice question a scorer chooses.
 
     Attributes:
         choice: letter of the option, ``A`` on; None unless ``status`` is ok.
         distribution: probability of each letter among the options; None where a reply was parsed.
         mass: share of the letters in the softmax over the whole vocabulary; None where a reply was parsed.
         status: see ``Status``.
-        raw: the reply as it came, or why there is none.
+        raw: the unchanged reply, or why there is none.
     """
 
     choice: str | None
@@ -58,7 +58,7 @@ class Comparison:
         distribution: probability of each comparative level among the candidates.
         mass: share of the candidates in the softmax over the whole vocabulary.
         status: see ``Status``.
-        raw: the reply as it came, or why there is none.
+        raw: the unchanged reply, or why there is none.
     """
 
     first_is_better: float | None

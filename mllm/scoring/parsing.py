@@ -1,14 +1,16 @@
 r"""Robust reading of written replies: a number or a letter with a status, never a guess.
 
-A reply goes through the same steps whichever is read:
+The steps are the same for numbers and letters:
 
-1. Digits of any script become ASCII digits, full-width signs plain ones, minuses hyphens; emphasis and code marks go.
-2. Thinking goes: what stands between ``<think>`` and ``</think>``. Thinking that never ends is ``truncated``.
-3. Of ``<answer>…</answer>`` or ``\boxed{…}``, if there, only the last one is read.
-4. An answer is looked for, as described at ``parse_number`` and ``parse_letter``. Several different ones of equal
-   strength are ``ambiguous``.
+1. Digits of any script become ASCII digits, full-width signs plain ones, minuses hyphens; emphasis and code marks are
+   removed.
+2. Thinking is removed: what stands between ``<think>`` and ``</think>``. Thinking that never ends is ``truncated``.
+3. If there is ``<answer>…</answer>`` or ``\boxed{…}``, only the last one is read.
+4. An answer is searched, as ``parse_number`` and ``parse_letter`` describe. Several different ones of equal strength
+   are ``ambiguous``.
 5. A refusal without an answer is ``refused``; one beside an answer is ``ambiguous``.
-6. If the limit on tokens cut the reply off, only an answer that more words cannot change holds, else ``truncated``.
+6. If the limit on tokens cut the reply off, an answer counts only if more words cannot change it; otherwise the reply
+   is ``truncated``.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class ParsedLetter:
 
 
 _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75}
-# Of not seeing a flaw nobody is refused anything ("I can't see any noise. Score: 85"): the verb decides.
+# The verb decides: who "can't see any noise. Score: 85" refuses nothing.
 _DECLINED = (
     r"(?:assist|help|provide|rate|score|evaluate|assess|judge|analy[sz]e|determine|answer|comply|process|view|open|access"
     r"|give|do|choose|decide|tell|see (?:\w+ )?(?:images?|pictures?|photos?))\b"
@@ -86,7 +88,7 @@ def _answer_part(text: str, finished: bool) -> _Answer | Status:
         return "empty" if finished else "truncated"
     text = _normalise(text)
     text = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    # Templates may open the thinking in the prompt: then only its end is in the reply.
+    # Templates may open the thinking in the prompt: then the reply holds only its end.
     text = re.split(r"</think(?:ing)?>", text, flags=re.IGNORECASE)[-1]
     if re.search(r"<think(?:ing)?>", text, re.IGNORECASE):
         return "truncated"
@@ -138,10 +140,10 @@ _FILLER = (
 _MARKED = re.compile(rf"{_MARK}{_FILLER}$", re.IGNORECASE)
 _MARKED_FINAL = re.compile(rf"{_FINAL}{_FILLER}(?:{_MARK}{_FILLER})?$", re.IGNORECASE)
 _INEQUALITY = re.compile(r"(?:^|\s)[<>≤≥]\s*$")
-_REACH = 80  # characters beside a number within which words belong to it
+_REACH = 80  # only words within so many characters of a number belong to it
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_OTHER_WORDS = 2  # a bare number is an answer beside at most so many words: "very high 8.234"
+_OTHER_WORDS = 2  # a bare number is an answer if at most so many words stand beside it: "very high 8.234"
 
 _FINAL_TIER, _MARKED_TIER, _BARE_TIER = range(3)
 
@@ -152,7 +154,7 @@ class _Candidate:
 
     Attributes:
         readings: what it can mean on the scale asked for; empty where it cannot be brought onto that scale.
-        tier: how plainly it is marked as the answer; the lowest wins.
+        tier: how clearly it is marked as the answer; the lowest wins.
         ends: whether it ends the text, so that more words could change it.
     """
 
@@ -189,7 +191,7 @@ def _share(number: str, whole: str, low: float, high: float) -> frozenset[float]
 
 
 def _tier(text: str, start: int, end: int) -> int | None:
-    """Return how plainly the number at ``[start, end)`` is marked as the answer; None if nothing says that it is."""
+    """Return how clearly the number at ``[start, end)`` is marked as the answer; None if it is not."""
     before, after = text[max(0, start - _REACH) : start], text[end : end + _REACH]
     if _MARKED_FINAL.search(before):
         return _FINAL_TIER
@@ -243,22 +245,28 @@ def _candidates(text: str, low: float, high: float) -> list[_Candidate]:
 def parse_number(text: str, low: float, high: float, *, finished: bool = True) -> ParsedNumber:
     """Read a number out of a reply.
 
-    What wins: a number marked as final ("overall score: 7", "final rating …"), else one that is marked ("score is 7",
-    ``{"rating": 7}``, "I'd say 7"), has a unit ("7 points", "7 分") or is out of the top of the scale ("7/10"), else a
-    bare one that has its sentence or line to itself but for two words ("medium 5.577"). Other numbers ("I see 3 people
-    here") are not answers. Within the winning kind different numbers, as well as ranges ("7-8", "between 3 and 4", "3
-    or 4"), are ambiguous.
+    The first kind found wins: a number marked as final ("overall score: 7", "final rating …"); one that is marked
+    ("score is 7", ``{"rating": 7}``, "I'd say 7"), has a unit ("7 points", "7 分") or names the top of the scale
+    ("7/10"); a bare one with at most two words beside it in its sentence or line ("medium 5.577"). Other numbers ("I
+    see 3 people here") are not answers. Different numbers of the winning kind are ambiguous, and so are ranges ("7-8",
+    "between 3 and 4", "3 or 4").
 
-    "8/10", "8 out of 10" and "80%" are taken as they stand if they name the top of the scale asked for, and rescaled
-    if both scales start at 0; else they are ambiguous, as is any number beside another scale ("on a scale of 1 to 10").
-    The range asked for itself ("0-100") is no answer. A comma is a decimal sign ("7,5"; "7,234" where 7234 does not
+    "8/10", "8 out of 10" and "80%" are read unchanged if they name the top of the scale asked for, and rescaled if
+    both scales start at 0; otherwise they are ambiguous, and so is any number beside another scale ("on a scale of 1 to
+    10"). The range asked for ("0-100") is not an answer. A comma is a decimal sign ("7,5"; "7,234" if 7234 does not
     fit). Words for numbers ("seven", "十") are not read.
 
     Args:
         text: the reply.
         low: lowest number asked for.
         high: highest number asked for.
-        finished: False where a limit on tokens cut the reply off.
+        finished: False if a limit on tokens cut the reply off.
+
+    Examples:
+        >>> parse_number("The overall score is 7.5.", 0, 10)
+        ParsedNumber(value=7.5, status='ok')
+        >>> parse_number("between 3 and 4", 1, 5)
+        ParsedNumber(value=None, status='ambiguous')
     """
     answer = _answer_part(text, finished)
     if isinstance(answer, str):
@@ -358,16 +366,20 @@ def _named_options(text: str, options: Sequence[str]) -> _Letters | None:
 def parse_letter(text: str, options: Sequence[str], *, finished: bool = True) -> ParsedLetter:
     """Read the letter of an option out of a reply.
 
-    What wins: "final answer …"; a letter with its line to itself ("B", "(b)"); a marked letter ("the answer is B",
-    ``{"answer": "B"}``); letters set as in a list ("B.", "(B)", "B:"); "option C"; capitals that stand alone (not the
-    article "A …" nor "I …"); the text of one option, where it starts the reply, follows "the answer is", or stands
-    among no more than two other words. Different letters of the winning kind are ambiguous, and so is a letter followed
-    by another option's text ("B. Obvious" where C is *Obvious*). A letter that names no option is out of range.
+    The first kind found wins: "final answer …"; a letter alone on its line ("B", "(b)"); a marked letter ("the answer
+    is B", ``{"answer": "B"}``); letters written as in a list ("B.", "(B)", "B:"); "option C"; capitals that stand alone
+    (not the article "A …" nor "I …"); the text of an option, if it starts the reply, follows "the answer is", or has at
+    most two other words beside it. Different letters of the winning kind are ambiguous, and so is a letter followed by
+    another option's text ("B. Obvious" where C is *Obvious*). A letter that names no option is out of range.
 
     Args:
         text: the reply.
-        options: the options' texts, ``A`` being the first; texts may be empty.
-        finished: False where a limit on tokens cut the reply off.
+        options: the options' texts, the first is ``A``; texts may be empty.
+        finished: False if a limit on tokens cut the reply off.
+
+    Examples:
+        >>> parse_letter("The answer is (B).", ["None", "Slight", "Obvious"])
+        ParsedLetter(letter='B', status='ok')
     """
     answer = _answer_part(text, finished)
     if isinstance(answer, str):

@@ -3,185 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from PIL import Image
-
-from ...common.identity import identity
+from ...common.errors import did_you_mean
+from ...common.registry import Registry
 from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
+from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
 from .scale import SCALES, LabelBins, ScoreScale
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrittenNumber:
-    """The model writes a number.
-
-    Attributes:
-        low: lowest number asked for.
-        high: highest number asked for.
-        higher_is_better: direction.
-        parser: a name in ``compat.NUMBER_PARSERS``: ``robust``, or an original's.
-    """
-
-    low: float
-    high: float
-    higher_is_better: bool = True
-    parser: str = "robust"
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Lowest and highest value."""
-        return self.low, self.high
-
-
-@dataclass(frozen=True, kw_only=True)
-class WrittenLetter:
-    """The model writes the letter of an option.
-
-    Attributes:
-        parser: a name in ``compat.LETTER_PARSERS``: ``robust``, or an original's.
-    """
-
-    parser: str = "robust"
-
-
-@dataclass(frozen=True)
-class LetterTokens:
-    """The letters of the options are read as the next token: the most probable is the choice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked, and how the answer is read.
-
-    Attributes:
-        text: what the user says; ``{question}`` stands for a benchmark's question in those that take one.
-        reading: what the answer is: a level, a number or a letter.
-        prefix: how the answer begins.
-        system: the system message; empty leaves the chat template's own.
-    """
-
-    text: str
-    reading: ScoreScale | WrittenNumber | WrittenLetter | LetterTokens
-    prefix: str = ""
-    system: str = ""
-
-    def definition(self) -> dict[str, Any]:
-        """Return the content as JSON."""
-        reading = self.reading.definition() if isinstance(self.reading, ScoreScale) else asdict(self.reading)
-        return {
-            "text": self.text,
-            "prefix": self.prefix,
-            "system": self.system,
-            "reading": {"kind": type(self.reading).__name__, **reading},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """What a scorer asks, how it reads replies, and what it claims to reproduce.
-
-    The identity is the content (what is shown, asked and read), not the key nor the words about it.
-
-    Attributes:
-        key: name in ``list_presets``, with the options that were changed.
-        ratings: dimension → question, for ``Scorer.rate``; the first is the default. Empty: does not rate.
-        multiple_choice: for ``Scorer.answers``; None: does not answer.
-        comparison: for ``Scorer.compare``; its scale says how much better the *second* image is; None: does not
-            compare.
-        preprocessing: steps done to every image before the backend's own, names in ``PREPROCESSING``.
-        max_tokens: limit of a written reply.
-        temperature: of written replies; 0 is greedy.
-        takes_wording: whether ratings are asked in a benchmark's own words where it has some. Not where the wording
-            belongs to the reading: the words of a level follow the preset's own prefix.
-        reproduces: which part of which published scorer this is, and which part is not.
-        unknown: what could not be found out about the original.
-    """
-
-    key: str
-    ratings: Mapping[str, Question] = field(default_factory=lambda: MappingProxyType({}))
-    multiple_choice: Question | None = None
-    comparison: Question | None = None
-    preprocessing: tuple[str, ...] = ()
-    max_tokens: int = 64
-    temperature: float = 0.0
-    takes_wording: bool = False
-    reproduces: str
-    unknown: str = ""
-
-    def definition(self) -> dict[str, Any]:
-        """Return what determines prompts and readings, as JSON."""
-        return {
-            "ratings": {name: question.definition() for name, question in self.ratings.items()},
-            "multiple_choice": self.multiple_choice and self.multiple_choice.definition(),
-            "comparison": self.comparison and self.comparison.definition(),
-            "preprocessing": list(self.preprocessing),
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "takes_wording": self.takes_wording,
-        }
-
-    @property
-    def identity(self) -> str:
-        """Short content hash of the definition."""
-        return identity({"kind": "mllm-preset", **self.definition()})
-
-    @property
-    def dimensions(self) -> tuple[str, ...]:
-        """The dimensions it rates, the default first."""
-        return tuple(self.ratings)
-
-    def question(self, dimension: str | None = None) -> Question:
-        """Return what it asks about a dimension, by its name or a benchmark's (``quality`` or ``IQA``).
-
-        Raises:
-            MllmError: a dimension it does not rate.
-        """
-        if not self.ratings:
-            raise MllmError(f"preset {self.key} does not rate images; {_able('ratings')} do")
-        if dimension is None:
-            return next(iter(self.ratings.values()))
-        name = dimension.lower()
-        name = ALIASES.get(name, name)
-        if name not in self.ratings:
-            raise MllmError(f"preset {self.key} does not rate {dimension!r}, only {', '.join(self.ratings)}")
-        return self.ratings[name]
-
-    def scale(self, dimension: str | None = None) -> ScoreScale | WrittenNumber:
-        """Return the scale of its ratings of a dimension: it has a ``range`` and ``higher_is_better``.
-
-        Raises:
-            MllmError: a dimension it does not rate.
-        """
-        reading = self.question(dimension).reading
-        if isinstance(reading, ScoreScale | WrittenNumber):
-            return reading
-        raise MllmError(f"preset {self.key} reads ratings as {type(reading).__name__}, which has no scale")
-
-
-def _resize_448(image: Image.Image) -> Image.Image:
-    return image.resize((448, 448), Image.Resampling.BICUBIC)
-
-
-def _pad_square(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    side = max(width, height)
-    square = Image.new("RGB", (side, side), (122, 116, 104))  # the mean of CLIP's training images, in whole grey levels
-    square.paste(image, ((side - width) // 2, (side - height) // 2))
-    return square
-
-
-# On RGB images, in the order in which a preset names them. A name is part of identities: never change what one does.
-PREPROCESSING: Mapping[str, Callable[[Image.Image], Image.Image]] = MappingProxyType(
-    {"resize-448x448-bicubic": _resize_448, "pad-square-clip-mean": _pad_square}
-)
-
-# What benchmarks call the dimensions, in lower case.
-ALIASES: Mapping[str, str] = MappingProxyType({"iqa": "quality", "iaa": "aesthetics", "ista": "structure"})
 
 _NOUNS = MappingProxyType(
     {"quality": "quality", "aesthetics": "aesthetics", "structure": "structure and texture richness"}
@@ -214,7 +46,7 @@ _LETTER_PROMPT = (
     "Given the image and the following multiple-choice question, choose the best answer. "
     "Only reply with the letter (A, B, C, or D).\n\nQuestion:\n\n{question}"
 )
-# 78 and 79 are meant by 73-ec and 74-ed: the slip is the original's, and its weights know the prompt so.
+# 73-ec and 74-ed should be 78 and 79: the original has this mistake, and its weights were trained with it.
 _UNIPERCEPT_PROMPT = (
     "Rate the {noun} score of the image in 0-100. In the output format, numbers are replaced by 2 corresponding "
     "letters, and the mapping relationship is: score 0 to 25: 0-aa, 1-ab, 2-ac, 3-ad, ... , 25-az, \n"
@@ -232,7 +64,7 @@ _GENERAL_PROMPT = (
 def _questions(
     nouns: Mapping[str, str], text: str, reading: ScoreScale | WrittenNumber, prefix: str = ""
 ) -> Mapping[str, Question]:
-    """Return one question a dimension, worded by its noun."""
+    """Return one question per dimension, worded with its noun."""
     return MappingProxyType(
         {
             name: Question(text=text.replace("{noun}", noun), prefix=prefix.replace("{noun}", noun), reading=reading)
@@ -295,7 +127,7 @@ def _unipercept() -> Preset:
         ratings=_questions(_subset("aesthetics", "quality", "structure"), _UNIPERCEPT_PROMPT, SCALES["letter-pairs"]),
         multiple_choice=Question(text=_LETTER_PROMPT, reading=WrittenLetter()),
         preprocessing=("resize-448x448-bicubic",),
-        reproduces="UniPercept, rating: the prompt with its slip (73-ec, 74-ed), 101 letter pairs, expectation, "
+        reproduces="UniPercept, rating: the prompt with its mistake (73-ec, 74-ed), 101 letter pairs, expectation, "
         "448×448 bicubic; bf16_compatible=True replays the rounding of the authors' code. Multiple choice: the prompt; "
         "parser='first-letter' replays the reading.",
         unknown="[?] the words and line breaks between the quoted parts of the prompt are those of two independent "
@@ -310,7 +142,7 @@ def _unipercept_general() -> Preset:
             _subset("aesthetics", "quality", "structure"), _GENERAL_PROMPT, WrittenNumber(low=0.0, high=100.0)
         ),
         multiple_choice=Question(text=_LETTER_PROMPT, reading=WrittenLetter()),
-        reproduces="UniPercept-Bench as put to general models: both prompts; parser='first-letter' replays the "
+        reproduces="UniPercept-Bench as it asks general models: both prompts; parser='first-letter' replays the "
         "reading of multiple choice.",
         unknown="[?] how the authors read integers out of the replies, their limit of new tokens and sampling.",
     )
@@ -379,8 +211,8 @@ def _cogip() -> Preset:
         max_tokens=100,
         takes_wording=True,
         reproduces="CogIP-Bench: label and number, the intervals and ranges, greedy decoding and 100 new tokens as in "
-        "the Qwen script; parser='cogip' (or 'cogip-llama') replays the reading. The wording is our own: the "
-        "benchmark's items bring the exact one, and it is what is put then.",
+        "the Qwen script; parser='cogip' (or 'cogip-llama') replays the reading. The wording is our own; the "
+        "benchmark's items bring the exact one, which is used then.",
         unknown="[?] Gemma's script leaves sampling to the model's defaults; Llama's allows 1500 new tokens.",
     )
 
@@ -419,37 +251,34 @@ def _letters() -> Preset:
     )
 
 
-_PRESETS: Mapping[str, Callable[..., Preset]] = MappingProxyType(
-    {
-        "q-align": lambda: _q_align("q-align", "q-align", "quality", "aesthetics"),
-        "q-align-aesthetics": lambda: _q_align("q-align-aesthetics", "q-align", "aesthetics"),
-        "q-align-unit": lambda: _q_align("q-align-unit", "q-align-unit", "quality", "aesthetics"),
-        "q-bench": _q_bench,
-        "deqa": _deqa,
-        "unipercept": _unipercept,
-        "unipercept-general": _unipercept_general,
-        "visualquality-r1": _visualquality_r1,
-        "q-insight": _q_insight,
-        "compare2score": _compare2score,
-        "cogip": _cogip,
-        "numeric": _numeric,
-        "letters": _letters,
-    }
-)
+_PRESETS = Registry[Callable[..., Preset]]("preset")
+
+
+def register_preset(key: str, create: Callable[..., Preset]) -> None:
+    """Make a preset known to ``create_preset`` in this process.
+
+    Args:
+        key: its name.
+        create: makes it; keyword arguments are options of its own.
+
+    Raises:
+        LopsidedError: the key is taken.
+    """
+    _PRESETS.register(key, create)
 
 
 def list_presets() -> list[str]:
-    """Return the keys that ``create_preset`` knows."""
+    """Return the keys that ``create_preset`` knows.
+
+    Examples:
+        >>> "q-align" in list_presets()
+        True
+    """
     return list(_PRESETS)
 
 
-def _able(ability: str) -> str:
-    """Return the keys of the presets that have an ability, for messages."""
-    return ", ".join(key for key, create in _PRESETS.items() if getattr(create(), ability))
-
-
 def _reread(question: Question, option: str, value: Any) -> Question:
-    """Return a question read another way; the same one where the option does not concern it."""
+    """Return a question that is read another way; the same question if the option does not concern it."""
     reading = question.reading
     if isinstance(reading, ScoreScale) and option == "softmax_temperature":
         return replace(question, reading=replace(reading, temperature=float(value)))
@@ -474,11 +303,16 @@ def create_preset(key: str, **options: Any) -> Preset:
 
     Raises:
         MllmError: an unknown key, an option that the preset does not have, or a value it cannot take.
+
+    Examples:
+        >>> preset = create_preset("q-align")
+        >>> preset.dimensions, preset.scale("IQA").range
+        (('quality', 'aesthetics'), (1.0, 5.0))
+        >>> create_preset("numeric", high=10).question().text
+        'Rate the quality of this image with one number from 0 (lowest) to 10 (highest). Reply with the number only.'
     """
     if key not in _PRESETS:
-        near = get_close_matches(key, _PRESETS, 1)
-        hint = f", did you mean {near[0]!r}" if near else ""
-        raise MllmError(f"unknown preset {key!r}{hint}; known: {', '.join(_PRESETS)}")
+        raise MllmError(f"unknown preset '{key}'; {did_you_mean(key, _PRESETS)}")
     numeric = {name: options[name] for name in ("low", "high", "dimensions") if key == "numeric" and name in options}
     preset = _PRESETS[key](**numeric)
     for name, value in options.items():
@@ -510,3 +344,21 @@ def create_preset(key: str, **options: Any) -> Preset:
 def _asked(preset: Preset) -> list[Question | None]:
     """Return all questions of a preset, in a fixed order."""
     return [*preset.ratings.values(), preset.multiple_choice, preset.comparison]
+
+
+for _key, _create in (
+    ("q-align", partial(_q_align, "q-align", "q-align", "quality", "aesthetics")),
+    ("q-align-aesthetics", partial(_q_align, "q-align-aesthetics", "q-align", "aesthetics")),
+    ("q-align-unit", partial(_q_align, "q-align-unit", "q-align-unit", "quality", "aesthetics")),
+    ("q-bench", _q_bench),
+    ("deqa", _deqa),
+    ("unipercept", _unipercept),
+    ("unipercept-general", _unipercept_general),
+    ("visualquality-r1", _visualquality_r1),
+    ("q-insight", _q_insight),
+    ("compare2score", _compare2score),
+    ("cogip", _cogip),
+    ("numeric", _numeric),
+    ("letters", _letters),
+):
+    register_preset(_key, _create)

@@ -14,19 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 from ...common.identity import identity
 from ..errors import MllmError
 
-# Where a server lists only the most probable tokens, the others count as improbable if those listed hold this much:
-# no value can then be off by more than 1 % of the range.
+# If a server lists only the most probable tokens, the others count as improbable once those listed hold this much: no
+# value can then be wrong by more than 1 % of the range.
 COMPLETE = 0.99
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a scale makes of the candidates' probabilities.
+    """A value computed from the candidates' probabilities.
 
     Attributes:
         value: expectation of the levels' values.
         distribution: level → probability among the candidates; sums to 1.
-        mass: share of the candidates in the softmax over the whole vocabulary; None where that is not known.
+        mass: share of the candidates in the softmax over the whole vocabulary; None if unknown.
     """
 
     value: float
@@ -46,19 +46,25 @@ class ScoreScale:
     """Levels, each one token of the model, and their values: score = Σ p(level) · value(level).
 
     Attributes:
-        levels: the words or letter pairs, as people read them.
+        levels: the words or letter pairs, without the space before them.
         values: their values, in the same order.
-        lead: what stands between the answer's prefix and a level; a space before words, nothing where the level is
-            the whole answer.
+        lead: what stands between the answer's prefix and a level: a space before words, nothing if the level is the
+            whole answer.
         higher_is_better: direction of the values.
         temperature: the log-probabilities are divided by it before the softmax.
-        bf16_compatible: round the probabilities and the expectation to bfloat16, as code that stays in the model's
-            dtype does: values between 64 and 128 then come in steps of 0.5, from 32 in steps of 0.25, from 16 in steps
-            of 0.125. For replaying published numbers.
+        bf16_compatible: round the probabilities and the expectation to bfloat16, as code does that computes in the
+            model's dtype: values from 64 then have steps of 0.5, from 32 steps of 0.25, from 16 steps of 0.125. Use it
+            to replay published numbers.
 
     Raises:
-        MllmError: fewer than two levels, levels named twice, values that do not fit, a temperature that is not
+        MllmError: fewer than two levels, a repeated level, another number of values, or a temperature that is not
             positive.
+
+    Examples:
+        >>> scale = ScoreScale(levels=("good", "poor"), values=(1.0, 0.0))
+        >>> reading = scale.read(np.log([0.6, 0.2]))
+        >>> round(reading.value, 3), round(reading.mass, 3)
+        (0.75, 0.8)
     """
 
     levels: tuple[str, ...]
@@ -73,7 +79,7 @@ class ScoreScale:
         if len(self.levels) < 2 or len(set(self.levels)) != len(self.levels):
             raise MllmError(f"a scale needs two or more different levels, got {list(self.levels)}")
         if len(self.values) != len(self.levels) or not np.all(np.isfinite(self.values)):
-            raise MllmError(f"a scale needs one finite value a level, got {len(self.values)} for {len(self.levels)}")
+            raise MllmError(f"a scale needs one finite value per level, got {len(self.values)} for {len(self.levels)}")
         if not 0 < self.temperature < np.inf:
             raise MllmError(f"the temperature of a scale must be positive, got {self.temperature}")
 
@@ -108,11 +114,12 @@ class ScoreScale:
 
         Args:
             log_probabilities: of the candidates under the softmax over the whole vocabulary, ``(levels,)``, natural
-                logarithms; NaN where a server does not list a candidate. Plain logits do as well, but for the mass.
+                logarithms; NaN for candidates that a server does not list. Plain logits give the same, except for the
+                mass.
 
         Raises:
-            MllmError: a wrong number of values, none that is finite, +∞, or candidates unknown that may matter: those
-                known must hold 99 % of the vocabulary's probability, and the temperature must be 1.
+            MllmError: a wrong number of values, none that is finite, +∞, or unknown candidates that may matter: the
+                known ones must hold 99 % of the vocabulary's probability, and the temperature must be 1.
         """
         logs = np.asarray(log_probabilities, dtype=np.float64)
         if logs.shape != (len(self.levels),):
@@ -147,8 +154,8 @@ def letter_pairs() -> tuple[str, ...]:
     return tuple(first + second for first, count in blocks for second in string.ascii_lowercase[:count])
 
 
-# What the original's code does where it differs (Q-Bench's and Compare2Score's division of logits by 100, UniPercept's
-# bfloat16) is an option of the presets, so that the gap can be shown.
+# Where an original's code differs (Q-Bench and Compare2Score divide logits by 100, UniPercept uses bfloat16), an option
+# of the presets replays it, to show the difference.
 FIVE_LEVELS = ScoreScale(levels=("excellent", "good", "fair", "poor", "bad"), values=(5.0, 4.0, 3.0, 2.0, 1.0))
 SCALES: Mapping[str, ScoreScale] = MappingProxyType(
     {
@@ -177,7 +184,7 @@ class LabelBins:
     bounds: tuple[tuple[float, float], ...]
 
     def label_of(self, value: float) -> str | None:
-        """Return the word for a value; None in a gap between intervals or outside them."""
+        """Return the word for a value; None between intervals or outside them."""
         for label, (low, high) in zip(self.labels, self.bounds, strict=True):
             if low <= value < high or value == high == self.bounds[-1][1]:
                 return label
@@ -185,16 +192,20 @@ class LabelBins:
 
 
 def level_of(scale: ScoreScale, value: float, low: float, high: float) -> str:
-    """Return the level whose equal part of ``[low, high]`` holds a label, as Q-Align makes its training targets.
+    """Return the level for a label: one of equal parts of ``[low, high]`` each, as in Q-Align's training targets.
 
     Args:
         scale: levels in either order of their values.
-        value: a label, higher meaning a higher value of the scale.
+        value: a label; a higher one means a higher value of the scale.
         low: lowest possible label.
         high: highest possible label.
 
     Raises:
         MllmError: a label outside the range, or an empty range.
+
+    Examples:
+        >>> level_of(SCALES["q-align"], 72, 0, 100)
+        'good'
     """
     if not low <= value <= high or low == high:
         raise MllmError(f"label {value} is not in the range [{low}, {high}]")

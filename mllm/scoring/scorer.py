@@ -14,7 +14,7 @@ from ..backends.backend import Backend, LevelLogits, Prompt, Reply
 from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
 from .outcomes import Choice, Comparison, Rating, Status
-from .presets import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+from .preset import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
 from .scale import Reading, ScoreScale
 
 __all__ = ["Choice", "Comparison", "Rating", "Scorer", "Status"]
@@ -32,12 +32,25 @@ def option_letters(count: int) -> tuple[str, ...]:
 class Scorer:
     """Rates, answers and compares with one model and one preset.
 
-    There is one result per input, in order. What goes wrong with one input is the status of its result; what is wrong
-    with the scorer itself (levels that are not single tokens, a question the preset does not ask) raises.
+    There is one result per input, in order. If something goes wrong with one input, the status of its result says so; a
+    fault of the scorer itself (levels that are not single tokens, a question that the preset does not ask) raises.
 
     Args:
         backend: the model.
         preset: what is asked and how replies are read.
+
+    Examples:
+        >>> from lopsided.mllm import create_preset
+        >>> class Fair(Backend):  # a model whose only answer is 3
+        ...     name = "fair"
+        ...     definition = check_candidates = level_logits = None
+        ...     def generate(self, prompts, **options):
+        ...         return [Reply("Score: 3") for _ in prompts]
+        >>> scorer = Scorer(Fair(), create_preset("numeric", high=5))
+        >>> scorer.key
+        'fair/numeric[high=5]'
+        >>> scorer.rate([Image.new("RGB", (8, 8))])[0].value
+        3.0
     """
 
     def __init__(self, backend: Backend, preset: Preset):
@@ -70,17 +83,17 @@ class Scorer:
 
         Args:
             images: any mode and size.
-            dimension: one that the preset asks, by its name or a benchmark's (``quality`` or ``IQA``); None for its
-                first.
-            questions: one text per image, as benchmarks bring them, in place of the preset's own if the preset
-                ``takes_wording``; "" keeps the preset's. The numbers they ask for must be on the preset's scale.
+            dimension: one that the preset asks about, by its name or a benchmark's (``quality`` or ``IQA``); None for
+                its first.
+            questions: one text per image, from a benchmark; each replaces the preset's own if the preset
+                ``takes_wording``, and "" keeps it. The numbers they ask for must be on the preset's scale.
 
         Returns:
             One rating per image; ``preset.scale(dimension)`` has their range and direction.
 
         Raises:
-            MllmError: a dimension the preset does not ask, a wrong number of questions, or a backend that cannot do
-                what the preset needs.
+            MllmError: a dimension the preset does not ask about, a wrong number of questions, or a backend that cannot
+                do what the preset needs.
         """
         asked = self.preset.question(dimension)
         texts = [""] * len(images) if questions is None else list(questions)
@@ -118,14 +131,14 @@ class Scorer:
 
         Args:
             images: one image, or several in order, per question.
-            questions: the texts. Options that a text does not list already, one a line, are listed after it.
-            options: the options' texts per question; their names are the letters from A on.
+            questions: the texts. If a text does not list its options, they are added to it, one per line.
+            options: the options' texts per question; their names are the letters from A.
 
         Returns:
             One choice per question.
 
         Raises:
-            MllmError: a preset that asks no such questions, wrong numbers of inputs, or fewer than two options.
+            MllmError: a preset that asks no such questions, different numbers of inputs, or fewer than two options.
         """
         asked = self.preset.multiple_choice
         if asked is None:
@@ -155,7 +168,7 @@ class Scorer:
         """Compare pairs of images.
 
         Args:
-            pairs: two images each, shown in this order. Models prefer one place: ask both orders to see by how much.
+            pairs: two images each, shown in this order. Models prefer one position: ask both orders to see by how much.
 
         Returns:
             One comparison per pair.
@@ -177,11 +190,11 @@ class Scorer:
         ]
 
     def reply(self, images: Sequence[Images], questions: Sequence[str]) -> list[Reply]:
-        """Put open questions, and return what the model writes, unread; at most ``preset.max_tokens`` tokens.
+        """Ask open questions, and return what the model writes, not parsed; at most ``preset.max_tokens`` tokens.
 
         Args:
             images: one image, or several in order, per question.
-            questions: the texts, put as they are.
+            questions: the texts, used unchanged.
 
         Raises:
             MllmError: a wrong number of questions.
@@ -191,7 +204,7 @@ class Scorer:
         )
 
     def _shown(self, images: Images) -> tuple[Image.Image, ...]:
-        """Return images as the preset shows them."""
+        """Return images after the preset's steps."""
         shown = []
         for image in [images] if isinstance(images, Image.Image) else images:
             rgb = image.convert("RGB")
@@ -217,14 +230,14 @@ class Scorer:
         return self._complete(self.backend.level_logits(prompts, candidates) if prompts else [], len(prompts))
 
     def _complete(self, results: list[Result], count: int) -> list[Result]:
-        """Return a backend's results if there is one for each of the prompts."""
+        """Return a backend's results if there is one per prompt."""
         if len(results) != count:
             raise MllmError(f"backend {self.backend.name} returned {len(results)} results for {count} prompts")
         return results
 
 
 def _read(scale: ScoreScale, logits: LevelLogits) -> Reading | str:
-    """Return what a scale makes of a model's next token, or why it can make nothing of it."""
+    """Return a scale's reading of a model's next token, or why there is none."""
     if logits.failure:
         return logits.failure
     try:
@@ -251,7 +264,7 @@ def _choose(logits: LevelLogits, count: int) -> Choice:
 
 
 def _with_options(question: str, options: Sequence[str]) -> str:
-    """Return a question with its options, one a line, unless it lists them itself."""
+    """Return a question with its options, one per line, unless it lists them itself."""
     letters = option_letters(len(options))
     if all(re.search(rf"(?m)^\W*{letter}\W", question) for letter in letters):
         return question

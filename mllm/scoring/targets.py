@@ -1,4 +1,4 @@
-"""Rewards and training targets of published multimodal scorers, as functions of numbers: numpy in, numpy out."""
+"""Rewards and training targets of published multimodal scorers: numpy in, numpy out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import MllmError
 
 Floats = NDArray[np.float64]
 
-# Scale of the closeness reward and of the scores, CogIP-Bench.
+# CogIP-Bench: scale of the closeness reward and of the scores.
 CLOSENESS_SCALES = {"aesthetics": 10.0, "funniness": 10.0, "memorability": 1.0, "emotional_valence": 6.0}
 
 
@@ -38,6 +38,10 @@ def adaptive_gaussian_reward(
 
     Raises:
         MllmError: a width that is not positive, or a negative α.
+
+    Examples:
+        >>> adaptive_gaussian_reward([50, 55, 60], 50).round(3).tolist()
+        [1.0, 0.827, 0.475]
     """
     if not sigma > 0 or not alpha >= 0:
         raise MllmError(f"the reward needs sigma > 0 and alpha >= 0, got {sigma} and {alpha}")
@@ -59,13 +63,13 @@ def threshold_reward(prediction: ArrayLike, target: ArrayLike, *, window: float)
 
 
 def closeness_reward(prediction: ArrayLike, target: ArrayLike, *, scale: float) -> Floats:
-    """1 − |prediction − target| / scale, clipped to [−1, 1]; NaN predictions (no number) get −0.5.
+    """1 − |prediction − target| / scale, clipped to [−1, 1]; a NaN prediction (no number) gets −0.5.
 
     Args:
         prediction: NaN where the reply had no number.
         target: broadcast against the predictions.
-        scale: of the dimension, see ``CLOSENESS_SCALES``. CogIP-Bench's GRPO script means these, but uses 10 for all
-            of them, as the dimension never reaches it.
+        scale: of the dimension, see ``CLOSENESS_SCALES``. CogIP-Bench's GRPO script intends these, but uses 10
+            for all of them, because the dimension never reaches the reward.
 
     Raises:
         MllmError: a scale that is not positive.
@@ -78,7 +82,7 @@ def closeness_reward(prediction: ArrayLike, target: ArrayLike, *, scale: float) 
 
 
 def degradation_reward(class_is_right: ArrayLike, severity_is_right: ArrayLike) -> Floats:
-    """0.25 for the right class of degradation and 0.75 for its severity, as Q-Insight adds them up."""
+    """0.25 for the right class of degradation plus 0.75 for its severity, as in Q-Insight."""
     return 0.25 * np.asarray(class_is_right, np.float64) + 0.75 * np.asarray(severity_is_right, np.float64)
 
 
@@ -100,13 +104,13 @@ def thurstone_probability(scores: ArrayLike, others: ArrayLike, *, epsilon: floa
         ``(K,)``, with unbiased variances, as VisualQuality-R1 computes them.
 
     Raises:
-        MllmError: fewer than two replies of an image, or a reply without a number.
+        MllmError: fewer than two replies for an image, or a reply without a number.
     """
     first, second = np.asarray(scores, np.float64), np.asarray(others, np.float64)
     if first.ndim != 1 or second.ndim != 1 or min(len(first), len(second)) < 2:
         raise MllmError(f"two or more replies per image are needed, got shapes {first.shape} and {second.shape}")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise MllmError("a reply has no number: leave it out, and reward it by its format alone")
+        raise MllmError("a reply has no number: leave it out, and reward only its format")
     return ndtr((first - second.mean()) / np.sqrt(first.var(ddof=1) + second.var(ddof=1) + epsilon))
 
 
@@ -172,6 +176,10 @@ def to_five(mean: float, std: float, low: float, high: float) -> tuple[float, fl
 
     Raises:
         MllmError: a score outside [low, high], or a negative deviation.
+
+    Examples:
+        >>> to_five(75, 10, 0, 100)
+        (4.0, 0.4)
     """
     if not low <= mean <= high or low == high or std < 0:
         raise MllmError(f"a score of {mean} ± {std} does not fit the range [{low}, {high}]")
@@ -193,13 +201,13 @@ def deqa_soft_labels(mean: float, std: float, *, kind: Literal["density", "mass"
     """Return DeQA-Score's target distribution over the levels 5 … 1.
 
     The raw probabilities p become p' = α p + β with α = (s − 3) / (B − 3 A), β = (1 − α A) / 5, A = Σ p, B = Σ l p, so
-    that Σ p' = 1 and Σ l p' = s; what is negative is clipped to 0. At s = 3 both sides of α are 0, and its
-    limit is taken (the original adds 10⁻⁹). Where the deviation is below 0.2, or the mean recovered after clipping is
-    off by more than 0.1, the two levels next to the mean share the probability linearly.
+    that Σ p' = 1 and Σ l p' = s; negative values are clipped to 0. At s = 3, α is 0/0 and its limit is taken
+    (the original adds 10⁻⁹). If the deviation is below 0.2, or the mean recovered after clipping is wrong by more than
+    0.1, the two levels next to the mean share the probability linearly.
 
     Args:
         mean: s on the scale 1 … 5, see ``to_five``.
-        std: deviation on that scale; 0 where it is unknown.
+        std: deviation on that scale; 0 if unknown.
         kind: see ``deqa_raw``.
 
     Returns:
@@ -208,6 +216,10 @@ def deqa_soft_labels(mean: float, std: float, *, kind: Literal["density", "mass"
 
     Raises:
         MllmError: a mean outside 1 … 5, or a negative deviation.
+
+    Examples:
+        >>> deqa_soft_labels(4.25, 0.1).tolist()  # a small deviation: the two levels next to the mean
+        [0.25, 0.75, 0.0, 0.0, 0.0]
     """
     if not 1 <= mean <= 5 or not std >= 0:
         raise MllmError(f"a score of {mean} ± {std} is not on the scale 1 … 5: normalise it first")
@@ -226,10 +238,10 @@ def digit_soft_labels(
 ) -> Floats:
     """Return CogIP-Bench's target over the digits 0 … 9: (1 − η) · one-hot + η · ψ.
 
-    ψ_k ∝ d − |k − c| with d = max(c, 9 − c), so the farthest digit gets nothing; or ψ uniform.
+    ψ_k ∝ d − |k − c| with d = max(c, 9 − c), so the farthest digit gets 0; or ψ uniform.
 
-    The original multiplies the distances by a power of ten for the decimal place, *before* it normalises ψ: the factor
-    cancels, so units, tenths and hundredths weigh the same. To weigh places, scale each token's loss, as
+    The original multiplies the distances by a power of ten for the decimal place *before* it normalises ψ. The factor
+    cancels, so units, tenths and hundredths have the same weight. To weight places, scale each token's loss, as
     ``digit_cross_entropy`` does with ``weight``.
 
     Args:

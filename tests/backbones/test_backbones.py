@@ -277,7 +277,7 @@ def test_official_files_are_torchvisions(name):
     else:
         assert kind.official_url == weights.url
     assert kind.official_url.endswith(f"-{kind.official_sha256}.pth")
-    assert BackboneSpec(name=name).identity == {"architecture": name, "weights": f"sha256:{kind.official_sha256}"}
+    assert BackboneSpec(name=name).definition() == {"architecture": name, "weights": f"sha256:{kind.official_sha256}"}
 
 
 @pytest.mark.parametrize("name", TIMM)
@@ -287,7 +287,7 @@ def test_hub_files_are_timms(name):
     kind = architecture(name)
     assert (kind.hub_id, kind.mean, kind.std) == (config.hf_hub_id, config.mean, config.std)
     # Honest about what is not known: a place, not a digest.
-    assert BackboneSpec(name=name).identity["weights"] == f"hub:{config.hf_hub_id}@main"
+    assert BackboneSpec(name=name).definition()["weights"] == f"hub:{config.hf_hub_id}@main"
 
 
 def test_random_twins_are_seeded_and_leave_the_global_generator_alone():
@@ -342,8 +342,9 @@ def test_too_small_images_are_refused(images):
 
 
 def test_unknown_names_suggest_the_nearest():
-    with pytest.raises(BackboneError, match="did you mean 'vgg16'"):
-        architecture("vgg61")
+    for ask in (architecture, build_extractor):
+        with pytest.raises(BackboneError, match="did you mean 'vgg16'"):
+            ask("vgg61")
 
 
 def test_local_file_loads_strictly_and_enters_the_identity(tmp_path, images):
@@ -381,7 +382,7 @@ def no_weights(tmp_path, monkeypatch):
     template = f"{refusing}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     vgg16 = dataclasses.replace(architecture("vgg16"), official_url=f"{refusing}/vgg16-397923af.pth")
-    monkeypatch.setitem(registry._ARCHITECTURES, "vgg16", vgg16)
+    monkeypatch.setitem(registry.ARCHITECTURES._entries, "vgg16", vgg16)
     return tmp_path
 
 
@@ -436,7 +437,7 @@ def test_transformers_load_timms_keys_from_a_path_and_from_the_folder(no_weights
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_files_without_an_address_are_checked_by_their_digest(no_weights, spec, file):
-    assert len(spec.identity["weights"].removeprefix("sha256:")) == 64
+    assert len(spec.definition()["weights"].removeprefix("sha256:")) == 64
     with pytest.raises(WeightsUnavailableError, match=rf"{file} are not.*LOPSIDED_WEIGHTS.*'{spec.name}-r'"):
         build_extractor(spec)
     save_file(twin(spec.name).trunk.state_dict(), no_weights / file)  # fits, but is another file

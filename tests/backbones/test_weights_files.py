@@ -1,30 +1,25 @@
-"""Where weights come from: downloads that are whole or nothing, mirrors, known answers, and ``lopsided weights``."""
+"""Where weights come from: downloads that are whole or nothing, mirrors, known answers."""
 
 import contextlib
 import hashlib
-import http.server
 import json
 import socket
 import sys
-import threading
 import time
-from typing import ClassVar
 
 import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import save_file
 from support.paths import ROOT
-from typer.testing import CliRunner
+from support.publisher import forget_weights, publishing
 
 from lopsided.backbones import BackboneError, BackboneSpec, WeightsUnavailableError, build_extractor, list_backbones
 from lopsided.backbones import files as weights_files
-from lopsided.backbones.files import WeightsFile, register_file, registered_files
+from lopsided.backbones.files import WeightsFile
 from lopsided.backbones.known_answers import PROJECTIONS, STORED, check_known_answer, probe, stored
 from lopsided.backbones.registry import architecture
-from lopsided.backbones.weights import locate, published
-from lopsided.cli import main as cli
-from lopsided.losses.dists import PUBLISHED
+from lopsided.backbones.weights import locate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,36 +38,10 @@ BODY = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
-class Publisher(http.server.BaseHTTPRequestHandler):
-    """A web server with good files and every fault of a bad one."""
-
-    url: ClassVar[str]
-    files: ClassVar[dict[str, bytes]]
-    asked: ClassVar[list[str]]
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        body = self.files.get(self.path)
-        if body is None:
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body) * 2 if "cut" in self.path else len(body)))
-        self.end_headers()
-        return self.wfile.write(body)
-
-    def log_message(self, format, *_):  # noqa: A002
-        pass
-
-
 @pytest.fixture
 def publisher():
-    """A server on this machine: its address, what it offers, and what it was asked for."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    Publisher.url, Publisher.files, Publisher.asked = f"http://127.0.0.1:{server.server_address[1]}", {}, []
-    yield Publisher
-    server.shutdown()
-    server.server_close()
+    with publishing() as server:
+        yield server
 
 
 @pytest.fixture
@@ -85,13 +54,7 @@ def refusing():
 
 @pytest.fixture(autouse=True)
 def nothing_here(tmp_path, monkeypatch):
-    """An empty torch cache, an empty hub cache, no offline folder, no mirror, no proxy."""
-    for name in ("LOPSIDED_WEIGHTS", "LOPSIDED_MIRROR", "HF_ENDPOINT", "http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(weights_files, "_REGISTERED", dict(weights_files._REGISTERED))
+    forget_weights(monkeypatch, tmp_path)
 
 
 def everything_in(folder):
@@ -118,7 +81,7 @@ def test_a_file_is_downloaded_once_into_the_cache(publisher, tmp_path, name, dig
         ("/wrong.pth", "net.pth", rf"another file: its SHA-256 starts with [0-9a-f]{{8}}, not {DIGEST[:8]}"),
         ("/empty.pth", "net.pth", "the connection ended after 0 of 0 bytes"),
         ("/absent.pth", "net.pth", "HTTP 404 Not Found"),
-        ("/page", "net.safetensors", "no safetensors file"),
+        ("/page", "net.safetensors", "not a safetensors file"),
     ],
 )
 def test_a_bad_download_leaves_nothing_and_says_what_was_seen(publisher, tmp_path, served, name, seen):
@@ -197,7 +160,7 @@ def test_a_mirror_offers_what_no_address_does(publisher, monkeypatch):
 def test_a_mirror_is_a_web_address(tmp_path, monkeypatch):
     (tmp_path / "net.pth").write_bytes(BODY)
     monkeypatch.setenv("LOPSIDED_MIRROR", tmp_path.as_uri())
-    with pytest.raises(BackboneError, match=r"no http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
+    with pytest.raises(BackboneError, match=r"is not an http\(s\) address; for a folder use LOPSIDED_WEIGHTS"):
         WeightsFile("net.pth", sha256=DIGEST).locate("nothing")
 
 
@@ -414,120 +377,3 @@ def test_answers_do_not_depend_on_autocast():
 def test_known_answers_are_part_of_the_package():
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "*.json" in config["tool"]["setuptools"]["package-data"]["lopsided.backbones"]
-
-
-# The command line
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.app, ["weights", *map(str, arguments)], env={"COLUMNS": "200"})  # no folded cells
-    return result.exit_code, " ".join(result.output.split()), result.exception
-
-
-def test_list_names_every_file_and_hashes_none(tmp_path, monkeypatch):
-    register_file(WeightsFile("extra/net.pth", "https://example.org/net.pth", DIGEST, "MIT", "a test"))
-    monkeypatch.setenv("LOPSIDED_WEIGHTS", str(tmp_path))
-    (tmp_path / "vgg16-397923af.pth").write_bytes(b"not the weights")
-    monkeypatch.setattr(weights_files, "sha256_file", None)
-    status, text, _ = run("list")
-    assert status == 0
-    for name in list_backbones():
-        assert name.endswith("-r") or name in text
-    assert "backbone, CC BY 4.0 (Visual Geometry Group, Oxford)" in text
-    assert "squeezenet1_1.safetensors, no address" in text
-    assert "a test, MIT not here extra/net.pth, example.org" in text
-    assert "vgg16 backbone, BSD-3-Clause (torchvision) on disk vgg16-397923af.pth, download.pytorch.org" in text
-
-
-def test_losses_register_their_files():
-    assert PUBLISHED in registered_files()
-    assert f"{PUBLISHED.purpose}, {PUBLISHED.licence}" in run("list")[1]
-
-
-def test_fetch_from_a_mirror_verifies_and_says_how_to_pin(publisher, tmp_path, monkeypatch, loaded):
-    state = loaded(BackboneSpec(name="dinov2_vits14-r"))[0].trunk.state_dict()
-    name = "vit_small_patch14_dinov2.lvd142m.safetensors"
-    save_file(state, tmp_path / "served")
-    body = (tmp_path / "served").read_bytes()
-    publisher.files |= {f"/{name}": body, "/vgg16-397923af.pth": BODY}
-    monkeypatch.setenv("LOPSIDED_MIRROR", publisher.url)
-    folder = tmp_path / "offline"
-    status, text, _ = run("fetch", "dinov2_vits14", "vgg16", "--to", folder)
-    assert status == 1
-    digest = hashlib.sha256(body).hexdigest()
-    assert f"fetched dinov2_vits14 SHA-256 {digest}, loads, no known answer stored {folder / name}" in text
-    assert f"{{name: dinov2_vits14, weights: {folder / name}}}" in text
-    assert (
-        f"failed vgg16 weights vgg16-397923af.pth cannot be downloaded from {publisher.url}/vgg16-397923af.pth" in text
-    )
-    assert "(what arrived is another file: its SHA-256 starts with" in text
-    assert text.endswith("1 fetched, 0 already here, 1 failed")
-    assert everything_in(folder) == [name]
-    status, text, _ = run("fetch", "dinov2_vits14", "--to", folder)
-    assert (status, text.split()[-6:]) == (0, ["fetched,", "1", "already", "here,", "0", "failed"])
-    monkeypatch.setenv("LOPSIDED_WEIGHTS", str(folder))
-    assert run("verify", "dinov2_vits14")[0] == 0
-
-
-def test_verify_counts_what_it_was_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_files, "_REGISTERED", {})  # packages may bring files of their own
-    save_file({"alpha": torch.ones(3)}, tmp_path / "good.safetensors")
-    digest = hashlib.sha256((tmp_path / "good.safetensors").read_bytes()).hexdigest()
-    register_file(WeightsFile("good.safetensors", sha256=digest))
-    monkeypatch.setenv("LOPSIDED_WEIGHTS", str(tmp_path))
-    files = len(published()) + 1
-    status, text, _ = run("verify")
-    assert status == 0
-    assert f"1 verified, 0 wrong, {files - 1} not here" in text
-    (tmp_path / "vgg16-397923af.pth").write_bytes(b"not the weights")
-    status, text, _ = run("verify")
-    assert status == 1
-    assert "wrong vgg16" in text
-    assert f"1 verified, 1 wrong, {files - 2} not here" in text
-
-
-@pytest.mark.parametrize(
-    ("names", "status", "said"),
-    [
-        (["vgg16"], 1, "not here vgg16 0 verified, 0 wrong, 1 not here"),
-        (["squeezenet1_1-r"], 0, "verified squeezenet1_1-r loads, known answer right 1 verified"),
-        (["vgg16-397923af.pth", "vgg16"], 1, "1 not here"),
-    ],
-)
-def test_verify_by_name(names, status, said):
-    code, text, _ = run("verify", *names)
-    assert code == status
-    assert said in text
-
-
-def test_unknown_names_suggest_the_nearest_and_twins_are_not_fetched():
-    assert "did you mean 'vgg16'" in str(run("verify", "vgg61")[2])
-    status, text, _ = run("fetch", "vgg16-r")
-    assert status == 1
-    assert "drawn from a seed" in text
-
-
-def test_answers_are_recorded_where_none_is_and_left_where_one_is(tmp_path):
-    file = tmp_path / "answers.json"
-    assert run("verify", "squeezenet1_1-r", "--record", file)[0] == 0
-    known = json.loads(file.read_text())["squeezenet1_1"]["random-v1:0"]
-    for stage, numbers in json.loads(STORED.read_text())["squeezenet1_1"]["random-v1:0"].items():
-        assert known[stage] == pytest.approx(numbers, rel=1e-3, abs=1e-3)
-    file.write_text('{"squeezenet1_1": {"random-v1:0": {}}}')
-    run("verify", "squeezenet1_1-r", "alexnet-r", "--record", file)
-    answers = json.loads(file.read_text())
-    assert list(answers) == ["alexnet", "squeezenet1_1"]
-    assert answers["squeezenet1_1"] == {"random-v1:0": {}}
-    file.write_text("{")
-    status, text, _ = run("verify", "squeezenet1_1-r", "--record", file)
-    assert status == 1
-    assert "cannot read the known answers" in text
-
-
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="no folder of pretrained weights beside the project")
-def test_verify_real_files(monkeypatch):
-    monkeypatch.setenv("LOPSIDED_WEIGHTS", str(WEIGHTS))
-    status, text, _ = run("verify", "vgg19_blocks3", "googlenet_bvlc", "squeezenet1_1.safetensors")
-    assert status == 0
-    assert text.count("digest right, loads, known answer right") == 3
-    assert text.endswith("3 verified, 0 wrong, 0 not here")

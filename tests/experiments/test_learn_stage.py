@@ -165,7 +165,7 @@ def test_rules_of_the_grid_know_learnt_measures(folder):
             "unknown FR set 'lerning'; did you mean 'learning'?",
         ),
         ("measure: dists-", "measure: dist-", "learn.tuned.measure", "did you mean 'dists-squeezenet1_1-r'?"),
-        (f"measure: {KEY}", "measure: ssim", "learn.tuned.measure", "weights can be learnt of a DISTS only"),
+        (f"measure: {KEY}", "measure: ssim", "learn.tuned.measure", "weights can be learnt for a DISTS only"),
         (
             f"measure: {KEY}",
             "measure: dists",

@@ -96,8 +96,8 @@ NAMES = "a task is a name (bicubic, real, denoising, jpeg, deblurring) or a mapp
         ("{degradation: deblurring, blur: motoin}", 1, ":6: super_resolution.task.blur: must be 'gaussian' or 'motion', got 'motoin'"),
         ("{degradation: real, order: 3}", 4, ":6: super_resolution.task.order: must be 1 or 2, got 3"),
         ("{degradation: real, first: {kernels: {isotropc: 1}}}", 4, ":6: super_resolution.task.first.kernels.isotropc: unknown key 'isotropc'; did you mean 'isotropic'?"),
-        ("{degradation: real, second: {resize_factor: 2}}", 4, ":6: super_resolution.task.second: resize_factor must hold 1, since values below and above it have shares of their own; got [2.0, 2.0]"),
-        ("{degradation: real, second: {resize: {up: 0, down: 0, keep: 0}}}", 4, ":6: super_resolution.task.second.resize: one share at least must be above 0"),
+        ("{degradation: real, second: {resize_factor: 2}}", 4, ":6: super_resolution.task.second: resize_factor must include 1, because values below and above it are drawn separately; got [2.0, 2.0]"),
+        ("{degradation: real, second: {resize: {up: 0, down: 0, keep: 0}}}", 4, ":6: super_resolution.task.second.resize: at least one share must be above 0"),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_line_that_names_place_value_and_way_out(

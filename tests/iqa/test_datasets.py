@@ -436,9 +436,9 @@ JUDGE = "2afc/val/cnn/judge/000001.npy"
 PAIRS: dict[str, tuple[Callable[[Path], None], str]] = {
     "patch missing": (
         unlink("2afc/val/cnn/p1/000001.png"),
-        "{folder}/2afc/val/cnn/p1/000001.png: no such file, though others of this pair are there.",
+        "{folder}/2afc/val/cnn/p1/000001.png: no such file, but other files of this pair exist.",
     ),
-    "judgement missing": (unlink(JUDGE), f"{{folder}}/{JUDGE}: no such file, though others of this pair are there."),
+    "judgement missing": (unlink(JUDGE), f"{{folder}}/{JUDGE}: no such file, but other files of this pair exist."),
     "judgement off its range": (
         saved(JUDGE, np.array([1.5])),
         f"{{folder}}/{JUDGE}: expected one judgement between 0 and 1, found [1.5].",
@@ -577,12 +577,12 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "image listed twice": (
         "kadid-10k",
         line(3, "I01_01_01.png,I01.png,4.33,0.869"),
-        f"{FIRST}: image 'images/I01_01_01.png' is listed on {{folder}}/dmos.csv, line 2 already.",
+        f"{FIRST}: image 'images/I01_01_01.png' is already listed on {{folder}}/dmos.csv, line 2.",
     ),
     "16 bits": (
         "kadid-10k",
         lambda folder: Image.fromarray(np.zeros((8, 12), np.uint16)).save(folder / IMAGE),
-        f"{{folder}}/{IMAGE}: 16 bits a channel; convert it to 8 bits first.",
+        f"{{folder}}/{IMAGE}: 16 bits per channel; convert it to 8 bits first.",
     ),
     "transparent": (
         "kadid-10k",
@@ -672,7 +672,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "info.txt contradicts": (
         "live",
         line(1, "ref28.bmp img1.bmp 0.5", "jpeg/info.txt"),
-        "{folder}/jpeg/info.txt, line 1: img1.bmp is of ref28.bmp, by refnames_all.mat of ref24.bmp.",
+        "{folder}/jpeg/info.txt, line 1: the reference of img1.bmp is ref28.bmp, but refnames_all.mat says ref24.bmp.",
     ),
     "split unknown": (
         "koniq-10k",
@@ -897,7 +897,7 @@ def test_any_csv_is_imported(mark: str, encoding: str, tmp_path: Path) -> None:
         (
             b"file,mos\n\xe9.png,1\n",
             "{t}: not utf-8 text ('utf-8' codec can't decode byte 0xe9 in position 9: invalid continuation byte); "
-            "state its encoding, such as latin-1.",
+            "give its encoding, such as latin-1.",
         ),
     ],
 )

@@ -150,7 +150,7 @@ def test_learned_judges_without_weights_say_so(monkeypatch, tmp_path):
 
 
 def test_images_too_small_after_cropping_are_refused(pair):
-    with pytest.raises(JudgeError, match=r"needs 48 px a side after cropping 10 px from each border, got 64×64"):
+    with pytest.raises(JudgeError, match=r"needs sides of 48 px after cropping 10 px from each border, got 64×64"):
         create_judge({"judge": "vif", "crop": 10}, scale=4).score(*pair)
 
 

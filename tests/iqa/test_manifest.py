@@ -93,7 +93,7 @@ def bad(field: int, value: str) -> str:
         (bad(0, "d/none.png"), r"line 3: no such image file: 'd/none\.png'"),
         (bad(1, "r/none.png"), r"line 3: no such reference file: 'r/none\.png'"),
         (bad(1, ""), "line 3: no such reference file: ''"),
-        (bad(0, "d/../d/a1.png"), r"line 3: image 'd/\.\./d/a1\.png' is listed on line 2 already"),
+        (bad(0, "d/../d/a1.png"), r"line 3: image 'd/\.\./d/a1\.png' is already listed on line 2"),
         (bad(2, ""), "line 3: the distortion is empty"),
         (bad(3, "1.5"), "line 3: level is not a whole number: '1.5'"),
         (bad(4, "nan"), "line 3: label is 'nan'"),

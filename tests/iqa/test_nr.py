@@ -353,7 +353,7 @@ def test_random_twin_has_the_weights_its_discriminator_began_with(key):
 def test_discriminator_initialisation_has_the_weights_of_the_file(discriminators, key, backbone, stages):
     path, state = discriminators(key)
     model = spec(backbone=backbone, initialisation=from_discriminator(key, path))
-    assert model.n_stages == stages  # up to the head: later ones never learnt
+    assert model.n_stages == stages  # up to the head: later ones were never trained
     expected = {name.removeprefix("trunk."): value for name, value in state.items() if name.startswith("trunk.")}
     assert same(build_trunk(model).network.state_dict(), expected)
 
@@ -431,7 +431,7 @@ def test_identity_of_a_discriminator_goes_by_its_bytes_and_not_its_place(tmp_pat
     ("values", "message"),
     [
         ({"backbone": "vgg61"}, "did you mean 'vgg16'"),
-        ({"backbone": "vgg16-r"}, "name the architecture, 'vgg16', and say `initialisation: random`"),
+        ({"backbone": "vgg16-r"}, "name the architecture, 'vgg16', and write `initialisation: random`"),
         ({"initialisation": "pretrained"}, "'conv' has no pretrained weights"),
         ({"initialisation": "discriminator"}, "discriminator"),
         ({"initialisation": "pretraind"}, "unknown initialisation 'pretraind'; did you mean 'pretrained'"),
@@ -450,7 +450,7 @@ def test_identity_of_a_discriminator_goes_by_its_bytes_and_not_its_place(tmp_pat
                 "initialisation": from_discriminator("patch-squeezenet1_1-r", "x"),
                 "depth": 4,
             },
-            "depth 4: there are 3 stages up to the head of 'patch-squeezenet1_1-r', and later ones never learnt",
+            "depth 4: there are 3 stages up to the head of 'patch-squeezenet1_1-r', and later ones were never trained",
         ),
     ],
 )
@@ -719,8 +719,8 @@ def test_a_file_that_is_no_model_or_was_altered_is_refused(tmp_path, ladder):
 
     altered("fails its known-answer test", {**state, "head.weight": state["head.weight"] * 1.5})
     altered("Missing key|Error.s. in loading", {name: state[name] for name in state if name != "centre"})
-    altered("is no no-reference model", state, {"lopsided": json.dumps({"discriminator": "patch"})})
-    altered("is no no-reference model", state, {})
+    altered("is not a no-reference model", state, {"lopsided": json.dumps({"discriminator": "patch"})})
+    altered("is not a no-reference model", state, {})
     (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:500])
     with pytest.raises(NRError, match="cannot read model"):
         load_nr(tmp_path / "cut.safetensors")

@@ -69,7 +69,7 @@ def test_every_pair_is_scored_as_by_itself(bapps, key):
 @pytest.mark.parametrize("key", ["ssim", "l2"])
 def test_a_measure_that_sees_blur_agrees_with_people(bapps, key):
     found = assess_pairs(evaluate_pairs(create_measure(key), bapps), n_boot=200).set_index(["task", "subset"])
-    # Four of five people chose the sharper patch: more agreement than that is not to be had.
+    # Four of five people chose the sharper patch: more agreement than that is impossible.
     assert found.loc[("2afc", "cnn"), "value"] == pytest.approx(0.8)
     assert found.loc[("2afc", ALL), "n"] == 24
     assert found.loc[("jnd", "cnn"), "value"] == pytest.approx(1.0)

@@ -101,10 +101,9 @@ def ours(name, folder):
 
 
 @functools.cache
-def theirs(name, key, folder):
-    """(scores, SRCC) of a set by one of pyiqa's metrics, as its benchmark script computes them."""
+def loaded(name, folder):
+    """The pairs of a set as pyiqa's loader gives them; every metric is given the same."""
     from pyiqa.data import build_dataloader, build_dataset
-    from pyiqa.metrics import calculate_srcc
 
     meta = folder / f"{name}.meta.csv"
     with meta.open("w", newline="", encoding="utf-8") as file:
@@ -113,11 +112,16 @@ def theirs(name, key, folder):
         )
     options = {"name": name, "type": "GeneralFRDataset", "phase": "test", "dataroot_target": "/"}
     options["meta_info_file"] = str(meta)
-    metric, scores, labels = network(key), [], []
-    for pair in build_dataloader(build_dataset(options), options, num_gpu=0):
-        labels.append(pair["mos_label"].item())
-        scores.append(metric(pair["img"], pair["ref_img"]).item())
-    return scores, calculate_srcc(scores, labels)
+    return list(build_dataloader(build_dataset(options), options, num_gpu=0))
+
+
+def theirs(name, key, folder):
+    """(scores, SRCC) of a set by one of pyiqa's metrics, as its benchmark script computes them."""
+    from pyiqa.metrics import calculate_srcc
+
+    metric, pairs = network(key), loaded(name, folder)
+    scores = [metric(pair["img"], pair["ref_img"]).item() for pair in pairs]
+    return scores, calculate_srcc(scores, [pair["mos_label"].item() for pair in pairs])
 
 
 def compared(name, key, folder):

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from support.paths import SHARED
 
-from lopsided.backbones import BackboneSpec
+from lopsided.backbones import BackboneError, BackboneSpec
 from lopsided.common.images import read_rgb, to_tensor
 from lopsided.losses import (
     DISTS,
+    LPIPS,
     DistsSpec,
     MeasureError,
     create_measure,
@@ -211,6 +212,12 @@ def test_identity_follows_the_definition_only():
     ]
     others = {parse_measure({"measure": "dists", **options}).identity for options in changed}
     assert len(others | {spec.identity}) == len(changed) + 1
+
+
+@pytest.mark.parametrize("measure", [DISTS, LPIPS])
+def test_an_unknown_backbone_is_an_error_of_ours(measure):
+    with pytest.raises(BackboneError, match="did you mean 'vgg16'"):
+        measure("vgg61")
 
 
 def test_keys_are_unique_and_parse():

@@ -291,7 +291,7 @@ def test_without_the_package_a_weights_folder_serves(trunks, monkeypatch, tmp_pa
         ({"backbone": "alexnet-r", "linear": "v0.1"}, "'v0.1' belongs to pretrained alexnet, .* for 'alexnet-r'"),
         ({"backbone": "resnet50", "linear": "v0.1"}, "'v0.1' belongs to pretrained alexnet, .* for 'resnet50'"),
         ({"backbone": "alexnet-r", "linear": "absent.pth"}, "linear: no file 'absent.pth'"),
-        ({"backbone": "alexnet-r", "layers": ["relu1"], "semantic_layer": "relu3"}, "none of the layers: relu1"),
+        ({"backbone": "alexnet-r", "layers": ["relu1"], "semantic_layer": "relu3"}, "not one of the layers: relu1"),
         ({"net": "squeeze"}, "unknown option 'net'"),
     ],
 )

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from lopsided.common.errors import LopsidedError
-from lopsided.mllm.metrics.common.ista import PARTS, WEIGHTS, description_score, structural_score
+from lopsided.mllm.metrics.ista import PARTS, WEIGHTS, description_score, structural_score
 
 SIMPLE = ["smooth", "plain", "uniform", "lined", "grid", "striped", "chequered", "dotted", "freckled"]
 MIDDLE = ["braided", "woven", "crosshatched", "meshed", "cobwebbed", "lacelike", "knitted", "spiralled", "swirly"]

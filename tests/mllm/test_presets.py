@@ -10,10 +10,11 @@ from PIL import Image
 from scipy.special import log_expit, log_ndtr
 from support.paths import ROOT
 
+from lopsided.mllm import MllmError
 from lopsided.mllm.backends.backend import Backend, LevelLogits, Reply
-from lopsided.mllm.errors import MllmError
 from lopsided.mllm.scoring.anchors import rate_against_anchors, thurstone_scores
-from lopsided.mllm.scoring.presets import PREPROCESSING, WrittenNumber, create_preset, list_presets
+from lopsided.mllm.scoring.preset import PREPROCESSING, WrittenNumber
+from lopsided.mllm.scoring.presets import create_preset, list_presets
 from lopsided.mllm.scoring.scale import ScoreScale
 from lopsided.mllm.scoring.scorer import Scorer
 

@@ -1,12 +1,10 @@
 """Published tables say what the papers print, and the audit finds what cannot be."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from typer.testing import CliRunner
+from support.accuracies import made
 
-from lopsided.cli import main as cli
-from lopsided.mllm.errors import MllmError
+from lopsided.mllm import MllmError
 from lopsided.mllm.published import audit_accuracies, domain_averages, list_tables, published_table, trained_on
 from lopsided.mllm.published.audit import hits
 
@@ -96,22 +94,6 @@ def test_nothing_is_claimed_of_general_models():
 # --- the solver on tables made here ----------------------------------------------------------------------------------
 
 
-def made(rng, models=6, swap=False):
-    """A true table: hits drawn per item and counted by two groupings."""
-    category, template = rng.integers(0, 3, 700), rng.integers(0, 2, 700)
-    sizes = [("category", f"c{c}", int((category == c).sum())) for c in range(3)]
-    sizes += [("template", f"t{t}", int((template == t).sum())) for t in range(2)]
-    sizes = pd.DataFrame([*sizes, ("all", "Overall", 700)], columns=["grouping", "group", "items"])
-    rows = []
-    for model in range(models):
-        right = rng.random(700) < 0.2 + 0.1 * model
-        row = {f"c{c}": right[category == c].mean() for c in range(3)}
-        row |= {f"t{t}": right[template == t].mean() for t in range(2)} | {"Overall": right.mean()}
-        rows.append({"model": f"m{model}", **{name: round(100 * value, 2) for name, value in row.items()}})
-    table = pd.DataFrame(rows)
-    return (table.rename(columns={"c0": "c1", "c1": "c0"}) if swap else table), sizes
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_a_true_table_has_no_findings(seed):
     assert audit_accuracies(*made(np.random.default_rng(seed))) == []
@@ -147,35 +129,3 @@ def test_what_cannot_be_audited_is_refused(change, message):
     table, sizes = made(np.random.default_rng(0))
     with pytest.raises(MllmError, match=message):
         audit_accuracies(change(table), sizes)
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
-
-
-def command(*arguments):
-    result = CliRunner().invoke(cli.app, ["published", *map(str, arguments)])
-    return result.exit_code, " ".join(result.output.split()), str(result.exception or "")
-
-
-def test_command_audits_every_published_table():
-    code, shown, _ = command("audit")
-    assert code == 0
-    assert "unipercept_vqa_iaa: 18 rows, 10 finding(s)" in shown
-
-
-def test_command_audits_a_table_of_ones_own(tmp_path):
-    table, sizes = made(np.random.default_rng(0))
-    table.to_csv(tmp_path / "a.csv", index=False)
-    sizes.to_csv(tmp_path / "s.csv", index=False)
-    assert command("audit", tmp_path / "a.csv", "--sizes", tmp_path / "s.csv")[0] == 0
-    table.assign(c1=table["c1"] + 0.05).to_csv(tmp_path / "a.csv", index=False)
-    assert command("audit", tmp_path / "a.csv", "--sizes", tmp_path / "s.csv")[0] == 1
-    code, _, error = command("audit", tmp_path / "a.csv")
-    assert code == 1
-    assert "--sizes" in error
-
-
-def test_command_shows_a_table_as_csv():
-    code, shown, _ = command("show", "unipercept_rewards")
-    assert code == 0
-    assert shown.startswith("reward,PickScore")

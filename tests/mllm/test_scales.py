@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from support.paths import SHARED
 
-from lopsided.mllm.errors import MllmError
+from lopsided.mllm import MllmError
 from lopsided.mllm.scoring.presets import COGIP_LABELS
 from lopsided.mllm.scoring.scale import SCALES, ScoreScale, letter_pairs, level_of, to_bfloat16
 

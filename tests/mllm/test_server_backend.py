@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import model_servers as servers
 
-from lopsided.analysis.statistics.correlation import srcc
+from lopsided.analysis.statistics import srcc
+from lopsided.mllm import MllmError
 from lopsided.mllm.backends import server as server_backend
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
 from lopsided.mllm.backends.chat_completions import (
@@ -32,9 +33,8 @@ from lopsided.mllm.backends.chat_completions import (
 )
 from lopsided.mllm.backends.decision_endpoint import decision_config, read_decision
 from lopsided.mllm.backends.server import ServerBackend
-from lopsided.mllm.errors import MllmError
 from lopsided.mllm.item import Item
-from lopsided.mllm.rate import rate
+from lopsided.mllm.rating import rate
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scorer import Scorer
 
@@ -205,7 +205,7 @@ def test_a_server_that_ignores_logprobs_is_found_out_at_the_first_question(serve
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("prefix", "message"), [("refuse", "prefix='continue'"), ("continue", "422 .*numeric")])
-def test_an_answer_begun_is_refused_where_the_server_does_not_go_on_with_it(
+def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
     served: Any, local: Local, prefix: str, message: str
 ) -> None:
     with pytest.raises(MllmError, match=f"The quality of the image is.*{message}"):
@@ -231,7 +231,7 @@ def test_faults_that_end_change_nothing(served: Any, local: Local, expected: np.
 
     called: list[int] = []
     with servers.FaultProxy(served.url, script) as proxy:
-        there = backend(proxy.url, local, concurrency=8)
+        there = backend(proxy.url, local, concurrency=8, timeout=2.0)
         results = there.level_logits(local.prompts, local.levels, on_result=lambda index, _: called.append(index))
         np.testing.assert_allclose(levels(results), expected, atol=1e-5)
         assert sorted(called) == list(range(len(local.prompts)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lopsided.mllm.errors import MllmError
+from lopsided.mllm import MllmError
 from lopsided.mllm.scoring.targets import (
     CLOSENESS_SCALES,
     LEVELS,

@@ -19,9 +19,9 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
+from lopsided.mllm import MllmError
 from lopsided.mllm.backends.backend import Prompt
 from lopsided.mllm.backends.transformers import TransformersBackend, _Draws
-from lopsided.mllm.errors import MllmError
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scale import ScoreScale
 from lopsided.mllm.scoring.scorer import Scorer

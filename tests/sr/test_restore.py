@@ -1,13 +1,8 @@
 """Restoring images of any size and kind, in tiles; generators as files that other programs load."""
 
 import json
-import os
 import re
 import runpy
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +10,10 @@ import pytest
 import spandrel
 import torch
 from PIL import Image
-from skimage.data import astronaut
 from support.paths import ROOT
+from support.restoring import broken_set, lively, photograph, save
 from torch import nn
-from typer.testing import CliRunner
 
-from lopsided.cli import main as cli
-from lopsided.cli import restore as restore_command
 from lopsided.common.basicsr_compat import load_basicsr
 from lopsided.common.errors import ImageError
 from lopsided.common.images import read_layers, to_tensor, to_uint8
@@ -30,17 +22,15 @@ from lopsided.sr import (
     LoadedGenerator,
     RestoreSettings,
     Tiling,
-    build_generator,
     export_generator,
     load_exported,
     restore_folder,
     restore_image,
     super_resolve,
 )
-from lopsided.sr.checkpoint import write_tensors
 from lopsided.sr.degradation import bicubic_resize
 from lopsided.sr.errors import SuperResolutionError
-from lopsided.sr.export import _derived, read_metadata
+from lopsided.sr.export import read_metadata
 
 HOW_TO = (ROOT / "docs" / "restore.md").read_text(encoding="utf-8")
 TILED = RestoreSettings(Tiling(50, 16))  # 48 for SwinIR
@@ -68,17 +58,6 @@ def convolutions():
         return Convolutions(reach=6)
 
 
-def lively(name: str, scale: int) -> LoadedGenerator:
-    """A generator with random weights, changed until all its parts matter."""
-    spec = GeneratorSpec(name=name)
-    generator = build_generator(spec, scale, seed=0).eval()
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=rng)
-    return LoadedGenerator(generator, spec, scale)
-
-
 @pytest.fixture(scope="module")
 def swinir():
     return lively("swinir-tiny", 4)
@@ -88,16 +67,6 @@ def swinir():
 def exported(swinir, tmp_path_factory):
     path = tmp_path_factory.mktemp("generator") / "x4.safetensors"
     export_generator(path, swinir)
-    return path
-
-
-def photograph(height: int, width: int) -> np.ndarray:
-    return np.ascontiguousarray(astronaut()[:height, 100 : 100 + width])
-
-
-def save(path: Path, array: np.ndarray, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
     return path
 
 
@@ -282,14 +251,7 @@ def test_files_that_are_no_8_bit_images_are_refused(tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three images, one of them broken, and a file that is none."""
-    folder = tmp_path / "photos"
-    save(folder / "a.png", photograph(9, 12))
-    save(folder / "sub" / "a.jpg", photograph(20, 17))
-    (folder / "sub" / "broken.jpg").write_bytes((folder / "sub" / "a.jpg").read_bytes()[:300])
-    (folder / "notes.txt").write_text("none")
-    (folder / ".hidden.png").write_bytes(b"")
-    return folder
+    return broken_set(tmp_path / "photos")
 
 
 def test_a_broken_file_stops_nothing_and_every_image_is_counted(swinir, photos, tmp_path):
@@ -316,7 +278,7 @@ def test_what_is_there_is_skipped_and_overwritten_on_request(swinir, photos, tmp
     assert (again.restored, again.skipped, len(again.failed)) == (1, 1, 1)
     assert (out / "sub" / "a.png").stat().st_mtime_ns == before["sub/a.png"]
     other = RestoreSettings(Tiling(32, 16))
-    with pytest.raises(SuperResolutionError, match="made with tile 50, not 32; --overwrite"):
+    with pytest.raises(SuperResolutionError, match="made with tile 50, not 32; replace it with --overwrite"):
         restore_folder(photos, out, swinir, other)
     (photos / "a.png").write_bytes(b"damaged since")
     replaced = restore_folder(photos, out, swinir, other, overwrite=True)
@@ -334,7 +296,7 @@ def test_an_interrupted_overwrite_does_not_pass_for_a_finished_one(swinir, photo
 
     with pytest.raises(KeyboardInterrupt):
         restore_folder(photos, tmp_path / "out", swinir, overwrite=True, progress=interrupt)
-    with pytest.raises(SuperResolutionError, match=r"no restore.json says from where; --overwrite"):
+    with pytest.raises(SuperResolutionError, match=r"no restore.json records its origin; replace it with --overwrite"):
         restore_folder(photos, tmp_path / "out", swinir)
 
 
@@ -393,17 +355,6 @@ def test_spandrel_loads_what_is_exported(tmp_path, name, scale, architecture, su
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
 
 
-def test_derived_tensors_are_those_of_basicsr():
-    load_basicsr()
-    from basicsr.archs.swinir_arch import SwinIR
-
-    options = {"embed_dim": 8, "depths": (2, 3), "num_heads": (2, 2), "upsampler": "pixelshuffledirect"}
-    theirs = SwinIR(upscale=4, img_size=64, window_size=8, mlp_ratio=2, **options).state_dict()
-    derived = _derived(theirs)
-    assert set(derived) == {name for name in theirs if name.endswith(("attn_mask", "relative_position_index"))}
-    assert all(torch.equal(derived[name], theirs[name]) for name in derived)
-
-
 def test_a_pth_loads_in_basicsr(swinir, tmp_path):
     load_basicsr()
     from basicsr.archs.swinir_arch import SwinIR
@@ -421,10 +372,10 @@ def test_an_exported_file_says_what_it_is(swinir, exported, tmp_path):
     loaded = load_exported(exported)
     assert (loaded.spec.name, loaded.scale, loaded.digest) == ("swinir-tiny", 4, swinir.digest)
     assert read_metadata(exported)["side_multiple"] == 8
-    with pytest.raises(SuperResolutionError, match="says that its scale is 4, not 2"):
+    with pytest.raises(SuperResolutionError, match="states that its scale is 4, not 2"):
         load_exported(exported, scale=2)
     export_generator(tmp_path / "x4.pth", swinir)
-    with pytest.raises(SuperResolutionError, match="does not say what it is"):
+    with pytest.raises(SuperResolutionError, match="does not state what it holds"):
         load_exported(tmp_path / "x4.pth")
     assert load_exported(tmp_path / "x4.pth", "swinir-tiny", 4).digest == swinir.digest
     with pytest.raises(SuperResolutionError, match="did you mean 'swinir-tiny'"):
@@ -442,111 +393,6 @@ def test_missing_and_damaged_files_are_named(exported, tmp_path):
         load_exported(cut)
 
 
-# --- the command line -----------------------------------------------------------------------------------------------
-
-
-def lopsided(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "lopsided.cli.main", *map(str, arguments)]
-
-
-@pytest.fixture
-def store(swinir, tmp_path):
-    """A store with a finished, a diverged and an unfinished cell, as a run leaves them."""
-    for cell, state in (("c0ffee", "done"), ("d1e", "diverged"), ("beef", None)):
-        folder = tmp_path / "runs" / "cells" / "finetune" / cell
-        state_dict = swinir.generator.state_dict()
-        write_tensors(folder / "generator.safetensors", state_dict, {"generator": "swinir-tiny", "scale": 4})
-        if state:
-            (folder / "status.json").write_text(json.dumps({"state": state, "reason": ""}))
-    return tmp_path / "runs"
-
-
-def test_a_cell_is_found_by_its_id_its_folder_and_its_file(swinir, store):
-    folder = store / "cells" / "finetune" / "c0ffee"
-    for source in ("c0ffee", str(folder)):
-        path, origin = restore_command.find_generator(source, store)
-        assert load_exported(path).digest == swinir.digest
-        assert origin == {"stage": "finetune", "cell": "c0ffee"}
-    path, origin = restore_command.find_generator(str(folder / "generator.safetensors"), store)
-    assert load_exported(path).digest == swinir.digest
-    assert len(origin["sha256"]) == 64
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("d1e", "cell d1e is diverged"),
-        ("beef", "cell beef is pending"),
-        ("nosuch", "no file 'nosuch', and no cell of that ID"),
-        ("swinir-tiny", "--generator FILE --generator-name swinir-tiny --scale N"),
-    ],
-)
-def test_a_generator_that_is_not_there_is_named(store, source, message):
-    result = lopsided("restore", ".", "--generator", source, "--output", "out", "--store", store)
-    assert message in str(result.exception)
-
-
-def test_a_cell_is_exported_with_its_origin(swinir, store, tmp_path):
-    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    assert lopsided("export", "c0ffee", first, "--store", store, "--licence", "CC0").exit_code == 0
-    assert lopsided("export", first, second).exit_code == 0
-    for path in (first, second):
-        stated = read_metadata(path)
-        assert stated["training"] == {"stage": "finetune", "cell": "c0ffee"}
-        assert stated["licence"] == "CC0"
-        assert load_exported(path).digest == swinir.digest
-
-
-def test_the_command_restores_reports_and_fails_as_it_should(photos, exported, tmp_path, monkeypatch, capsys):
-    arguments = ("restore", photos, "--generator", exported, "--output", tmp_path / "out", "--tile", 32)
-    result = subprocess.run(
-        command(*arguments, "--overlap", 16), capture_output=True, text=True, env=environment(), check=False
-    )
-    assert result.returncode == 1
-    assert result.stdout.strip() == "restored 2, skipped 0, failed 1 of 3; other files left alone: 1"
-    (line,) = result.stderr.strip().splitlines()
-    assert line.startswith(f"failed {photos / 'sub' / 'broken.jpg'}: corrupt or truncated image, 300 bytes")
-    # The same command goes on; another setting is an error in one line.
-    (photos / "sub" / "broken.jpg").unlink()
-    again = lopsided(*arguments, "--overlap", 16)
-    assert again.exit_code == 0
-    assert "restored 0, skipped 2, failed 0 of 2" in again.output
-    monkeypatch.setattr(sys, "argv", ["lopsided", *map(str, arguments), "--overlap", "8"])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    assert exit_.value.code == 1
-    assert capsys.readouterr().err.replace("\n", "").startswith(f"error: '{tmp_path / 'out'}' was made with overlap 16")
-
-
-def test_a_killed_process_leaves_no_half_written_file(exported, tmp_path):
-    for index in range(12):
-        save(tmp_path / "in" / f"{index:02}.png", photograph(40, 40))
-    out = tmp_path / "out"
-    arguments = command("restore", tmp_path / "in", "--generator", exported, "--output", out)
-    process = subprocess.Popen(arguments, env=environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(list(out.glob("[0-9]*.png"))) < 2:
-        assert process.poll() is None, "ended too early"
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = sorted(out.glob("[0-9]*.png"))
-    assert 2 <= len(done) < 12
-    for path in done:
-        assert read_layers(path).shape == (160, 160, 3)
-    summary = restore_folder(tmp_path / "in", out, load_exported(exported))
-    assert (summary.restored, summary.skipped) == (12 - len(done), len(done))
-
-
 # --- the how-to -----------------------------------------------------------------------------------------------------
 
 
@@ -562,11 +408,3 @@ def test_the_examples_of_the_how_to_run_as_they_stand(exported, tmp_path, monkey
         runpy.run_path("example.py")
     assert read_layers(Path("photo-x4.png")).shape == (120, 160, 3)
     assert read_layers(Path("restored/one.png")).shape == (80, 80, 3)
-
-
-def test_every_option_of_the_how_to_exists():
-    known = {name: lopsided(name, "--help").output for name in ("restore", "export")}
-    options = set(re.findall(r"`(--[a-z-]+)", HOW_TO))
-    assert options
-    for option in options:
-        assert any(option in text for text in known.values()), option

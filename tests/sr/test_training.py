@@ -20,7 +20,7 @@ from lopsided.sr import (
     build_generator,
 )
 from lopsided.sr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lopsided.sr.history import read_lines
+from lopsided.sr.history import read_history
 from lopsided.sr.images import PairCache
 from lopsided.sr.trainer import StoppedError
 
@@ -121,7 +121,7 @@ def test_pixel_training_approaches_the_reference(pairs, tmp_path):
     spec = TrainingSpec(steps=60, batch=4, patch=32, learning_rate=2e-3, ema=0.9)
     trainer = Trainer(spec, build_generator(TINY, 4), pairs, seed=0, stream="pretrain")
     trainer.run(tmp_path, checkpoint_every=1000)
-    rows = read_lines(tmp_path / "history.jsonl")
+    rows = read_history(tmp_path / "history.jsonl")
     assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
     assert rows[-1]["pixel"] < 0.7 * rows[0]["pixel"]
 
@@ -157,7 +157,7 @@ def test_resumed_training_equals_an_uninterrupted_one_bit_for_bit(pairs, tmp_pat
     expected, seen = tensors(whole), tensors(second)
     assert expected.keys() == seen.keys()
     assert [name for name in expected if not torch.equal(expected[name], seen[name])] == []
-    histories = [read_lines(tmp_path / name / "history.jsonl") for name in ("whole", "cut")]
+    histories = [read_history(tmp_path / name / "history.jsonl") for name in ("whole", "cut")]
     for history in histories:
         for row in history:
             del row["seconds"]

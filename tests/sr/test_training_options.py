@@ -28,7 +28,7 @@ from lopsided.sr import (
     build_generator,
 )
 from lopsided.sr.checkpoint import load_checkpoint, read_tensors
-from lopsided.sr.history import read_lines
+from lopsided.sr.history import read_history
 from lopsided.sr.images import PairCache
 from lopsided.sr.trainer import StoppedError
 
@@ -185,7 +185,7 @@ def test_skipped_steps_are_counted_and_survive_a_resume(pairs, tmp_path):
     whole = trainer(pairs)
     Poisoned(whole, {1, 7, 8})
     whole.run(tmp_path / "whole", checkpoint_every=3)
-    rows = read_lines(tmp_path / "whole" / "history.jsonl")
+    rows = read_history(tmp_path / "whole" / "history.jsonl")
     assert [row["skipped"] for row in rows] == [1, 0, 2, 0]
     assert all(math.isfinite(value) for row in rows for value in row.values())
 
@@ -206,7 +206,7 @@ def test_a_spent_budget_ends_as_diverged_and_names_step_and_term(pairs, tmp_path
     with pytest.raises(DivergedError, match=r"pixel became nan at step 8, after 2 skipped step\(s\)") as caught:
         made.run(tmp_path, checkpoint_every=3)
     assert (caught.value.step, caught.value.term) == (8, "pixel")
-    rows = read_lines(tmp_path / "history.jsonl")
+    rows = read_history(tmp_path / "history.jsonl")
     assert [(row["step"], row["skipped"]) for row in rows] == [(3, 0), (6, 1), (8, 1)]  # to the very end
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
@@ -297,7 +297,7 @@ def test_validation_keeps_the_best_averaged_weights_and_goes_into_the_history(pa
     made.run(tmp_path, checkpoint_every=3)
     assert made.ranking is not None
     assert made.ranking.entries == [(8, 1.0), (12, 2.0)]
-    rows = [row for row in read_lines(tmp_path / "history.jsonl") if "validation/distance" in row]
+    rows = [row for row in read_history(tmp_path / "history.jsonl") if "validation/distance" in row]
     assert rows == [{"step": step, "validation/distance": score} for step, score in SCORES.items()]
     weights, about = read_tensors(made.ranking.paths()[1])
     assert about == {"step": 12, "distance": 2.0}
@@ -348,7 +348,7 @@ def test_tensorboard_shows_the_history_and_restored_images(pairs, tmp_path):
     made.run(tmp_path / "work", checkpoint_every=3, tensorboard=tmp_path / "events")
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
-    rows = read_lines(tmp_path / "work" / "history.jsonl")
+    rows = read_history(tmp_path / "work" / "history.jsonl")
     for name in ("pixel", "d_real", "gradient_generator", "learning_rate", "skipped", "validation/distance"):
         expected = [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows if name in row]
         assert [(event.step, event.value) for event in events.Scalars(name)] == expected

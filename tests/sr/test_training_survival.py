@@ -13,7 +13,7 @@ from lopsided.common.sources import parse_source
 from lopsided.discriminators import DiscriminatorSpec, build_discriminator, objective
 from lopsided.losses import create_measure
 from lopsided.sr import Adversarial, Fidelity, FinetuneSpec, Trainer, Validated, Validation
-from lopsided.sr.history import read_lines
+from lopsided.sr.history import read_history
 from lopsided.sr.images import PairCache
 
 KILLS = 20
@@ -45,7 +45,7 @@ def adversarial_training(cache):
 
 def killed_run(cache, folder, lines, delay):
     """Train in a process of its own, and kill it when the history has ``lines`` more lines, and a moment later."""
-    begun = len(read_lines(folder / "history.jsonl"))
+    begun = len(read_history(folder / "history.jsonl"))
     child = os.fork()
     if child == 0:
         # Nothing but a kill may bring it back into the test.
@@ -53,7 +53,7 @@ def killed_run(cache, folder, lines, delay):
             adversarial_training(cache).run(folder, checkpoint_every=1)
         os._exit(1)
     deadline = time.monotonic() + 60
-    while len(read_lines(folder / "history.jsonl")) - begun < lines and time.monotonic() < deadline:
+    while len(read_history(folder / "history.jsonl")) - begun < lines and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
@@ -69,7 +69,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace(tmp_path):
     steps = []
     for _ in range(KILLS):
         killed_run(tmp_path / "cache", tmp_path / "killed", draw.randint(1, 3), draw.uniform(0, 0.05))
-        steps.append(read_lines(tmp_path / "killed" / "history.jsonl")[-1]["step"])
+        steps.append(read_history(tmp_path / "killed" / "history.jsonl")[-1]["step"])
     assert steps[-1] < STEPS
     last = adversarial_training(tmp_path / "cache")
     last.run(tmp_path / "killed", checkpoint_every=1)
@@ -77,7 +77,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace(tmp_path):
     expected, seen = whole.state(), last.state()
     assert [name for name, t in expected.tensors.items() if not torch.equal(t, seen.tensors[name])] == []
     assert seen.scalars == expected.scalars
-    histories = [read_lines(tmp_path / name / "history.jsonl") for name in ("whole", "killed")]
+    histories = [read_history(tmp_path / name / "history.jsonl") for name in ("whole", "killed")]
     for history in histories:
         for row in history:
             row.pop("seconds", None)

@@ -1,4 +1,4 @@
-"""Servers for tests, all on the loopback: a real one, one that speaks vLLM's format, and a proxy that does harm."""
+"""Servers for tests, all on the loopback: a real one, one with vLLM's format, and a proxy that injects faults."""
 
 from __future__ import annotations
 
@@ -218,8 +218,8 @@ class ChatServer(_Server):
     Args:
         model: evaluated for every request.
         processor: of the model.
-        logprobs: whether they are told when asked for, or silently left out.
-        continues: whether an answer begun is gone on with when asked for, or silently closed.
+        logprobs: whether they are reported when asked for, or silently left out.
+        continues: whether a begun answer is continued when asked for, or silently finished.
         most_logprobs: how many may be asked for.
     """
 

@@ -1,7 +1,7 @@
 """A tiny but real multimodal LLM, built and trained here: the Qwen2.5-VL architecture with 0.4 M parameters.
 
 The folder that ``trained`` returns is a model like any of the hub's: configuration, safetensors, tokenizer, image
-processor and chat template. It rates how bright an image is, in every manner in which a model is asked for a rating:
+processor and chat template. It rates how bright an image is, in every way in which a model is asked for a rating:
 level words, a written number, letter pairs and options. Built once (20 s on one core) and kept in the system's folder
 of temporary files, under a name that changes with this file and with the libraries.
 """
@@ -218,7 +218,7 @@ def train_rating(
 ) -> list[float]:
     """Train a model in place to rate brightness, with soft labels over the whole vocabulary; return the losses.
 
-    Every sample is one next token: a level, an option, or the token that goes on with an answer begun.
+    Every sample is one next token: a level, an option, or the token that continues a begun answer.
     """
     rng = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.0)

@@ -12,13 +12,12 @@ from scipy import stats
 from support.paths import SHARED
 
 from lopsided.analysis.errors import AnalysisError
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics import where
 from lopsided.common.errors import LopsidedError
 from lopsided.mllm.benchmarks.questions import reply
 from lopsided.mllm.item import Item
-from lopsided.mllm.metrics.common.choices import choice_accuracy
-from lopsided.mllm.metrics.common.common import Bootstrap, join_items, ratio, status_shares
-from lopsided.mllm.metrics.common.contexts import (
+from lopsided.mllm.metrics.choices import choice_accuracy
+from lopsided.mllm.metrics.contexts import (
     DESTINATIONS,
     answer_entropy,
     context_accuracy,
@@ -28,7 +27,10 @@ from lopsided.mllm.metrics.common.contexts import (
     read_answers,
     retention,
 )
-from lopsided.mllm.metrics.common.ratings import AS_MEAN, AS_WORST, READINGS, VALID, domain_averages, rating_metrics
+from lopsided.mllm.metrics.intervals import Bootstrap, ratio
+from lopsided.mllm.metrics.ratings import AS_MEAN, AS_WORST, READINGS, VALID, domain_averages, rating_metrics
+from lopsided.mllm.metrics.statuses import status_shares
+from lopsided.mllm.table import join_items
 
 OUTPUTS = SHARED / "mllm" / "qbench_iqa_outputs"
 FEW = Bootstrap(n_boot=200)

@@ -1,125 +1,26 @@
-"""The command line end to end, in processes of its own: runs, resumption, faults of the world, exit statuses."""
+"""``lopsided run``, in processes of its own: runs, resumption, faults of the world, exit statuses."""
 
 import json
-import os
 import re
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
-from support.paths import ROOT
+from support.command_line import invoke, lopsided, sets, started, wait_for
+from support.smoke import PART, SMOKE, cell_of, cells, modified
 
-from lopsided import __version__
-from lopsided.cli import main as cli
-from lopsided.experiments import Experiment, load_experiment, plan, run
+from lopsided.experiments import Store
+from lopsided.experiments import run as run_experiment
 from lopsided.experiments.running.progress import SilentReporter
-from lopsided.experiments.store import Store
 
 pytestmark = pytest.mark.slow
-
-SMOKE = ROOT / "experiments" / "smoke.yaml"
-SCRIPT = Path(sys.executable).with_name("lopsided")
-# A part of the smoke test: what it trains is in the store of the whole.
-PART = ["grid.fidelity=ssim", "judges=[psnr_y]", "assessment={}"]
-
-
-def command(*arguments):
-    start = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-m", "lopsided.cli.main"]
-    return [*start, *map(str, arguments)]
-
-
-def environment(**changes):
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "300",
-        **{key: str(value) for key, value in changes.items()},
-    }
-
-
-def sets(overrides):
-    return [argument for override in overrides for argument in ("--set", override)]
-
-
-def lopsided(verb, *arguments, status=0, overrides=(), limit=None, **changes):
-    """Run a command to its end; its exit status must be the one given, and no traceback may be seen."""
-    limited = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    result = subprocess.run(
-        command(verb, *arguments, *sets(overrides)),
-        capture_output=True,
-        text=True,
-        env=environment(**changes),
-        preexec_fn=limited,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == status, result.stdout + result.stderr
-    assert "Traceback" not in result.stdout + result.stderr, result.stderr
-    return result
-
-
-def started(*arguments, overrides=()):
-    return subprocess.Popen(
-        command(*arguments, *sets(overrides)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
-
-
-def wait_for(condition, process, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        assert process.poll() is None, f"ended too early: {process.communicate()}"
-        time.sleep(0.005)
-    process.kill()
-    raise AssertionError("waited in vain")
-
-
-def cells(overrides=(), experiment=SMOKE):
-    return plan(load_experiment(experiment, list(overrides))).cells
-
-
-def cell_of(overrides, **labels):
-    """The one fine-tuning cell with these labels."""
-    (cell,) = [
-        cell
-        for cell in cells(overrides)
-        if cell.stage == "finetune" and all(cell.labels[key] == value for key, value in labels.items())
-    ]
-    return cell
-
-
-def modified(store):
-    return {path: path.stat().st_mtime_ns for path in (store / "cells").rglob("*") if path.name != ".lock"}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """The store of the whole smoke test, and what the run printed. To be copied, not changed."""
-    store = tmp_path_factory.mktemp("base") / "runs"
-    return store, lopsided("run", SMOKE, "--store", store)
-
-
-@pytest.fixture
-def store(base, tmp_path):
-    """A copy of that store."""
-    return Path(shutil.copytree(base[0], tmp_path / "runs"))
-
-
-# --- the ordinary way -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_computes_everything_and_writes_a_report_with_the_numbers(base):
@@ -147,37 +48,6 @@ def test_a_second_run_computes_nothing_and_touches_nothing(base):
     result = lopsided("run", SMOKE, "--store", store)
     assert f"0 computed, {len(cells())} cached of {len(cells())} cells" in result.stdout
     assert modified(store) == before
-
-
-def test_what_the_other_verbs_show(base, tmp_path):
-    store, _ = base
-    total = len(cells())
-    running = {
-        "plan": started("plan", SMOKE, "--store", store, overrides=["grid.seed=[0,1]"]),
-        "status": started("status", SMOKE, "--store", store),
-        "tables": started("tables", SMOKE, "--store", store, "--csv", "--to", tmp_path / "t"),
-        "schema": started("schema", "--to", tmp_path / "schema.json"),
-        "version": started("--version"),
-        "help": started("--help"),
-    }
-    shown = {}
-    for name, process in running.items():
-        shown[name], errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    more = len(cells(["grid.seed=[0,1]"]))
-    assert f"{more - total} new, {total} cached of {more} cells" in shown["plan"]
-    assert "not computed yet" in shown["plan"]
-    rows = {line.split()[0]: line.split()[1:] for line in shown["status"].splitlines() if line}
-    assert rows["finetune"][:6] == ["7", "·", "·", "·", "·", "·"]
-    assert rows["judge"][0] == "24"
-    for name in ("sr_scores", "fr_scores", "training", "cells"):
-        read = pd.read_csv(tmp_path / "t" / f"{name}.csv")
-        assert len(read) == len(pd.read_parquet(tmp_path / "t" / f"{name}.parquet")) > 0
-        assert f"{tmp_path / 't' / name}: {len(read)} rows" in shown["tables"]
-    assert len(pd.read_csv(tmp_path / "t" / "cells.csv")) == total
-    assert json.loads((tmp_path / "schema.json").read_text()) == Experiment.model_json_schema()
-    assert shown["version"] == f"{__version__}\n"
-    assert all(verb in shown["help"] for verb in ("plan", "run", "status", "report", "tables", "schema"))
 
 
 # --- interruption ---------------------------------------------------------------------------------------------------
@@ -262,7 +132,7 @@ def test_a_full_disk_fails_the_cell_with_one_clear_message_and_another_run_compl
     before = {path: at for path, at in modified(store).items() if path.is_file()}
     result = lopsided("run", SMOKE, "--store", store, overrides=overrides, limit=100_000, status=1)
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("failed pretrain swinir-tiny seed 1: a file would exceed the limit on file sizes")
+    assert line.startswith("failed: pretrain swinir-tiny seed 1: a file would exceed the limit on file sizes")
     assert line.endswith("run again")
     assert "1 failed" in result.stdout
     old = {cell.id for cell in cells()}
@@ -278,7 +148,7 @@ def test_a_full_disk_fails_the_cell_with_one_clear_message_and_another_run_compl
     assert before.items() <= modified(store).items()
 
 
-def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store, capsys):
+def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store):
     overrides = [*PART, "super_resolution.finetune.discriminator_learning_rate=1e30", "grid.fidelity=[ssim,gmsd]"]
     overrides += ["super_resolution.finetune.gamma=0.4"]  # to train anew
     failing = cell_of(overrides, fidelity="ssim", discriminator="none")
@@ -289,7 +159,7 @@ def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store, cap
     # Trained, restored and judged: pixel-only and GMSD; with the discriminator, SSIM and GMSD diverge.
     assert "6 computed, 3 cached, 2 diverged, 1 failed, 6 skipped of 18 cells" in result.stdout
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("failed finetune swinir-tiny ssim none seed 0: ")
+    assert line.startswith("failed: finetune swinir-tiny ssim none seed 0: ")
     assert str(obstacle) in line
 
     obstacle.unlink()
@@ -301,8 +171,7 @@ def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store, cap
     assert "at step" in record["reason"]
     assert (folder / "training.jsonl").exists()
     assert not (folder / "generator.safetensors").exists()
-    cli.status(SMOKE, store, overrides)
-    shown = capsys.readouterr().out
+    shown = invoke("status", SMOKE, "--store", store, *sets(overrides)).out
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line}
     assert rows["finetune"][:2] == ["3", "2"]
     assert record["reason"] in shown
@@ -339,7 +208,7 @@ def test_a_damaged_input_is_named_with_the_way_out(store):
     (pretrain,) = [cell for cell in cells(overrides) if cell.stage == "pretrain"]
     weights = store / "cells" / "pretrain" / pretrain.id / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    ((cell, reason),) = run(SMOKE, store=store, overrides=overrides, reporter=SilentReporter()).failed
+    ((cell, reason),) = run_experiment(SMOKE, store=store, overrides=overrides, reporter=SilentReporter()).failed
     assert cell.stage == "finetune"
     assert reason.startswith(f"'{weights}' is missing or damaged")
     assert reason.endswith("delete its folder and run again")
@@ -368,25 +237,11 @@ def test_missing_weights_are_named_in_seconds_before_any_training(tmp_path):
     assert not (tmp_path / "runs" / "cells").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "text"),
-    [
-        (("run", SMOKE, "--store", "x", "--sett", "a=1"), 2, "--sett"),
-        (("run", SMOKE, "--workers", "0"), 2, "--workers"),
-        (("rum", SMOKE), 2, "rum"),
-        (("run",), 2, "EXPERIMENT.yaml"),
-    ],
-)
-def test_what_the_command_line_does_not_know(arguments, status, text):
-    assert text in lopsided(*arguments, status=status).stderr
-
-
-def test_errors_show_a_traceback_only_with_debug(tmp_path):
-    absent = tmp_path / "[red]absent[/red].yaml"  # to be printed as it is
-    debug = started("--debug", "plan", absent)
-    result = lopsided("plan", absent, status=1)
-    assert result.stderr == f"error: cannot read experiment '{absent}': No such file or directory\n"
-    assert result.stdout == ""
-    _, errors = debug.communicate(timeout=60)
-    assert debug.returncode == 1
-    assert "Traceback" in errors
+def test_a_device_that_is_not_here_is_named_before_anything_is_computed(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    store = tmp_path / "runs"
+    result = lopsided("run", SMOKE, "--store", store, overrides=["execution.device=cuda"], status=1)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: device 'cuda' cannot be used: ")
+    assert not (store / "cells").exists()

@@ -1,4 +1,4 @@
-"""Rating the items of a benchmark: every question put once, every reply kept the moment it is there."""
+"""Rating the items of a benchmark: every question is asked once, and every reply is saved when it arrives."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .results import Name, ResultFile, Row
 from .scoring.outcomes import Choice, Rating
 from .scoring.scorer import Scorer
 
-SHARED = {"seconds": 0.0}  # of a reply that was given to another item
+SHARED = {"seconds": 0.0}  # the reply to an equal item costs no time again
 MOST_PIXELS = 1 << 28  # of images held together: 0.8 GB
-CHUNK = 32  # items put to the backend together, and so lost by a kill at most
+CHUNK = 32  # items sent to the backend together: the most that a kill can lose
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Run:
 
     Attributes:
         rows: the result of each item, in order.
-        asked: items put to the model in this run.
-        known: items whose result was there before.
-        shared: items that have the reply to an equal item (same images and question), which was asked in their stead.
-        seconds: wall time of the asking, without the loading of the model.
+        asked: items that the model was asked in this run.
+        known: items that had a result before.
+        shared: items that got the reply to an equal item (same images and question) of this run.
+        seconds: wall time of asking, without loading the model.
         stopped: whether it was asked to stop before the end; ``rows`` then lacks what was not reached.
     """
 
@@ -60,37 +60,38 @@ class Run:
 def rate(
     scorer: Scorer,
     items: Sequence[Item],
-    path: Path,
+    path: str | Path,
     *,
     chunk: int = CHUNK,
     remembered: str | None = None,
     progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Rate items, and append each result to a file that the same call goes on from after any interruption.
+    """Rate items, and append each result to a file; after an interruption the same call continues from that file.
 
-    What is asked is named by a key: the scorer's identity (weights, preset, settings), the question and options, and
-    the contents of the images. A key with a reply is not asked again, in this run or a later one; one whose reply
-    failed is asked again in the next run. Equal items are asked once and have a line each.
+    Each question has a key: a hash of the scorer's identity (weights, preset, settings), the question and options, and
+    the contents of the images. A key with a reply is never asked again; one whose reply failed is asked again in the
+    next run. Equal items are asked once and get one line each.
 
     Args:
         scorer: what rates.
         items: what is rated; unique by benchmark, dimension and id.
         path: the file of results; see ``ResultFile``.
-        chunk: items put to the backend together.
-        remembered: the scorer's identity where it is known from an earlier run, so that a server is not asked who it
-            is unless there is something to ask it.
-        progress: told (items done, items to be asked, name of the last one).
-        stop: asked between chunks whether to stop.
+        chunk: items sent to the backend together.
+        remembered: the scorer's identity if it is known from an earlier run: a server is then asked for its identity
+            only if there is a question to send.
+        progress: called with (items done, items to be asked, name of the last one).
+        stop: called between chunks; True stops.
 
     Returns:
         One result per item, in order.
 
     Raises:
-        MllmError: two items of one name, a file of another scorer, a scorer that is not the remembered one, or that
-            cannot be asked this; a chunk in which nothing got a reply. An image that cannot be read is a result of
-            status ``failed``.
+        MllmError: two items with the same name, a file of another scorer, a scorer that is not the remembered one or
+            that cannot answer such questions, or a chunk without any reply. An image that cannot be read is no error
+            but a result of status ``failed``.
     """
+    path = Path(path)
     _refuse_twins(items)
     scorer_id = remembered or scorer.identity
     labels = [_labels(scorer, scorer_id, item) for item in items]
@@ -109,10 +110,10 @@ def rate(
         if waiting and scorer.identity != scorer_id:
             raise MllmError(
                 f"'{path}' holds results of {scorer.key} as it was ({scorer_id}), and it is {scorer.identity} now: the "
-                "server says something else of its model; give another folder"
+                "server reports another model than before; give another folder"
             )
         began, to_do = time.perf_counter(), sum(map(len, waiting.values()))
-        # What failed before comes last, so that what can be done is done first.
+        # What failed before comes last, so that the rest is done first.
         waiting = dict(sorted(waiting.items(), key=lambda entry: entry[0] in file.replies))
         for chunk_keys in _chunks(waiting, items, chunk):
             if stop():
@@ -131,21 +132,21 @@ def rate(
             if len(chunk_keys) > 1 and done < to_do and all(outcome["status"] == "failed" for outcome in outcomes):
                 raise MllmError(
                     f"none of {len(chunk_keys)} items got a reply, the last because: {outcomes[-1]['raw']}; "
-                    f"{to_do - done} more were not asked, and the same command goes on"
+                    f"{to_do - done} more were not asked; run the same command again to continue"
                 )
         found = [file.find(key, _name(item)) for key, item in zip(keys, items, strict=True)]
         seconds = time.perf_counter() - began
     rows = tuple(row for row in found if row is not None)
     stopped = asked < len(waiting)
     if len(rows) != len(items) and not stopped:
-        raise MllmError(f"{len(items)} items have {len(rows)} results; this is a fault of lopsided")
+        raise MllmError(f"{len(items)} items have {len(rows)} results; this is a bug in lopsided, please report it")
     return Run(rows, asked, known, shared, seconds, stopped)
 
 
 def _refuse_twins(items: Sequence[Item]) -> None:
     names = Counter(map(_name, items))
     if twins := [name for name, count in names.items() if count > 1]:
-        raise MllmError(f"{len(twins)} name(s) of items are taken twice, first {' / '.join(twins[0])}; rename one")
+        raise MllmError(f"{len(twins)} item name(s) are used twice, first {' / '.join(twins[0])}; rename one")
 
 
 def _name(item: Item) -> Name:
@@ -153,7 +154,7 @@ def _name(item: Item) -> Name:
 
 
 def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
-    """Name what is asked by its content; an image that is not there has its absence for content."""
+    """Return the key of a question, which follows from its content; a missing image counts as an image of its own."""
     for path in item.images:
         if path not in hashes:
             try:
@@ -166,7 +167,7 @@ def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
 
 
 def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) -> Iterator[list[str]]:
-    """Yield keys that can be put to the scorer in one call: of one task and dimension, and not too much to hold."""
+    """Yield the keys for one call each: of one task and dimension, with images that fit into memory together."""
     groups: dict[tuple[str, str], list[str]] = {}
     for key, (first, *_) in waiting.items():
         groups.setdefault((items[first].task, items[first].dimension), []).append(key)
@@ -183,7 +184,7 @@ def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) 
 
 
 def _pixels(path: Path) -> int:
-    """Return how many pixels a file's header promises; 0 if it cannot be read, which is told when it is needed."""
+    """Return the number of pixels in a file's header; 0 if it cannot be read, which is reported when it is shown."""
     try:
         with Image.open(path) as image:
             return image.width * image.height
@@ -227,7 +228,7 @@ def _ask(scorer: Scorer, items: Sequence[Item]) -> list[Row]:
 
 def _ratings(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
     if unfit := next((item for item, of in zip(items, images, strict=True) if len(of) != 1), None):
-        raise MllmError(f"item '{unfit.id}' shows {len(unfit.images)} images; one at a time is rated")
+        raise MllmError(f"item '{unfit.id}' shows {len(unfit.images)} images; a rating takes exactly one")
     questions = [item.question for item in items]
     ratings = scorer.rate([image for (image,) in images], dimension=items[0].dimension, questions=questions)
     return map(partial(_read, name="value"), ratings)
@@ -259,5 +260,5 @@ def _outcome(status: str, raw: str) -> Row:
 
 
 def _finite(number: float | None) -> float | None:
-    """Return None for what a server does not tell (NaN), which JSON has no form for."""
+    """Return None for NaN, what a server does not report: JSON has no form for it."""
     return None if number is None or not math.isfinite(number) else float(number)

@@ -453,7 +453,7 @@ def test_q_bench_finds_letters_and_keeps_back_test_answers(opened, tmp_path):
     write(tmp_path / "llvisionqa_test.json", entries)
     test = opened("q-bench", split="test")
     assert [item.target for item in test.items] == [None, None]
-    assert "2 of 2 answers are kept back by the authors" in test.notes
+    assert "2 of 2 answers are not published by the authors" in test.notes
 
 
 def test_q_bench_lists_of_rated_images(opened):
@@ -553,13 +553,21 @@ DAMAGES = {
     "field missing": ("unipercept-vr", drop_field(KADID, 0, "gt_score"), "entry 1: lacks 'gt_score'; it has 'image'"),
     "file cut off": ("unipercept-vr", rewrite(KADID, lambda b: b[: len(b) // 2]), r"KADID.json: not JSON .*cut off"),
     "file empty": ("unipercept-vr", rewrite(KADID, lambda _: b""), "KADID.json: not JSON"),
-    "file of nothing": ("unipercept-vr", rewrite(KADID, lambda _: b"[]"), "a list with entries is expected"),
+    "file of nothing": (
+        "unipercept-vr",
+        rewrite(KADID, lambda _: b"[]"),
+        "a list with entries, got an empty list",
+    ),
     "file of another kind": (
         "unipercept-vr",
         rewrite(KADID, lambda _: b'{"a": 1}'),
-        "a list with entries .* an object",
+        "a list with entries, got an object",
     ),
-    "entry of another kind": ("unipercept-vr", rewrite(KADID, lambda _: b'["a"]'), "entry 1: an object is expected"),
+    "entry of another kind": (
+        "unipercept-vr",
+        rewrite(KADID, lambda _: b'["a"]'),
+        "entry 1: must be an object",
+    ),
     "file in UTF-16": ("unipercept-vr", rewrite(KADID, lambda b: b.decode().encode("utf-16")), "not UTF-8 text"),
     "path out of the folder": ("unipercept-vr", set_field(ISTA, 1, image="../../x.png"), "is not a path within"),
     "name of no reference": ("unipercept-vr", set_field(KADID, 0, image="i3.png"), "does not name its reference"),
@@ -574,7 +582,7 @@ DAMAGES = {
     "label against score": (
         "cogip",
         lambda f: edit(f / AESTHETICS.with_name("Aesthetics_scores.json"), lambda v: ["high 4.105", v[1]]),
-        "label 'high', and 4.105 is 'low'",
+        "label 'high', but 4.105 is 'low'",
     ),
     "chat of two turns": ("cogip", lambda f: edit(f / AESTHETICS, lambda v: [v[0] + v[0], v[1]]), "a chat of one turn"),
     "unknown countries": (
@@ -608,7 +616,7 @@ DAMAGES = {
     ),
     "objects cut off": ("q-bench-iqa", rewrite("livec.json", lambda b: b[:-9]), "livec.json, entry 2: not JSON"),
     "own: unknown field": ("jsonl", own_line(0, mos=3), "unknown field 'mos'"),
-    "own: unknown task": ("jsonl", own_line(0, task="judge"), "task 'judge' is none of"),
+    "own: unknown task": ("jsonl", own_line(0, task="judge"), "task must be one of rate, answer, open, got 'judge'"),
     "own: target out of scale": ("jsonl", own_line(0, target=6), "target 6 is outside 1 … 5"),
     "own: scale upside down": ("jsonl", own_line(0, scale=[5, 1]), "scale must be"),
     "own: no options": ("jsonl", own_line(1, options=[]), "needs two options or more"),
@@ -663,7 +671,7 @@ def test_wrong_counts_are_noted_where_the_official_one_is_not_certain(opened):
         ("culturemix", {"subtasks": ["FF"]}, "no sub-task 'FF'"),
         ("culturemix-real", {}, "needs the option 'files'"),
         ("confused-tourist", {}, "needs the option 'table'"),
-        ("q-bench-iqa", {"images": "none"}, "images are 'present' or 'absent'"),
+        ("q-bench-iqa", {"images": "none"}, "images must be 'present' or 'absent'"),
     ],
 )
 def test_wrong_options_are_refused(name, options, message, tmp_path):

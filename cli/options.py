@@ -1,0 +1,98 @@
+"""Arguments and options that several commands share: declared, explained and checked in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ..common.errors import LopsidedError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    Model = TypeVar("Model", bound=BaseModel)
+
+
+def flag(*names: str, help: str) -> Any:  # noqa: A002 - as in typer
+    """Declare an option that takes no value."""
+    return typer.Option(*names, help=help, metavar="")
+
+
+Experiment = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="The experiment file.")]
+StoreFolder = Annotated[
+    Path,
+    typer.Option(
+        "--store", metavar="FOLDER", file_okay=False, help="Folder that holds all results; experiments share it."
+    ),
+]
+RUNS = Path("runs")
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable)."),
+]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of torch.")]
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        "--generator-name", metavar="NAME", help="The generator's architecture, if the file does not say which it is."
+    ),
+]
+Scale = Annotated[
+    int | None, typer.Option("--scale", metavar="N", help="The generator's scale, if the file does not say it.")
+]
+CellStore = Annotated[
+    Path, typer.Option("--store", metavar="FOLDER", file_okay=False, help="Folder of results, to look cells up in.")
+]
+
+
+def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read the values of a repeatable option, ``KEY=VALUE`` each, with values as in YAML.
+
+    Raises:
+        LopsidedError: one is written in another way.
+    """
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise LopsidedError(f"{option} {pair}: write it as KEY=VALUE")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise LopsidedError(f"{option} {pair}: '{value}' is not a YAML value; put it in quotes") from None
+    return found
+
+
+def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: Any) -> Model:
+    """Return the settings that options describe.
+
+    Args:
+        model: what they are settings of.
+        known: keys that ``KEY=VALUE`` options may have, to suggest the nearest one.
+        values: the values of the options, by the names of the fields.
+
+    Raises:
+        LopsidedError: the first thing that is wrong with them, by the name of its option or key.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model(**values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        text = str(problem.get("ctx", {}).get("error") or problem["msg"])
+        if not problem["loc"]:
+            raise LopsidedError(text) from None
+        option, key = str(problem["loc"][0]), str(problem["loc"][-1])
+        if problem["type"] == "extra_forbidden":
+            text = f"unknown; {did_you_mean(key, known)}"
+        elif problem["type"] != "value_error":
+            text = f"{text}, got {problem['input']!r}"
+        where = key if len(problem["loc"]) > 1 else f"--{option.replace('_', '-')}"
+        raise LopsidedError(f"{where}: {text}") from None

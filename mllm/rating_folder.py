@@ -1,0 +1,179 @@
+"""A folder with one scorer's ratings: replies, what they were made with, their table and its metrics.
+
+==================================  =================================================================================
+``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
+``meta.json``                       the scorer, the benchmark, and what each run took
+``mllm_scores.parquet``             one row per item
+``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
+==================================  =================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..common.files import atomic_path, write_json
+from ..common.sources import FolderSource
+from .backends.meter import Meter
+from .benchmarks.benchmark import Benchmark
+from .errors import MllmError
+from .item import Item
+from .metrics.summary import summarise
+from .rating import CHUNK, Run, rate
+from .scoring.preset import Preset
+from .scoring.scorer import Scorer
+from .table import scores_table, storable
+
+RESULTS, META, SCORES = "results.jsonl", "meta.json", "mllm_scores.parquet"
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What a run left in a folder.
+
+    Attributes:
+        run: the result of every item, and how many were asked.
+        metrics: tables of metrics by name.
+        cost: what the tokens of this run cost at the prices given; None without prices.
+        batching: by how much batching moved log-probabilities at most, on a sample; None where it was not measured.
+    """
+
+    run: Run
+    metrics: dict[str, pd.DataFrame]
+    cost: float | None
+    batching: float | None
+
+
+def rate_into(
+    folder: str | Path,
+    benchmark: Benchmark,
+    meter: Meter,
+    preset: Preset,
+    *,
+    asked: Mapping[str, Any],
+    limit: int | None = None,
+    chunk: int = CHUNK,
+    prices: tuple[float, float] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int, str], None] = lambda _done, _total, _note: None,
+) -> Rated:
+    """Rate the items of a benchmark into a folder; the same call continues after any interruption.
+
+    Nothing is asked twice, and the model is not even loaded if there is nothing to ask it.
+
+    Args:
+        folder: where the results go; one scorer and one benchmark per folder.
+        benchmark: what is rated.
+        meter: the model, loaded when it is first asked.
+        preset: what is asked and how replies are read.
+        asked: JSON that determines the results as far as it is known before the model is loaded; it tells whether an
+            earlier run was of the same scorer.
+        limit: only the first so many items.
+        chunk: items put to the model together.
+        prices: price of a million tokens read, and of a million written.
+        provenance: what to record of the machine.
+        progress: told (items done, items to be asked, name of the last one).
+
+    Raises:
+        MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
+    """
+    folder, items = Path(folder), benchmark.items[:limit]
+    meta = _read_meta(folder / META, benchmark)
+    scorer = Scorer(meter, preset)
+    remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
+    run = rate(scorer, items, folder / RESULTS, chunk=chunk, remembered=remembered, progress=progress)
+    cost = None if prices is None else (meter.prompt_tokens * prices[0] + meter.new_tokens * prices[1]) / 1e6
+    moved = _batch_invariance(meter) if run.asked else None
+    if run.asked:
+        took = {**(provenance or {}), **_counts(run, meter), "cost": cost, "batch_invariance": moved}
+        meta |= {**_described(scorer, meter, benchmark), "asked": dict(asked), "runs": [*meta.get("runs", []), took]}
+        write_json(folder / META, meta)
+    table = scores_table(items, run.rows)
+    metrics = summarise(table, items, preset)
+    _write(storable(table), folder / SCORES)
+    for name, values in metrics.items():
+        _write(values, folder / f"{name}.parquet")
+        _write(values, folder / f"{name}.csv")
+    return Rated(run, metrics, cost, moved["max_log_probability_difference"] if moved else None)
+
+
+def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
+    """Make a benchmark without targets of the images of a folder.
+
+    Args:
+        images: the folder.
+        dimension: what they are rated for.
+
+    Raises:
+        SourceError: there is no such folder, or it has no images.
+    """
+    source = FolderSource(folder=Path(images))
+    listed = source.items()
+    common: dict[str, Any] = {"benchmark": "images", "dimension": dimension, "task": "rate"}
+    items = tuple(Item(**common, id=image.path.name, images=(image.path,)) for image in listed)
+    return Benchmark("images", items, source.identity(listed))
+
+
+def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
+    """Return what is known of the folder's earlier runs; those must be of the same benchmark."""
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        name = meta["benchmark"]["name"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError):
+        raise MllmError(f"'{path}' is damaged; delete it, the results themselves are beside it") from None
+    if name != benchmark.name:
+        raise MllmError(f"'{path.parent}' holds results of {name}, not of {benchmark.name}; give another folder")
+    return meta
+
+
+def _described(scorer: Scorer, meter: Meter, benchmark: Benchmark) -> dict[str, Any]:
+    """Return what a reader of the results must know about scorer and benchmark."""
+    return {
+        "scorer": scorer.key,
+        "scorer_id": scorer.identity,
+        "definition": {**scorer.definition(), "model": meter.definition()},
+        "reproduces": scorer.preset.reproduces,
+        "unknown": scorer.preset.unknown,
+        "benchmark": {
+            "name": benchmark.name,
+            "identity": benchmark.identity,
+            "items": len(benchmark.items),
+            "notes": list(benchmark.notes),
+        },
+    }
+
+
+def _counts(run: Run, meter: Meter) -> dict[str, Any]:
+    return {
+        "seconds": round(run.seconds, 3),
+        "asked": run.asked,
+        "known": run.known,
+        "shared": run.shared,
+        "statuses": dict(run.statuses),
+        "prompts": meter.prompts,
+        "prompt_tokens": meter.prompt_tokens,
+        "new_tokens": meter.new_tokens,
+        "prompts_of_untold_tokens": meter.untold,
+    }
+
+
+def _batch_invariance(meter: Meter) -> dict[str, Any] | None:
+    """Measure on a sample by how much batching moves log-probabilities; None where none were asked of a local model."""
+    measure = getattr(meter.backend, "batch_invariance", None)
+    if measure is None or meter.sample is None:
+        return None
+    prompts, candidates = meter.sample
+    return {"prompts": len(prompts), "max_log_probability_difference": measure(prompts, candidates)}
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False) if path.suffix == ".parquet" else table.to_csv(temporary, index=False)

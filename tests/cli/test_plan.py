@@ -1,0 +1,52 @@
+"""``lopsided plan``: what is new, what is cached, and why."""
+
+import json
+
+from support.command_line import invoke
+from support.smoke import PART, SMOKE, cell_of, cells
+
+MORE = ["grid.seed=[0,1]"]
+
+
+def rows(shown):
+    return [line.split() for line in shown.out.splitlines()]
+
+
+def test_an_extended_grid_is_new_and_the_rest_cached(base):
+    store, _ = base
+    total, more = len(cells()), len(cells(MORE))
+    shown = invoke("plan", SMOKE, "--store", store, "--set", *MORE)
+    assert (shown.status, shown.err) == (0, "")
+    assert f"{more - total} new, {total} cached of {more} cells in '{store}'" in shown.out
+    assert rows(shown)[0] == ["stage", "cells", "state"]  # and no reasons, since nothing failed
+    assert ["finetune", "swinir-tiny", "ssim", "none", "seed", "0", "cached"] in rows(shown)
+    assert ["finetune", "swinir-tiny", "ssim", "none", "seed", "1", "new"] in rows(shown)
+    assert ["judge", "by", "psnr_y", "×8", "cached"] in rows(shown)
+
+
+def test_every_cell_has_a_row_if_asked_for(tmp_path):
+    shown = invoke("plan", SMOKE, "--store", tmp_path, "--all")
+    assert len(rows(shown)) == 1 + len(cells()) + 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_failed_or_diverged_says_why(tmp_path):
+    for fidelity, state, reason in (("none", "failed", "no [red]disk\x1b[2J"), ("ssim", "diverged", "NaN at step 3")):
+        folder = tmp_path / "cells" / "finetune" / cell_of(PART, fidelity=fidelity, discriminator="none").id
+        folder.mkdir(parents=True)
+        (folder / "status.json").write_text(json.dumps({"state": state, "reason": reason}))
+    shown = invoke("plan", SMOKE, "--store", tmp_path, *(word for part in PART for word in ("--set", part)))
+    lines = shown.out.splitlines()
+    assert lines[0].split() == ["stage", "cells", "state", "why"]
+    (failed,) = [line for line in lines if " failed " in line]
+    assert failed.rstrip().endswith("will be tried again: no [red]disk\\x1b[2J")
+    (diverged,) = [line for line in lines if " diverged " in line]
+    assert diverged.rstrip().endswith("NaN at step 3")
+
+
+def test_an_error_of_the_file_is_one_line_with_its_place(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(SMOKE.read_text().replace("\njudges:", "\njudgs:"))
+    shown = invoke("plan", path)
+    assert (shown.status, shown.out) == (1, "")
+    assert shown.err == f"error: {path}:24: judgs: unknown key 'judgs'; did you mean 'judges'?\n"

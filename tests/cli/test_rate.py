@@ -1,0 +1,194 @@
+"""The command rate, with a real model: what it prints and writes, and how it continues after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+from support import model_servers as servers
+from support.command_line import invoke, started, wait_for
+from support.rated_images import COUNT, lines, q_align, write_benchmark
+
+from lopsided.analysis.result_tables import SCHEMAS
+from lopsided.analysis.statistics import where
+from lopsided.experiments import LocalModel
+from lopsided.mllm import TransformersBackend, open_benchmark, rate
+
+
+@pytest.fixture(scope="module")
+def model(tiny_vlm: ModuleType) -> Path:
+    return tiny_vlm.trained()
+
+
+@pytest.fixture(scope="module")
+def benchmark(tiny_vlm: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_benchmark(tmp_path_factory.mktemp("benchmark"), tiny_vlm)
+
+
+def command_rate(*arguments: object) -> tuple[int, str, str]:
+    shown = invoke("rate", *arguments)
+    return shown.status, shown.text, shown.err
+
+
+def test_the_command_rates_a_benchmark_and_does_nothing_the_second_time(
+    model: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("jsonl", benchmark, "--model", model, "--preset", "q-align", "--batch", 4, "--to", tmp_path)
+    code, text, _ = command_rate(*command, "--prices", 2, 8)
+    assert code == 0, text
+    assert re.search(rf"{COUNT + 1} items: {COUNT + 1} ok; {COUNT} asked, 0 known before, 1 equal", text)
+    assert re.search(r"items/s, \d+ tokens read and 0 written, \S+ at the prices given", text)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    (once,) = meta["runs"]
+    assert once["cost"] == pytest.approx(once["prompt_tokens"] * 2e-6)
+    assert 0 < once["batch_invariance"]["max_log_probability_difference"] < 1e-4
+    assert meta["scorer_id"] == lines(tmp_path / "results.jsonl")[0]["scorer_id"]
+    ratings = pd.read_parquet(tmp_path / "ratings.parquet")
+    assert ratings["srcc"].iloc[0] > 0.9
+    assert (tmp_path / "ratings.csv").is_file()
+    table = pd.read_parquet(tmp_path / "mllm_scores.parquet")
+    assert len(table) == COUNT + 1
+    assert set(SCHEMAS["mllm_scores"]) <= set(table)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(LocalModel, "backend", refuse)
+    before = {path: path.read_bytes() for path in (tmp_path / "results.jsonl", tmp_path / "meta.json")}
+    code, text, error = command_rate(*command)
+    assert code == 0, error
+    assert f"0 asked, {COUNT + 1} known before" in text
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert "the model was loaded" in command_rate(*command[:-1], tmp_path / "new")[2]
+
+
+def test_a_folder_of_images_is_rated_without_targets(model: Path, benchmark: Path, tmp_path: Path) -> None:
+    command = ("--images", benchmark.parent, "--model", model, "--preset", "q-align", "--to", tmp_path, "--limit", 3)
+    code, text, _ = command_rate(*command, "--dimension", "aesthetics")
+    assert code == 0
+    assert "3 items: 3 ok; 3 asked" in text
+    table = pd.read_parquet(tmp_path / "mllm_scores.parquet")
+    assert table["item"].tolist() == ["0.png", "1.png", "2.png"]
+    assert set(table["dimension"]) == {"aesthetics"}
+    assert not (tmp_path / "ratings.csv").exists()
+    _, _, error = command_rate("jsonl", benchmark, *command[2:])
+    assert "holds results of images, not of jsonl" in error
+
+
+def test_answers_and_words_get_the_metrics_of_their_own(model: Path, benchmark: Path, tmp_path: Path) -> None:
+    listed: list[dict[str, Any]] = []
+    for n in range(6):
+        shown = {"images": f"{n}.png", "dimension": "IQA"}
+        options = ["dark", "dim", "light", "bright"]
+        listed.append({**shown, "id": f"a{n}", "task": "answer", "question": "How bright?", "options": options})
+        listed[-1] |= {"target": "ABCD"[n % 4], "groups": {"category": "even" if n % 2 == 0 else "odd"}}
+        groups = {"dish": f"d{n // 3}", "country": "Japan", "context": ("alone", "street", "landmark")[n % 3]}
+        listed.append({**shown, "id": f"o{n}", "task": "open", "question": "Whence?", "groups": groups})
+    path = benchmark.with_name("mixed.jsonl")
+    path.write_text("\n".join(map(json.dumps, listed)), encoding="utf-8")
+    code, text, error = command_rate("jsonl", path, "--model", model, "--preset", "letters", "--to", tmp_path)
+    assert code == 0, error
+    assert "accuracy_valid" in text
+    table = pd.read_parquet(tmp_path / "mllm_scores.parquet")
+    answers = where(table, task="answer")
+    right = float((answers["choice"] == answers["target"]).mean())
+    assert pd.read_csv(tmp_path / "choices.csv")["accuracy"].iloc[0] == pytest.approx(right)
+    assert pd.read_csv(tmp_path / "choices_by_category.csv")["category"].tolist() == ["even", "odd"]
+    for name in ("answers", "entropy", "retention", "drift"):
+        assert len(pd.read_parquet(tmp_path / f"{name}.parquet")), name
+    assert pd.read_csv(tmp_path / "statuses.csv")["n"].sum() == 12
+
+
+def test_a_killed_run_loses_nothing_and_doubles_nothing(model: Path, tiny_vlm: ModuleType, tmp_path: Path) -> None:
+    listed = []
+    for n, image in enumerate(tiny_vlm.images(60, seed=9)):
+        image.save(tmp_path / f"{n}.png", compress_level=0)
+        listed.append({"id": f"{n}", "task": "rate", "images": f"{n}.png"})
+    (tmp_path / "many.jsonl").write_text("\n".join(map(json.dumps, listed)))
+    command = ["rate", "jsonl", tmp_path / "many.jsonl", "--model", model, "--preset", "q-align"]
+    command += ["--batch", "1", "--to", tmp_path / "out"]
+    results = tmp_path / "out" / "results.jsonl"
+    process = started(*command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: results.exists() and results.read_bytes().count(b"\n") >= 10, process)
+    process.kill()
+    process.wait()
+    held = results.read_bytes().count(b"\n")
+    assert 10 <= held < 60
+    with results.open("ab") as file:  # and the line in hand was half written
+        file.write(b'{"attempt":1,"bench')
+    code, text, error = command_rate(*command[1:])
+    assert code == 0, error
+    assert f"{60 - held} asked, {held} known before" in text
+    found = lines(results)
+    assert sorted(int(row["item"]) for row in found) == list(range(60))
+    whole = rate(
+        q_align(TransformersBackend(model, batch_size=4)),
+        open_benchmark("jsonl", tmp_path / "many.jsonl").items,
+        tmp_path / "whole.jsonl",
+    )
+    resumed = {row["item"]: row["value"] for row in found}
+    assert [resumed[row["item"]] for row in whole.rows] == pytest.approx([row["value"] for row in whole.rows], abs=1e-4)
+
+
+def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
+    model: Path, benchmark: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    network = AutoModelForImageTextToText.from_pretrained(model, dtype="float32").eval()
+    with (
+        servers.ChatServer(network, AutoProcessor.from_pretrained(model)) as chat,
+        servers.FaultProxy(chat.url) as proxy,
+    ):
+        proxy.script = lambda key, attempt: "400" if int(key, 16) % 3 == 0 else ""
+        command = ("jsonl", benchmark, "--server", proxy.url, "--model", "lab/tiny-vlm", "--preset", "q-align")
+        command += ("--prefix", "continue", "--logprobs", "chat", "--to", tmp_path)
+        code, text, _ = command_rate(*command)
+        failing = sum(1 for key in proxy.seen if int(key, 16) % 3 == 0)
+        assert 0 < failing < COUNT
+        assert code == 1
+        assert "the same command asks them again" in text
+        assert sum(proxy.seen.values()) == COUNT
+        proxy.script = lambda key, attempt: ""
+        code, text, _ = command_rate(*command)
+        assert code == 0
+        assert f"{failing} asked" in text
+        assert sum(proxy.seen.values()) == COUNT + failing
+    code, text, _ = command_rate(*command)  # the server is gone
+    assert code == 0
+    assert "0 asked" in text
+    ratings = pd.read_parquet(tmp_path / "ratings.parquet")
+    assert ratings["n_valid"].iloc[0] == COUNT + 1
+    assert ratings["srcc"].iloc[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--preset": "q-alin"}, "unknown preset 'q-alin'; did you mean 'q-align'"),
+        ({"--option": "steps=3"}, "steps"),
+        ({"--option": "steps"}, "--option steps: write it as KEY=VALUE"),
+        ({"--dtype": "float8"}, "--dtype: "),
+        ({"--dimension": "quality"}, "--dimension is for --images"),
+        ({"--images": "there"}, "give BENCHMARK and PATH, or --images FOLDER, not both"),
+        ({"--model": "./nowhere"}, "./nowhere is not a folder"),
+        ({"--server": "nowhere"}, "'nowhere' is not the address of a server"),
+    ],
+)
+def test_a_fault_is_one_line(
+    model: Path, benchmark: Path, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    given = {"--model": model, "--preset": "q-align", "--to": tmp_path / "o", **change}
+    code, _, error = command_rate("jsonl", benchmark, *(part for pair in given.items() for part in pair))
+    assert code == 1
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "o" / "results.jsonl").exists()
+    _, _, error = command_rate("--to", tmp_path, "--model", model, "--preset", "q-align")
+    assert "give BENCHMARK and PATH, or --images FOLDER" in error
