@@ -187,10 +187,9 @@ class PairCache:
         if scale < 1:
             raise SuperResolutionError(f"Scale {scale} is below 1.")
         task = task or Bicubic()
-        images = [[item.name, item.sha256] for item in items]
         stored = None if task.random else DEGRADATION
-        key = identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
-        root = Path(folder).expanduser() / f"pairs-{key}"
+        key = _key(items, scale, task)
+        root = Path(folder).expanduser() / _folder_name(key)
         files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:
@@ -208,6 +207,11 @@ class PairCache:
         if lr_patch is not None:
             cache.validate(lr_patch)
         return cache
+
+    @staticmethod
+    def folder_name(items: Sequence[ImageItem], scale: int, task: Degradation) -> str:
+        """Return the name of the sub-folder where :meth:`build` puts the cache of these images."""
+        return _folder_name(_key(items, scale, task))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -298,6 +302,17 @@ class PairCache:
         top, left = top - first[0], left - first[1]
         lr = _cut(self.task.degrade(window, self.scale, rng), top, left, lr_patch)
         return lr, _cut(window, *(self.scale * side for side in (top, left, lr_patch)))
+
+
+def _key(items: Sequence[ImageItem], scale: int, task: Degradation) -> str:
+    """Return the content identity of a cache."""
+    images = [[item.name, item.sha256] for item in items]
+    stored = None if task.random else DEGRADATION
+    return identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
+
+
+def _folder_name(key: str) -> str:
+    return f"pairs-{key}"
 
 
 def _cut(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:

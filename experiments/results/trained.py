@@ -9,7 +9,7 @@ from ...common.identity import sha256_file
 from ...sr.generators import list_generators
 from ..schema.errors import ExperimentError
 from ..stages.train import GENERATOR
-from ..store import Store
+from ..store import Store, checked
 
 STAGES = ("finetune", "pretrain")  # those whose cells hold a generator
 
@@ -22,7 +22,7 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
         store: where IDs are looked up.
 
     Raises:
-        ExperimentError: there is no such file or cell, or the cell is not done.
+        ExperimentError: there is no such file or cell, or the cell is not done, or its weights are damaged.
     """
     path = Path(source).expanduser()
     if path.is_file():
@@ -41,4 +41,4 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
     status = Store(folder.parents[2]).status(stage, cell)
     if status.state != "done":
         raise ExperimentError(f"cell {cell} is {status.state}{f': {status.reason}' if status.reason else ''}")
-    return folder / GENERATOR, {"stage": stage, "cell": cell}
+    return checked(folder, GENERATOR)[0], {"stage": stage, "cell": cell}

@@ -102,7 +102,7 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     if pending:
         failures = {cell.id: before[cell.id].ended for cell in pending}
         _set_threads(execution.threads)
-        with stop_on_signal() as stop, reporter.running(pending):
+        with store.using_cache(), stop_on_signal() as stop, reporter.running(pending):
             context = Context(store, execution, reporter.step, stop)
             try:
                 check_device(execution.device)
@@ -227,7 +227,7 @@ def _helpers(
 def _help(pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures, workers: int) -> None:
     _set_threads(execution.threads)
     log.addHandler(logging.NullHandler())
-    with stop_on_signal() as stop:
+    with store.using_cache(), stop_on_signal() as stop:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         # A Ctrl-C reaches every process of the terminal; the first process passes it on, once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

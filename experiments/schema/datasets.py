@@ -33,6 +33,10 @@ class LabelledSet(Settings, ABC):
             SourceError: what is wrong with it.
         """
 
+    def caches(self) -> tuple[str, ...]:
+        """Return the names of the folders that :meth:`open` makes in the cache."""
+        return ()
+
     @abstractmethod
     def identity(self) -> str:
         """Return the content identity of images and labels.
@@ -70,6 +74,10 @@ class LadderSet(FullReferenceSet):
     def open(self, cache: Path) -> FRDataset:
         """Make the ladder in ``cache``, unless it is there, and read it."""
         return FRDataset(build_ladder(self.ladder, cache))
+
+    def caches(self) -> tuple[str, ...]:
+        """Return the name of the ladder's folder."""
+        return (self.ladder.folder_name,)
 
     def identity(self) -> str:
         """Return the identity of photographs, recipe and codecs."""

@@ -38,6 +38,10 @@ class AssessFR(Stage):
         """Measure and images."""
         return {"measure": self.measure.identity, "dataset": self.dataset_identity}
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     @property
     def together(self) -> str:
         """The images: measures on them share decoding and, on one backbone, the passes."""

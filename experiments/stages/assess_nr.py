@@ -139,6 +139,10 @@ class AssessNR(Stage):
             "split": self.split,
         }
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
         """Plan the section ``assessment.no_reference``.

@@ -48,6 +48,10 @@ class LearnWeights(Stage):
             "textures": self.textures_identity,
         }
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     @classmethod
     def plan(cls, draft: Draft) -> Iterable[Cell[LearnWeights]]:
         """Learn every entry of the section ``learn``."""

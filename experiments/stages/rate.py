@@ -185,6 +185,10 @@ class RateDataset(Rate):
         """The images and the dimension."""
         return {"dataset": self.dataset_identity, "dimension": self.scorer.rated}
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The distorted images with their labels."""
         found = self.dataset.open(context.store.cache)

@@ -35,6 +35,10 @@ class Stage(CellSpec, ABC):
         """Amount of work, by which progress guesses the time of cells before one has ended; None: unknown."""
         return None
 
+    def caches(self) -> tuple[str, ...]:
+        """Return the names of the folders in the store's cache that a cell of this spec uses."""
+        return ()
+
     @classmethod
     def plan(cls, draft: Draft) -> Iterable[Cell[Stage]]:  # noqa: ARG003
         """Return the cells that the experiment asks for; cells that are only inputs of others come with those.

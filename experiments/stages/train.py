@@ -137,6 +137,10 @@ class TrainingStage(Stage, ABC):
             key, lambda: PairCache.build(self.train.items(), self.scale, context.store.cache, task=self.task)
         )
 
+    def caches(self) -> tuple[str, ...]:
+        """That of the training images."""
+        return (PairCache.folder_name(self.train.items(), self.scale, self.task),)
+
     def validation_pairs(self, context: Context) -> list[Pair]:
         """Return the validation images, none if there is no validation."""
         validation = self.validation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,5 +164,5 @@ def _of(files: Iterable[str], name: str) -> list[str]:
 
 
 def _way_out(folder: Path) -> str:
-    store = folder.parents[2]
-    return f"'lopsided verify {store} --repair' has it, and what was made from it, computed again by the next run"
+    store = shlex.quote(str(folder.parents[2]))
+    return f"'lopsided verify {store} --repair' sets it back, with what was made from it, to be computed again"

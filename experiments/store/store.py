@@ -100,6 +100,23 @@ class Store:
                     lease.path.unlink()
 
     @contextlib.contextmanager
+    def using_cache(self) -> Iterator[None]:
+        """Let others know, while the block runs, that this process uses what is in the cache."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def cache_in_use(self) -> bool:
+        """Tell whether a process is in :meth:`using_cache`."""
+        with (self.cache / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes from looking at a lease and replacing it at the same time."""
         with (self.root / "cells" / ".lock").open("a") as file:
