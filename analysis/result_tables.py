@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..common.files import atomic_path
+from ..common.spreadsheets import without_formulas
 from .errors import AnalysisError
 from .statistics.frames import grouped
 
@@ -167,8 +168,11 @@ def count_rows(tables: StudyTables) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, folder: str | Path, name: str, formats: Iterable[str]) -> list[Path]:
-    """Write a table to ``folder`` in each of the formats "parquet" and "csv" asked for, and return the files."""
-    writers = {"parquet": table.to_parquet, "csv": table.to_csv}
+    """Write a table to ``folder`` in each of the formats "parquet" and "csv" asked for, and return the files.
+
+    In CSV files, texts that a spreadsheet would take for formulas have an apostrophe before them.
+    """
+    writers = {"parquet": table.to_parquet, "csv": without_formulas(table).to_csv}
     paths = [Path(folder) / f"{name}.{kind}" for kind in formats]
     for path in paths:
         with atomic_path(path) as temporary:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..common.files import atomic_path, write_json
 from ..common.sources import FolderSource
+from ..common.spreadsheets import without_formulas
 from .backends.meter import Meter
 from .benchmarks.benchmark import Benchmark
 from .errors import MllmError
@@ -176,4 +177,7 @@ def _batch_invariance(meter: Meter) -> dict[str, Any] | None:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False) if path.suffix == ".parquet" else table.to_csv(temporary, index=False)
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            without_formulas(table).to_csv(temporary, index=False)
