@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -148,7 +149,7 @@ class Chaos:
         self.seen["full disk"] += 1
 
 
-def tables(store: Path, overrides: list[str]) -> list[pd.DataFrame]:
+def tables(store: Path, overrides: list[str]) -> list[Any]:
     """Return the result tables without times."""
     found = collect_tables(SMOKE, store=store, overrides=overrides)
     training = found.training[found.training["term"] != "seconds"].reset_index(drop=True)

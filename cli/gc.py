@@ -9,7 +9,7 @@ import typer
 
 from . import console
 from .options import flag
-from .verify import Folder
+from .verify import Folder, existing
 
 SHOWN = 20
 
@@ -32,7 +32,7 @@ def gc(
     """
     from .. import experiments
 
-    place = experiments.Store(store)
+    place = existing(store)
     found = experiments.garbage(place, [experiments.plan(path) for path in keep])
     lines = [f"{one.path} ({one.size / 2**20:.1f} MiB): {one.why}" for one in found]
     console.some("unneeded", lines, SHOWN if delete else None, "all of them are deleted")

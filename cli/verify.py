@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..common.errors import LopsidedError
 from . import console
 from .options import Overrides, flag
 
-Folder = Annotated[
-    Path, typer.Argument(metavar="STORE", exists=True, file_okay=False, help="Folder that holds all results.")
-]
+if TYPE_CHECKING:
+    from ..experiments import Store
+
+Folder = Annotated[Path, typer.Argument(metavar="STORE", file_okay=False, help="Folder that holds all results.")]
 SHOWN = 20  # dependants named per damaged cell
+
+
+def existing(folder: Path) -> Store:
+    """Return the store in a folder.
+
+    Raises:
+        LopsidedError: there is none.
+    """
+    from ..experiments import Store
+
+    if not (folder / "cells").is_dir():
+        raise LopsidedError(f"'{folder}' is not a store: it has no folder 'cells'")
+    return Store(folder)
 
 
 def verify(
@@ -35,7 +50,7 @@ def verify(
     """
     from .. import experiments
 
-    place = experiments.Store(store)
+    place = existing(store)
     cells = [(cell.stage, cell.id) for cell in experiments.plan(experiment, set_).cells] if experiment else None
     with console.progress("checking", "cells") as progress:
         found = experiments.verify(place, cells, progress)

@@ -152,7 +152,7 @@ def _work(
 
     def look(cell: Cell[Stage]) -> Literal["ended", "lost", "waiting", "free"]:
         status = store.status(cell.stage, cell.id)
-        if status.state in ("done", "diverged") or (status.state == "failed" and status.ended != failures[cell.id]):
+        if status.state in ("done", "diverged") or (status.state == "failed" and status.ended != failures.get(cell.id)):
             return "ended"
         inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
         if any(source in lost or state == "diverged" for source, state in inputs.items()):

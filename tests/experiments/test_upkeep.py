@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,9 +41,9 @@ def again(store):
     return run(SMOKE, store=store.root, overrides=FEW, reporter=SilentReporter())
 
 
-def tables(store):
+def tables(store) -> list[Any]:
     found = collect_tables(SMOKE, store=store.root, overrides=FEW)
-    return found.sr_scores, found.training[found.training["term"] != "seconds"].reset_index(drop=True)
+    return [found.sr_scores, found.training[found.training["term"] != "seconds"].reset_index(drop=True)]
 
 
 @pytest.fixture(scope="module")
