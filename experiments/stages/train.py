@@ -56,7 +56,7 @@ RESULT = "result.json"
 TOP = "top"  # folder of the weights that validation ranked best
 SHOWN = 4  # validation images that TensorBoard shows
 
-# Numbers of a fine-tuning that only a discriminator makes use of.
+# Numbers of a fine-tuning that matter only with a discriminator.
 ADVERSARIAL = {
     *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
     *("gradient_penalty", "r1_penalty", "r2_penalty"),
@@ -211,7 +211,7 @@ class Pretrain(TrainingStage):
     stage: ClassVar[str] = "pretrain"
 
     def names(self, cell: Cell[Stage]) -> dict[str, Any]:
-        """Return the columns that name the network: it has no other terms."""
+        """Return the columns that name the network: it has no term besides the pixel loss."""
         return {**super().names(cell), "fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
 
 
@@ -339,7 +339,7 @@ def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) 
 
 
 def _result(trainer: Trainer, history: Path) -> dict[str, Any]:
-    """What a training comes to besides its weights, diverged or not."""
+    """The results of a training besides its weights, whether it diverged or not."""
     ranking = trainer.ranking
     return {
         "steps": trainer.step,
