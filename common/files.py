@@ -31,7 +31,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def clear_temporary(folder: Path) -> None:
-    """Delete the temporary files that killed processes left in ``folder``, which nobody else may be writing to."""
+    """Delete the temporary files that killed processes left in ``folder``; nobody else must be writing to it."""
     for path in folder.glob(".*"):
         if ".tmp" in path.name:  # ours, and those that safetensors makes beside them
             path.unlink(missing_ok=True)

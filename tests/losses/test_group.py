@@ -62,7 +62,7 @@ def test_a_reference_is_refused_by_another_measure(images, reference):
         create_measure(SMALL).score(images, prepared)
     with pytest.raises(MeasureError, match="do not match"):
         create_measure(SHALLOW).score(images[..., :32], prepared)
-    with pytest.raises(MeasureError, match=r"references must lie in \[0, 1\]"):
+    with pytest.raises(MeasureError, match=r"references must be in \[0, 1\]"):
         create_measure(SHALLOW).prepare(reference * 255)
 
 
