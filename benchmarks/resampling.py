@@ -76,7 +76,7 @@ def coverage(simulations: int, sizes: list[int], images: int, n_boot: int, alike
     whole = population(2_500_000 // images, images, np.random.default_rng(0), alike)
     truth = srcc(*(values.ravel() for values in whole))
     print(
-        f"alike {alike:g}: true SRCC {truth:.4f}; {images} images a reference, {n_boot} resamples, {simulations} times"
+        f"alike {alike:g}: true SRCC {truth:.4f}; {images} images each, {n_boot} resamples, {simulations} times"
     )
     for n_clusters in sizes:
         intervals: dict[str, list[tuple[float, float]]] = {}

@@ -99,5 +99,5 @@ def test_a_group_needs_different_measures(images, reference):
         MeasureGroup(["l1", "l1"])
     with pytest.raises(MeasureError, match="different keys, got none"):
         MeasureGroup([])
-    with pytest.raises(MeasureError, match="images must lie"):
+    with pytest.raises(MeasureError, match=r"images must be in \[0, 1\]"):
         MeasureGroup(KEYS).score(images * 2, reference)

@@ -269,7 +269,7 @@ def test_bad_images_are_refused_with_what_was_seen(images, references, message):
 def test_as_a_loss_overshoot_passes_and_wrong_scales_do_not():
     measure = create_measure("l1")
     assert torch.isfinite(measure(GOOD * 1.4 - 0.2, GOOD))
-    with pytest.raises(MeasureError, match="prediction must lie"):
+    with pytest.raises(MeasureError, match=r"prediction must be in \[0, 1\]"):
         measure(GOOD * 255, GOOD)
     # Left to the trainer, which locates and records it.
     assert torch.isnan(measure(GOOD * torch.nan, GOOD))
