@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -109,7 +110,9 @@ class FeatureExtractor(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The type in which the network computes."""
-        return next(self.trunk.parameters()).dtype
+        # Of a frozen trunk the weights are buffers, and other buffers may count.
+        tensors = itertools.chain(self.trunk.parameters(), self.trunk.buffers())
+        return next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the colours, range and size that the network was made for."""

@@ -295,20 +295,25 @@ class Discriminator(nn.Module):
         else:
             self.trunk = convolutional.ConvolutionalTrunk(seed)
             self.trunk.stages = self.trunk.stages[: spec.head_stage + 1]
-            self.trunk.requires_grad_(spec.trainable)
             channels = convolutional.CHANNELS[spec.head_stage]
             stages = [[stage] for stage in self.trunk.stages]
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
+        if not spec.trainable:
+            self._frozen = [self.trunk]
         for module in self._frozen:
-            module.requires_grad_(False)
+            _freeze(module)
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
-        """Set training mode, except of frozen stages: they stay in evaluation mode."""
+        """Set training mode, except of frozen parts: they stay in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
-            module.eval()
+        self._keep_frozen()
         return self
+
+    def _keep_frozen(self) -> None:
+        for module in self._frozen:
+            if any(part.training for part in module.modules()):
+                module.eval()
 
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
@@ -337,8 +342,21 @@ class Discriminator(nn.Module):
                 f"discriminator '{self.spec.key}' takes (N, 3, H, W) of at least {self.spec.min_size} px, "
                 f"got {tuple(images.shape)}"
             )
+        self._keep_frozen()  # a host may have called train() on a part
         images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
+
+
+def _freeze(module: nn.Module) -> None:
+    """Turn the parameters of a module into buffers.
+
+    So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
+    of a discriminator off and on again. The keys of the state dict stay.
+    """
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:

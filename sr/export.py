@@ -126,7 +126,7 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
         stated = {
             "generator": loaded.spec.name,
             "scale": loaded.scale,
-            "side_multiple": loaded.spec.side_multiple,
+            "side_multiple": loaded.spec.side_multiple(loaded.scale),
             "input": "RGB in [0, 1], (N, 3, h, w); h and w multiples of side_multiple",
             "output": "RGB, (N, 3, scale·h, scale·w), to be clamped to [0, 1]",
             "lopsided": __version__,

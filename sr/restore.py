@@ -79,7 +79,7 @@ def super_resolve(
         generator: LR to HR; used in evaluation mode without gradients, and left in the mode it was in.
         images: LR RGB in [0, 1], ``(N, 3, h, w)``.
         scale: the generator's scale.
-        multiple: the generator needs sides that are multiples of it (``GeneratorSpec.side_multiple``).
+        multiple: the generator needs sides that are multiples of it (``GeneratorSpec.side_multiple(scale)``).
         tiling: how to cut the images; None takes them whole.
         precision: arithmetic of the generator: fp32, or autocast to bf16 or fp16.
 

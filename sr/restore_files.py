@@ -75,7 +75,7 @@ class RestoreSettings:
             raise SuperResolutionError(
                 f"'{loaded.spec.name}' cannot run in fp16: activations of SwinIR exceed its range (65504); use bf16"
             )
-        self.tiling.fitted(loaded.spec.side_multiple)
+        self.tiling.fitted(loaded.spec.side_multiple(loaded.scale))
         check_device(self.device)
 
 
@@ -150,7 +150,7 @@ def restore_image(
         loaded.generator.to(settings.device),
         to_tensor(np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))),
         loaded.scale,
-        multiple=loaded.spec.side_multiple,
+        multiple=loaded.spec.side_multiple(loaded.scale),
         tiling=settings.tiling,
         precision=settings.precision,
         progress=progress,

@@ -189,7 +189,7 @@ class Experiment(Settings):
         if sr.scale not in generator.scales:
             has = ", ".join(f"×{scale}" for scale in generator.scales)
             raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
-        unit = sr.scale * generator.side_multiple
+        unit = sr.scale * generator.side_multiple(sr.scale)
         for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
             if spec.patch % unit:
                 near = max(unit, round(spec.patch / unit) * unit)

@@ -324,7 +324,7 @@ def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) 
         shown = []
         for pair in images:
             low = to_tensor(pair.lr).to(device)
-            restored = super_resolve(generator, low, spec.scale, multiple=spec.generator.side_multiple)
+            restored = super_resolve(generator, low, spec.scale, multiple=spec.generator.side_multiple(spec.scale))
             if not torch.isfinite(restored).all():
                 return Validated(dict.fromkeys(judges, float("nan")))
             # As judges see restored images: in 8 bits.
