@@ -28,7 +28,7 @@ class ResultTable:
 
     Attributes:
         description: What a row is.
-        columns: The columns it must have; it may have more.
+        columns: The columns it must have; it can have more.
         counted_by: Its rows are counted by these columns and by status; not counted if empty.
         part: Name of the two modules that go with it: ``analysis/<part>.py``, whose ``derive`` computes further tables
             from the result tables, and ``analysis/report/<part>.py``, whose ``section`` shows them. "" for a table that
@@ -50,9 +50,9 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
-    """The result tables, one row per observation; a table may be empty, and is if left out, but must have its columns.
+    """The result tables, one row per observation. A table can be empty (it is, if left out) but must have its columns.
 
-    To add a table, add a field; ``TABLES`` and all that reads, writes and counts tables follow.
+    To add a table, add a field; ``TABLES``, and everything that reads, writes or counts tables, then includes it.
 
     Raises:
         AnalysisError: A table lacks a column.

@@ -14,7 +14,7 @@ SHORT = 12  # hexadecimal digits shown and used in names: 48 bits, ample for the
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text that stands for ``value``: sorted keys, no spaces, no NaN.
+    """Return the canonical JSON text of ``value``: sorted keys, no spaces, no NaN.
 
     Raises:
         TypeError: ``value`` holds something that JSON cannot express.

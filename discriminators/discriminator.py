@@ -182,13 +182,13 @@ class DiscriminatorSpec(Settings):
         """
         if self.form == "none":
             return {"form": "none"}
-        # What came after the first identities were written down counts only where it is used.
+        # Options that were added later count only where they are used, so that earlier identities stay valid.
         later: dict[str, Any] = {}
         if self.input_normalisation != self._own_normalisation:
             later["input_normalisation"] = self.input_normalisation
         if self.weights:
             later["weights"] = f"sha256:{sha256_file(self._weights_file(self.weights))}"
-        # Version 2 of spectral normalisation: one power iteration a training step, not one a forward pass.
+        # Version 2 of spectral normalisation: one power iteration per training step, not per forward pass.
         version = 2 if self.spectral_norm else 1
         if self.form in NETWORKS:
             options = {name: getattr(self, name) for name in self._own_options}
@@ -320,7 +320,8 @@ class Discriminator(nn.Module):
 
         The layers stay fixed until the next call, however often the discriminator is called in between, in whatever
         mode: a batch in several parts, or on several machines, gives the numbers of one pass. Without any call they
-        iterate in every forward pass in training mode, as published. Not between a forward pass and its backward pass.
+        iterate in every forward pass in training mode, as published. Do not call it between a forward pass and its
+        backward pass.
         """
         for module in self.modules():
             if isinstance(module, SpectralConv2d):

@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-# Most of these need torch, which the command line's help is spared.
+# Most of these need torch. They are imported when first used, so that the command line's help appears at once.
 __getattr__, __dir__ = door(
     __name__,
     {

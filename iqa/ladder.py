@@ -226,13 +226,13 @@ def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> P
 def build_ladder(spec: LadderSpec, folder: Path | str) -> Path:
     """Make the ladder's images and manifest, or reuse those that exist.
 
-    The ladder lies in a sub-folder named by its identity, and appears there only when complete. An existing one is
+    The ladder is written to a sub-folder named by its identity and appears there only when complete. An existing one is
     reused if every file has the SHA-256 that its manifest gives and the manifest is the one that was written (checked
     on every call: 0.04 s for six references of 192 pixels); otherwise it is made again.
 
     Args:
         spec: the ladder.
-        folder: where ladders lie.
+        folder: folder of ladders.
 
     Returns:
         Path of ``manifest.csv``, which :class:`~lopsided.iqa.FRDataset` reads.

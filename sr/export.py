@@ -1,4 +1,4 @@
-"""Generators as files: written with all that a reader must know, in the layout that other programs load; and read."""
+"""Write generators to files, with all that a reader must know and in a layout that other programs load; read them."""
 
 from __future__ import annotations
 

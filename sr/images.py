@@ -27,7 +27,7 @@ from .errors import SuperResolutionError
 from .tasks import Bicubic, Degradation
 
 _LAYOUT = 1  # version of the files below
-_GRID = 16  # windows begin on multiples of this in LR pixels, so that JPEG blocks lie as in the whole image
+_GRID = 16  # windows begin on multiples of this in LR pixels, so that JPEG blocks are placed as in the whole image
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a crop lies: its corner in LR pixels of the image before turning, and the turn of both."""
+    """Position of a crop: its corner in LR pixels of the image before turning, and the turn of both."""
 
     image: int
     top: int
@@ -75,8 +75,8 @@ def pairs(
 
     Args:
         items: the images.
-        scale: LR images have 1/scale of the side. HR images whose sides are no multiples of it are cut (``mod_crop``).
-        crop: cut HR images first to this many pixels a side around their centre.
+        scale: LR images have 1/scale of the side. HR images whose sides are not multiples of it are cut (``mod_crop``).
+        crop: cut HR images first to this many pixels per side around their centre.
         task: how LR images are made; default: bicubic.
 
     Raises:
@@ -171,9 +171,9 @@ class PairCache:
 
         Args:
             items: the images, at least one.
-            scale: LR images have 1/scale of the side; HR images whose sides are no multiples of it are cut at the
+            scale: LR images have 1/scale of the side; HR images whose sides are not multiples of it are cut at the
                 bottom and right.
-            folder: where caches lie; this one gets a sub-folder named by its identity.
+            folder: folder of caches; this one gets a sub-folder named by its identity.
             task: how LR images are made; default: bicubic.
             lr_patch: side of the LR crops to come; if given, every image is checked to be large enough.
             verify: compare the files' SHA-256 with the index, about 1 s per GB; otherwise only their sizes.
@@ -217,13 +217,13 @@ class PairCache:
         return len(self._entries)
 
     def validate(self, lr_patch: int) -> None:
-        """Check that every image has room for a crop of ``lr_patch`` LR pixels a side.
+        """Check that every image has room for a crop of ``lr_patch`` LR pixels per side.
 
         Raises:
             SuperResolutionError: an image is too small, or ``lr_patch`` is below 1.
         """
         if lr_patch < 1:
-            raise SuperResolutionError(f"A crop of {lr_patch} LR pixels a side is empty.")
+            raise SuperResolutionError(f"A crop of {lr_patch} LR pixels per side is empty.")
         largest = min(self._smallest.lr_size)
         if largest < lr_patch:
             entry, side = self._smallest, lr_patch * self.scale

@@ -192,7 +192,7 @@ def restore_folder(
     Args:
         source: folder, searched with its sub-folders for files with an image's extension (hidden ones are left out),
             or one image file.
-        target: folder of the results; it may lie inside ``source``, but must be another folder.
+        target: folder of the results; it can be inside ``source``, but must be another folder.
         loaded: the generator.
         settings: see :func:`restore_image`.
         overwrite: restore all again, and replace existing results.
@@ -321,7 +321,7 @@ def _settle(target: Path, outputs: list[Path], record: dict[str, Any], overwrite
     """Make sure that all results in a folder come from the same settings, even if a run is interrupted."""
     path = target / RECORD
     if overwrite:
-        path.unlink(missing_ok=True)  # written at the end: until then results of two settings may lie side by side
+        path.unlink(missing_ok=True)  # written at the end: until then the folder can hold results of two settings
         return
     way_out = "; replace it with --overwrite, or choose another folder"
     try:

@@ -107,7 +107,7 @@ class Ranking:
         return self.folder / f"step-{step:09d}.safetensors"
 
     def prune(self, checkpoints: Path) -> None:
-        """Delete weights that are among the best neither now nor in a checkpoint from which a run may resume."""
+        """Delete weights that are not among the best, neither now nor in a checkpoint from which a run can resume."""
         kept = {step for step, _ in self.entries}
         kept |= {step for scalars in kept_scalars(checkpoints) for step, *_ in scalars.get("ranking") or ()}
         for path in self.folder.glob("step-*.safetensors"):

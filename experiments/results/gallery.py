@@ -12,7 +12,7 @@ from ..stages.cell import Cell
 from ..stages.restore import IMAGES, Restore
 from ..store import Store, checked
 
-CROP = 64  # pixels a side
+CROP = 64  # pixels per side
 SHOWN = 3
 
 
@@ -51,7 +51,7 @@ def _title(cell: Cell) -> str:
 
 
 def _busiest(variation: np.ndarray) -> tuple[int, int, float]:
-    """Find the window of most variation, on a grid of quarter windows."""
+    """Find the window with the most variation, on a grid of quarter windows."""
     height, width = variation.shape
     side_h, side_w = min(CROP, height), min(CROP, width)
     best = (0, 0, -1.0)

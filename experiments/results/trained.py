@@ -11,7 +11,7 @@ from ..schema.errors import ExperimentError
 from ..stages.train import GENERATOR
 from ..store import Store, checked
 
-STAGES = ("finetune", "pretrain")  # those whose cells hold a generator
+STAGES = ("finetune", "pretrain")  # stages whose cells hold a generator
 
 
 def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path, dict[str, Any]]:
@@ -35,7 +35,7 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
             way_out = f"it is an architecture: give a file of its weights, with --generator-name {source} --scale N"
         raise ExperimentError(f"no file '{source}', and no cell with this ID in '{store}'; {way_out}")
     folder = folder.resolve()
-    stage, cell = folder.parent.name, folder.name  # a cell lies in <store>/cells/<stage>/<id>
+    stage, cell = folder.parent.name, folder.name  # a cell's folder is <store>/cells/<stage>/<id>
     if stage not in STAGES:
         raise ExperimentError(f"'{source}' is not a cell that trains a generator; {' and '.join(STAGES)} cells are")
     status = Store(folder.parents[2]).status(stage, cell)

@@ -44,7 +44,7 @@ class AssessFR(Stage):
 
     @property
     def together(self) -> str:
-        """The images: measures on them share decoding and, on one backbone, the passes."""
+        """The images: measures on the same images share decoding and, if they use one backbone, its passes."""
         return f"{self.stage} {self.dataset_identity}"
 
     @classmethod
@@ -69,7 +69,7 @@ class AssessFR(Stage):
             context.measure(measure)
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a score per image; what an interrupted run has computed is kept."""
+        """Write one score per image; what an interrupted run has computed is kept."""
         _assess({cell: self}, {cell: folder}, context)
 
     @classmethod

@@ -21,22 +21,22 @@ from .cell import Cell
 from .outputs import damaged
 
 ALPHA_BETA = "alpha_beta.safetensors"  # in the folder of a cell that learns them
-JUDGED_BYTES = 1 << 30  # of features of references that judges keep; beyond it they are computed anew for every cell
+JUDGED_BYTES = 1 << 30  # of reference features that judges keep; features beyond that are computed again for every cell
 
 T = TypeVar("T")
 
 
 @dataclass
 class Context:
-    """What a stage may use besides its cell.
+    """What a stage can use besides its cell.
 
     Attributes:
-        store: where inputs lie.
+        store: where inputs are.
         execution: device, threads, checkpoint interval.
         progress: told (units done, units in all, note).
         stop: asked whether to stop at the next good moment; raises LostLeaseError if the cell belongs to another
             process by now, so ask before something is written that others read.
-        references: what judges computed of references, which all restored cells of a test set share.
+        references: what judges computed from references; all restored cells of a test set share it.
     """
 
     store: Store

@@ -40,7 +40,7 @@ class LearnWeights(Stage):
     textures_identity: str | None
 
     def content(self) -> dict[str, Any]:
-        """The measure with uniform weights, images, recipe and seeds; textures where the recipe looks at them."""
+        """The measure with uniform weights, images, recipe and seeds; textures if the recipe uses them."""
         return {
             "measure": self.measure.identity,
             "dataset": self.dataset_identity,
@@ -97,7 +97,7 @@ def _learning_cells(draft: Draft) -> dict[str, Cell[LearnWeights]]:
         dataset_identity = draft.fr_identities[learn.dataset]
         other, *split = splits.setdefault(dataset_identity, (name, learn.held_out, learn.split_seed))
         if split != [learn.held_out, learn.split_seed]:
-            # Measures are compared on what none of them has seen.
+            # Measures are compared on images that none of them has learnt from.
             raise experiment.error(
                 ("learn", name),
                 f"'{name}' and '{other}' learn from one FR set but hold out different references; give them the same "
@@ -131,7 +131,7 @@ def weights_input(measure: MeasureSpec | None, draft: Draft) -> dict[str, Cell[L
 
 
 def held_out_references(folder: Path) -> list[str]:
-    """Return the references that the weights in the folder of a done cell were not learnt from.
+    """Return the held-out references of a done cell: its weights were not learnt from them.
 
     Raises:
         ExperimentError: the record is missing or damaged.

@@ -1,4 +1,4 @@
-"""The stage ``rate``: multimodal LLMs rate restored images, data sets and benchmarks; from its cells to its rows."""
+"""The stage ``rate``: multimodal LLMs rate restored images, data sets and benchmarks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Rate(Stage):
 
     Attributes:
         scorer: the model and how it is asked.
-        asked: what of that determines the results.
+        asked: the part of the scorer that determines the results.
     """
 
     stage: ClassVar[str] = "rate"
@@ -103,7 +103,7 @@ class Rate(Stage):
             _ = _scorer(settings, context).identity
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a row per item; what an interrupted run has is kept in ``work``.
+        """Write one row per item; what an interrupted run has is kept in ``work``.
 
         Raises:
             StoppedError: it was asked to stop.
@@ -128,7 +128,7 @@ class Rate(Stage):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per item, by the names of the experiment.
 
-        Parts of a benchmark, such as the data sets of UniPercept's, keep their names after that of the whole.
+        Parts of a benchmark, such as the data sets of UniPercept-Bench, keep their names after the benchmark's name.
         """
         rated = read_table(folder).assign(scorer=self.scorer.key)
         whole = cell.labels["dataset"]
@@ -159,7 +159,7 @@ class RateRestored(Rate):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per image, as ratings and as a judge's scores.
 
-        As ratings, items are told apart by the cell that restored them.
+        In the table of ratings, the name of an item includes the cell that restored it.
         """
         rated = read_table(folder).assign(scorer=self.scorer.key)
         items = [f"{cell.inputs['restore'].id}/{image}" for image in rated["item"]]
@@ -225,7 +225,7 @@ class RateBenchmark(Rate):
 
 
 def _judge_id(rated: pd.DataFrame) -> str:
-    """Return the identity of a judge: the scorer as it was found to be, and what it rated the images for."""
+    """Return the identity of a judge: the scorer that its rows name, and the dimension that it rated."""
     first = rated.iloc[0]
     return identity({"kind": "judge", "scorer": first["scorer_id"], "dimension": first["dimension"]})
 

@@ -24,7 +24,7 @@ IMAGES = "images"  # folder of the restored images
 
 
 class Restore(TestImagesStage):
-    """Restore a test set with a fine-tuned generator, or without one by the task's baseline."""
+    """Restore a test set with a fine-tuned generator or, if there is none, with the task's baseline."""
 
     stage: ClassVar[str] = "restore"
     generator: GeneratorSpec | None

@@ -57,7 +57,7 @@ RESULT = "result.json"
 TOP = "top"  # folder of the weights that validation ranked best
 SHOWN = 4  # validation images that TensorBoard shows
 
-# Numbers of a fine-tuning that only a discriminator makes use of.
+# Numbers of a fine-tuning that matter only with a discriminator.
 ADVERSARIAL = {
     *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
     *("gradient_penalty", "r1_penalty", "r2_penalty"),
@@ -217,7 +217,7 @@ class Pretrain(TrainingStage):
     stage: ClassVar[str] = "pretrain"
 
     def names(self, cell: Cell[Stage]) -> dict[str, Any]:
-        """Return the columns that name the network: it has no other terms."""
+        """Return the columns that name the network: it has no term besides the pixel loss."""
         return {**super().names(cell), "fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
 
 
@@ -345,7 +345,7 @@ def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) 
 
 
 def _write_result(trainer: Trainer, history: Path, folder: Path) -> None:
-    """Write what a training comes to besides its weights, diverged or not."""
+    """Write the results of a training besides its weights, whether it diverged or not."""
     if not trainer.ranks.first:
         return
     ranking = trainer.ranking
