@@ -23,7 +23,9 @@ from .schema.restoration import SuperResolution
 from .store import Status, Store, checked
 from .store.outputs import PROVENANCE
 
-if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
+if (
+    TYPE_CHECKING
+):  # the analysis imports scipy and matplotlib, imported late, so that a run with nothing to do stays fast
     from ..analysis import Study, StudyTables
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ def plan(experiment: Source, overrides: Sequence[str] = ()) -> Plan:
     """Plan an experiment given by its YAML file (or already loaded).
 
     Raises:
-        LopsidedError: the YAML or the data are not as they should be.
+        LopsidedError: the YAML or the data are wrong.
     """
     return make_plan(_loaded(experiment, overrides))
 
@@ -154,7 +156,7 @@ def report(
 
 
 def _made_from(planned: Plan, store: Store) -> str:
-    """Text that changes with anything the report is made from."""
+    """Text that changes whenever the report would."""
     exp = planned.experiment
     cells = {
         f"{cell.stage}/{cell.id}": {
