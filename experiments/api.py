@@ -23,9 +23,7 @@ from .schema.restoration import SuperResolution
 from .store import Status, Store, checked
 from .store.outputs import PROVENANCE
 
-if (
-    TYPE_CHECKING
-):  # the analysis imports scipy and matplotlib, imported late, so that a run with nothing to do stays fast
+if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
     from ..analysis import Study, StudyTables
 
 log = logging.getLogger(__name__)

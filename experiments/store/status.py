@@ -42,7 +42,7 @@ class Status:
         state: ``done``, ``failed``, ``diverged`` (a result), ``running`` (leased by a live process), ``interrupted``
             (work to resume) or ``pending``.
         reason: why, for people.
-        seconds: time of the finishing run, for cells computed in one go, an equal share of it; None before.
+        seconds: time of the finishing run; for cells computed in one go, an equal share of it. None before.
         peak_memory_mb: largest resident memory of the process by then; None before.
         ended: when it ended, in seconds since 1970; None before.
         together: how many cells were computed in one go, this one included.
