@@ -19,6 +19,7 @@ from .draft import Draft
 from .learn_weights import planned_measure, weights_input
 from .outputs import SCORES, read_table, write_table
 from .stage import Stage
+from .titles import assessed
 from .train import Finetune
 
 PARTIAL = "work/scores.jsonl"
@@ -37,6 +38,10 @@ class AssessFR(Stage):
     def content(self) -> dict[str, Any]:
         """Measure and images."""
         return {"measure": self.measure.identity, "dataset": self.dataset_identity}
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The measure and the images."""
+        return assessed(labels)
 
     @property
     def together(self) -> str:
