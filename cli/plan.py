@@ -17,7 +17,7 @@ def plan(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    every: Annotated[bool, flag("--all", help="Show one row per cell, the judging too.")] = False,
+    every: Annotated[bool, flag("--all", help="Show one row per cell, including the judging.")] = False,
 ) -> None:
     """Show what a run would compute and what is there already. Nothing is computed.
 

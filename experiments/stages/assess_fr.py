@@ -22,7 +22,7 @@ from .stage import Stage
 from .titles import assessed
 from .train import Finetune
 
-PARTIAL = "work/scores.jsonl"
+PARTIAL = "scores.jsonl"
 
 
 class AssessFR(Stage):
@@ -39,13 +39,17 @@ class AssessFR(Stage):
         """Measure and images."""
         return {"measure": self.measure.identity, "dataset": self.dataset_identity}
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     def title(self, labels: Mapping[str, Any]) -> str:
         """The measure and the images."""
         return assessed(labels)
 
     @property
     def together(self) -> str:
-        """The images: measures on them share decoding and, on one backbone, the passes."""
+        """The images: measures on the same images share decoding and, if they use one backbone, its passes."""
         return f"{self.stage} {self.dataset_identity}"
 
     @classmethod
@@ -70,7 +74,7 @@ class AssessFR(Stage):
             context.measure(measure)
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a score per image; what an interrupted run has computed is kept."""
+        """Write one score per image; what an interrupted run has computed is kept."""
         _assess({cell: self}, {cell: folder}, context)
 
     @classmethod
@@ -80,7 +84,7 @@ class AssessFR(Stage):
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per image."""
-        scores = read_table(folder / SCORES).assign(
+        scores = read_table(folder).assign(
             measure=self.measure.key,
             measure_id=self.measure.identity,
             dataset=cell.labels["dataset"],
@@ -104,7 +108,7 @@ def _assess(specs: Mapping[Cell[Any], AssessFR], folders: Mapping[Cell[Any], Pat
         dataset,
         device=device,
         progress=progress,
-        partial={measure.spec.key: folders[cell] / PARTIAL for cell, measure in measures.items()},
+        partial={measure.spec.key: context.work(cell) / PARTIAL for cell, measure in measures.items()},
     )
     for cell, measure in measures.items():
         write_table(folders[cell] / SCORES, tables[measure.spec.key])
