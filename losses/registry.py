@@ -75,6 +75,8 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
     """
     if isinstance(value, MeasureSpec):
         return value
+    if not isinstance(value, str | Mapping):
+        raise MeasureError(f"a measure is a key or a mapping, got {value!r}")
     fields = _from_key(value) if isinstance(value, str) else dict(value)
     if "measure" not in fields:
         raise MeasureError(f"'measure' is missing in {fields}; write {{measure: dists, …}}, known: {', '.join(SPECS)}")

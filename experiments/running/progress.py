@@ -42,7 +42,7 @@ class Reporter:
         self._cells, self._began = list(cells), time.monotonic()
         self._waiting = {cell.id: cell for cell in cells}
         if not self.console.is_terminal:
-            self._line(f"{len(cells)} cells to compute")
+            self._line(f"{len(cells)} cell{'s' * (len(cells) != 1)} to compute")
             yield
             return
         columns = (
