@@ -162,7 +162,8 @@ class WeightsFile:
         digest = f"SHA-256 {self.sha256}{'…' if len(self.sha256) < 64 else ''}" if self.sha256 else "digest unknown"
         return WeightsUnavailableError(
             f"weights {self.name} {why}. Put the file ({digest}{address}) under that name "
-            f"into {folder} or '{_cache()}', name a mirror by {MIRROR}" + (f", or use {instead}" if instead else "")
+            f"into {folder} or '{_cache()}', {'' if instead else 'or '}name a mirror by {MIRROR}"
+            + (f", or use {instead}" if instead else "")
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +43,7 @@ from .context import Context
 from .draft import Draft
 from .outputs import SCORES, read_table, write_table
 from .stage import Stage
+from .titles import assessed, network
 from .train import DISCRIMINATOR, Finetune
 
 PLACE = ("assessment", "no_reference")
@@ -142,6 +143,16 @@ class AssessNR(Stage):
     def caches(self) -> tuple[str, ...]:
         """Those of the set."""
         return self.dataset.caches()
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The model, its start, the images and the split."""
+        source = f" of {network(labels)}" if "fidelity" in labels else ""
+        seed = "" if source or labels["seed"] is None else f" seed {labels['seed']}"
+        return f"{self.row(labels)}{source}{seed} split {self.split}"
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """The model, its start and the images: seeds and splits share a row."""
+        return assessed(labels)
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
