@@ -93,7 +93,7 @@ def compare_rankings(assessment: Assessment, gains: Gains, *, level: float = LEV
     """Join the two sides of every measure and compare their rankings.
 
     Replicate i of A and replicate i of O make one joint resample (the two sides are independent data). Sampling noise
-    shuffles ranks, so the replicates of rho lie nearer to 0 than rho does: the interval shows how little is known.
+    shuffles ranks, so the replicates of rho are closer to 0 than rho itself: the interval shows how little is known.
 
     Args:
         assessment: Result of ``assess``.
@@ -137,7 +137,7 @@ def compare_rankings(assessment: Assessment, gains: Gains, *, level: float = LEV
 
 
 def refuse_different_ids(assessed: pd.DataFrame, trained: pd.DataFrame) -> None:
-    """Raise AnalysisError if a key stands for different measures on the two sides."""
+    """Raise AnalysisError if a key names different measures on the two sides."""
     metric = dict(zip(assessed["measure"], assessed["measure_id"], strict=True))
     objective = dict(zip(trained["fidelity"], trained["fidelity_id"], strict=True))
     different = sorted(key for key in metric.keys() & objective.keys() if metric[key] != objective[key])

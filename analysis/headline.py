@@ -53,7 +53,7 @@ def inversions(pairs: pd.DataFrame) -> str:
     if not significant:
         return (
             "No measure is shown to be a better metric and a worse objective than another."
-            f" {tally}, but in none of them do the intervals of both differences exclude 0: the data cannot tell."
+            f" {tally}, but none of them has intervals of both differences that exclude 0: the data cannot tell."
         )
     worst = min(significant, key=lambda pair: pair["gain_difference"] * pair["srcc_difference"])
     return (
@@ -83,8 +83,8 @@ def adversarial(changes: pd.DataFrame) -> str:
     if not less and not more:
         widest = max(known, key=lambda row: abs(row["drop"]))
         return (
-            f"The data cannot tell whether adversarial training changes that: in none of the {n} does the interval of"
-            f" the change in ρ exclude 0 (largest: {minus(-widest['drop'])}, interval"
+            "The data cannot tell whether adversarial training changes that: the interval of the change in ρ excludes 0"
+            f" in none of the {n} (largest: {minus(-widest['drop'])}, interval"
             f" {bounds(-widest['drop_high'], -widest['drop_low'])},"
             f" {setting_name(widest['discriminator'], widest['gan_weight'])})."
         )
@@ -166,8 +166,8 @@ def power(rows: pd.DataFrame, study: Study, generator: str) -> str:
     sample = gain_sample(where(study.gains.table, generator=generator))
     return (
         f"Power: {'; '.join(parts)} (two-sided permutation test of “measures are ranked at random”), so a smaller"
-        " ρ is no evidence that the rankings are unrelated. Brackets are something else: percentile intervals for"
-        f" these same measures under new images, references and seeds; gains rest on {sample}."
+        " ρ is no evidence that the rankings are unrelated. Intervals in brackets answer another question: how values"
+        f" of these same measures vary with new images, references and seeds (percentiles); gains rest on {sample}."
     )
 
 

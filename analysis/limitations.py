@@ -81,7 +81,7 @@ def limitations(study: Study) -> list[str]:
     if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):
         found.append(
             f"{count(lost, 'cell')} failed or diverged and {'has' if lost == 1 else 'have'} no scores; what diverges"
-            " is not chosen at random, so what is left may make its setting look better than it is."
+            " is not chosen at random, so what is left can make its setting look better than it is."
         )
     found.append(
         "Intervals of single gains and of inversions are not corrected for how many there are; pairwise differences in"

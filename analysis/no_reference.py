@@ -1,4 +1,4 @@
-"""No-reference models: how well each agrees with the labels over repeated splits, and what its initialisation is worth.
+"""No-reference models: how well each agrees with the labels over repeated splits, and how the initialisation matters.
 
 Splits of one data set share most of their training images and some of their test images, so their results are not
 independent samples: the variance of a mean over J splits is not s²/J but about s²·(1/J + n_test/n_train), which does
@@ -287,7 +287,7 @@ def arm_row(arm: Arm, design: Design, label_kind: str, level: float) -> Row:
     }
     for name in STATISTICS:
         found = estimate(arm.values[name], arm.again[name], design, level, median=True)
-        low, high = np.clip([found.low, found.high], -1, 1)  # no correlation lies outside
+        low, high = np.clip([found.low, found.high], -1, 1)  # no correlation is outside
         row |= {name: found.value, f"{name}_low": float(low), f"{name}_high": float(high)}
     return row
 

@@ -21,7 +21,7 @@ def assess_pairs(pair_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0
     """Compare measures with what people said about pairs.
 
     Args:
-        pair_scores: As ``lopsided.iqa.evaluate_pairs`` returns it; tables of several measures may be joined.
+        pair_scores: As ``lopsided.iqa.evaluate_pairs`` returns it; tables of several measures can be joined.
         n_boot: Number of resamples.
         seed: Seed of the resamples; measures on the same pairs share them.
         level: Coverage of the intervals, in (0, 1). Pairs are resampled one by one within each part: it is not

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..common.files import atomic_path
+from ..common.spreadsheets import without_formulas
 from .errors import AnalysisError
 from .statistics.frames import grouped
 
@@ -27,7 +28,7 @@ class ResultTable:
 
     Attributes:
         description: What a row is.
-        columns: The columns it must have; it may have more.
+        columns: The columns it must have; it can have more.
         counted_by: Its rows are counted by these columns and by status; not counted if empty.
         part: Name of the two modules that go with it: ``analysis/<part>.py``, whose ``derive`` computes further tables
             from the result tables, and ``analysis/report/<part>.py``, whose ``section`` shows them. "" for a table that
@@ -49,9 +50,9 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
-    """The result tables, one row per observation; a table may be empty, and is if left out, but must have its columns.
+    """The result tables, one row per observation. A table can be empty (it is, if left out) but must have its columns.
 
-    To add a table, add a field; ``TABLES`` and all that reads, writes and counts tables follow.
+    To add a table, add a field; ``TABLES``, and everything that reads, writes or counts tables, then includes it.
 
     Raises:
         AnalysisError: A table lacks a column.
@@ -167,8 +168,11 @@ def count_rows(tables: StudyTables) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, folder: str | Path, name: str, formats: Iterable[str]) -> list[Path]:
-    """Write a table to ``folder`` in each of the formats "parquet" and "csv" asked for, and return the files."""
-    writers = {"parquet": table.to_parquet, "csv": table.to_csv}
+    """Write a table to ``folder`` in each of the formats "parquet" and "csv" asked for, and return the files.
+
+    In CSV files, texts that a spreadsheet would take for formulas have an apostrophe before them.
+    """
+    writers = {"parquet": table.to_parquet, "csv": without_formulas(table).to_csv}
     paths = [Path(folder) / f"{name}.{kind}" for kind in formats]
     for path in paths:
         with atomic_path(path) as temporary:

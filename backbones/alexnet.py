@@ -17,7 +17,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import alexnet  # takes a second to import: only when it is built
+    from torchvision.models import alexnet  # here, because its import takes a second
 
     trunk = alexnet(weights=None)
     del trunk.classifier, trunk.avgpool

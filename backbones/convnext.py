@@ -19,7 +19,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import convnext_tiny  # takes a second to import: only when it is built
+    from torchvision.models import convnext_tiny  # here, because its import takes a second
 
     trunk = convnext_tiny(weights=None, stochastic_depth_prob=0.0)
     del trunk.classifier, trunk.avgpool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -21,8 +22,8 @@ class FeatureExtractor(nn.Module):
     """Images to a list of feature maps, one per stage of a backbone.
 
     The ``trunk`` keeps the key names of the official checkpoint, so that its state dict can be exchanged between
-    losses, discriminators and IQA models. A frozen extractor stays frozen: no parameter asks for a gradient and
-    ``train()`` on a parent does not wake normalisation layers.
+    losses, discriminators and IQA models. A frozen extractor stays frozen: no parameter needs a gradient and
+    ``train()`` on a parent does not switch its normalisation layers to training mode.
 
     Attributes:
         spec: the backbone and the origin of its weights.
@@ -52,8 +53,8 @@ class FeatureExtractor(nn.Module):
         self.channels = tuple(stage.channels for stage in kind.stages[:count])
         self.min_size = kind.min_size
         self._kind = kind
-        path = locate(spec)  # first of all: absent weights are reported before anything slow
-        with torch.device("meta"):  # memory is taken once, and no draw of the global generator is used up
+        path = locate(spec)  # first, so that missing weights are reported before anything slow
+        with torch.device("meta"):  # so memory is taken once, and nothing is drawn from the global generator
             self.trunk = kind.build()
         self.trunk.to_empty(device="cpu")
         initialise(self.trunk, spec, path)
@@ -109,7 +110,9 @@ class FeatureExtractor(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The type in which the network computes."""
-        return next(self.trunk.parameters()).dtype
+        # Of a frozen trunk the weights are buffers, and other buffers may count.
+        tensors = itertools.chain(self.trunk.parameters(), self.trunk.buffers())
+        return next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Bring images in [0, 1] to the colours, range and size that the network was made for."""
@@ -120,7 +123,7 @@ class FeatureExtractor(nn.Module):
             images = images * kind.scale
         images = (images - self.get_buffer("mean")) / self.get_buffer("std")
         bottom, right = (-side % kind.multiple for side in images.shape[-2:])
-        # Repeated, not mirrored: a mirror image needs more rows than a small image may have.
+        # Repeated, not mirrored: a mirror image needs more rows than a small image can have.
         return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
 
 

@@ -1,8 +1,8 @@
 """Files of pretrained weights: found on disk, or downloaded whole, and checked by their digest either way.
 
 A file is looked for in the folder named by ``LOPSIDED_WEIGHTS``, then in torch's cache, then, if a hub repository holds
-it, in the hub's cache. One that is in none of them is downloaded into torch's cache, from its publisher or, where
-``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server over an offline folder is such a mirror.
+it, in the hub's cache. If it is nowhere, it is downloaded into torch's cache, from its publisher or, where
+``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server that offers an offline folder will do.
 ``HF_ENDPOINT`` replaces the hub's host as it does in huggingface_hub. ``HF_HUB_OFFLINE`` keeps
 :meth:`WeightsFile.locate` from asking the hub; it affects neither a mirror nor ``lopsided weights fetch``, which
 asks for the network explicitly.

@@ -1,7 +1,7 @@
 """Known answers: does a backbone, once loaded, compute what it computed when its weights were known to be right?
 
-A digest checks a file, and strict loading its names and shapes; neither checks what is computed with it. A layer may
-be in the wrong place, the preprocessing may differ, or a new version of torch may draw other random numbers. Therefore
+A digest checks a file, and strict loading its names and shapes; neither checks what is computed with it. A layer can
+be in the wrong place, the preprocessing can differ, or a new version of torch can draw other random numbers. Therefore
 every backbone is given a tiny probe when it is loaded, and a few numbers per stage are compared with those stored in
 ``known_answers.json`` for the same architecture and weights. Where none are stored (for a user's own weights),
 features must at least be finite and depend on the image, so that all-zero or NaN weights are refused.
@@ -32,7 +32,7 @@ SIDE = 48  # pixels of the probe: no stage shrinks to one pixel, and VGG-16 need
 PROJECTIONS = 4
 # Fraction of a stage's root mean square. Float32 departs from float64 by at most 3e-6 in any backbone, which leaves
 # room for other machines' kernels; a layer that is zero, noisy or the wrong one changes some number by more. One per
-# cent on one layer does so in VGG and ResNet, but not in every layer of a transformer: bytes are the digest's job.
+# cent on one layer does so in VGG and ResNet, but not in every layer of a transformer: the digest checks the bytes.
 TOLERANCE = 1e-3
 
 
@@ -68,7 +68,7 @@ def answer(spec: BackboneSpec, features: Features) -> Answer:
             raise BackboneError(f"'{spec.name}' ({spec.weights}): features of stage {stage.name} are not finite")
         if (values[0] - values[1]).abs().max() <= 1e-6 * values.abs().max():
             raise BackboneError(
-                f"'{spec.name}' ({spec.weights}): features of stage {stage.name} are the same whatever the image"
+                f"'{spec.name}' ({spec.weights}): features of stage {stage.name} are the same for every image"
             )
         numbers = {"mean": values.mean(), "deviation": values.std(correction=0)}
         for index in range(PROJECTIONS):

@@ -1,4 +1,4 @@
-"""L2 pooling, which DISTS puts in the place of max pooling."""
+"""L2 pooling, which DISTS uses instead of max pooling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..common.blocks import sample_blocks
 
-EPSILON = 1e-12  # under the root: keeps the gradient finite where a channel is silent
+EPSILON = 1e-12  # under the root: keeps the gradient finite where a channel is zero
 HANN = (0.25, 0.5, 0.25)
 
 

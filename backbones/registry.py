@@ -62,7 +62,7 @@ class Architecture:
             map's height and width; None where the two are the same.
         official_name: name of the official file if there is no address to take it from.
         hub_id: Hugging Face repository whose ``model.safetensors`` holds the official weights.
-        known_files: (name, SHA-256) of other publications of the weights, which a spec may name.
+        known_files: (name, SHA-256) of other published copies of the weights, which a spec can name.
         bf16: whether DISTS keeps the direction of its gradient when the network computes in bfloat16 (cosine with
             float32 0.96 to 0.999, see benchmarks/RESULTS.md); networks with normalisation layers lose it.
         fan: what sets the variance of the random twin's He-normal convolutions: ``fan_out``, as torchvision starts

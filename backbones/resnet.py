@@ -19,7 +19,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build(name: str) -> nn.Module:
-    from torchvision.models import get_model  # takes a second to import: only when it is built
+    from torchvision.models import get_model  # here, because its import takes a second
 
     trunk = get_model(name, weights=None)
     del trunk.fc, trunk.avgpool

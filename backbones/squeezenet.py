@@ -17,7 +17,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import squeezenet1_1  # takes a second to import: only when it is built
+    from torchvision.models import squeezenet1_1  # here, because its import takes a second
 
     trunk = squeezenet1_1(weights=None)
     del trunk.classifier

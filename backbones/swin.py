@@ -20,7 +20,7 @@ from .registry import Architecture, Stage, register_backbone
 
 
 def _build() -> nn.Module:
-    from torchvision.models import swin_t  # takes a second to import: only when it is built
+    from torchvision.models import swin_t  # here, because its import takes a second
     from torchvision.ops import StochasticDepth
 
     trunk = swin_t(weights=None)

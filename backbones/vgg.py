@@ -29,7 +29,7 @@ class VGGTrunk(nn.Module):
 
     def __init__(self, configuration: str, depth: int) -> None:
         super().__init__()
-        from torchvision.models import vgg  # takes a second to import: only when it is built
+        from torchvision.models import vgg  # here, because its import takes a second
 
         # Without the classifier: building that costs a second and 120 M parameters that no feature needs.
         self.features = vgg.make_layers(vgg.cfgs[configuration])[:depth]

@@ -40,7 +40,7 @@ class _Embedding(nn.Module):
 
 
 def _build(model: str) -> nn.Module:
-    from timm import create_model  # takes seconds to import: only when it is built
+    from timm import create_model  # here, because its import takes seconds
 
     trunk = create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
     trunk.norm = nn.Identity()

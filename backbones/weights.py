@@ -88,7 +88,7 @@ def _draw(trunk: nn.Module, seed: int, fan: Literal["fan_in", "fan_out"]) -> Non
     """Draw every parameter from ``seed``.
 
     He-normal convolutions (by ``fan``), normal linear layers and embeddings of deviation 0.02 (the ViT's; its
-    truncation at ±2 lies a hundred deviations away), zero biases, identity norms, unit layer scales.
+    truncation at ±2 is a hundred deviations away), zero biases, identity norms, unit layer scales.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in trunk.modules():

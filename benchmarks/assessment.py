@@ -161,7 +161,7 @@ def compare(part: str, folder: Path, device: str, rounds: int) -> None:
         for key, other in zip(scores["ours"], scores["pyiqa"], strict=True)
         for mine, theirs in zip(scores["ours"][key], scores["pyiqa"][other], strict=True)
     )
-    print(f"\n{part}: {', '.join(PARTS[part])}; {pairs} pairs; scores differ by at most {off:.1e} of themselves")
+    print(f"\n{part}: {', '.join(PARTS[part])}; {pairs} pairs; the relative difference of scores is at most {off:.1e}")
     if off > 1e-3:
         raise SystemExit("the two sides do not compute the same")
     for clock, seconds in (("CPU", cpu), ("wall", wall)):

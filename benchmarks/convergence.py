@@ -139,7 +139,7 @@ def main() -> None:
         source = {"folder": str(options.images / "train"), "pattern": "**/*.[jp][pn]g"}
     judging = Judging(test_sets(options.images), options.judges)
     spec = GeneratorSpec(name=options.generator)
-    multiple = spec.side_multiple
+    multiple = spec.side_multiple(SCALE)
     bicubic = judging(lambda low: bicubic_resize(low, SCALE))
     first = f"psnr_y, {next(iter(judging.sets))}"
 

@@ -56,7 +56,7 @@ def tiny_model() -> Path:
 
 
 def pictures(number: int, sides: tuple[int, int]) -> list[Image.Image]:
-    """Images of unlike size and brightness."""
+    """Images of different sizes and brightness."""
     rng = np.random.default_rng(0)
     found = []
     for light in rng.uniform(0, 1, number):

@@ -75,9 +75,7 @@ def bca_interval(value: float, replicates: Floats, jackknife: Floats) -> tuple[f
 def coverage(simulations: int, sizes: list[int], images: int, n_boot: int, alike: float) -> None:
     whole = population(2_500_000 // images, images, np.random.default_rng(0), alike)
     truth = srcc(*(values.ravel() for values in whole))
-    print(
-        f"alike {alike:g}: true SRCC {truth:.4f}; {images} images a reference, {n_boot} resamples, {simulations} times"
-    )
+    print(f"alike {alike:g}: true SRCC {truth:.4f}; {images} images each, {n_boot} resamples, {simulations} times")
     for n_clusters in sizes:
         intervals: dict[str, list[tuple[float, float]]] = {}
         cluster = np.repeat(np.arange(n_clusters), images)

@@ -1,6 +1,6 @@
 """Everything the command line shows: text, tables, progress, errors and exit statuses look alike in every command.
 
-Strings are shown as they are: no markup is read from them, and control characters (a file name may hold the escape
+Strings are shown as they are: no markup is read from them, and control characters (a file name can hold the escape
 sequences of a terminal) are shown, not obeyed. A style is given beside the text: ``say("done ", (path, "dim"))``.
 Colours go to terminals only, and not if ``NO_COLOR`` is set.
 """
@@ -84,7 +84,7 @@ def state(word: str, shown: str | None = None) -> Text:
 
 
 def some(word: str, lines: Sequence[str], most: int | None, way_to_all: str, problem: bool = False) -> None:
-    """Print lines as :func:`tell` does, of many the first ones."""
+    """Print lines as :func:`tell` does; of many lines, only the first ones."""
     for line in lines[:most]:
         tell(word, line, problem=problem)
     if most is not None and len(lines) > most:
@@ -144,7 +144,7 @@ def show(rows: Table) -> None:
 
 @contextlib.contextmanager
 def progress(what: str, units: str, begin: str = "") -> Iterator[Callable[[float, int, str], None]]:
-    """Show a bar with speed and time left on a terminal, and a line every quarter of a minute in a log.
+    """Show a bar with speed and time left on a terminal, and a line every 15 seconds in a log.
 
     Args:
         what: what is being done, such as ``restoring``.
@@ -201,7 +201,7 @@ def resumable(advice: str = "the same command continues where it stopped") -> It
 
 
 def explain(error: BaseException) -> str:
-    """Say in a line or two what an exception means to a user; it may come from any library, and have no text."""
+    """Say in a line or two what an exception means to a user; it can come from any library, and can have no text."""
     if isinstance(error, LopsidedError) and str(error):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -227,7 +227,7 @@ def run(app: typer.Typer) -> NoReturn:
         err.print("interrupted")
         status = INTERRUPTED
     except _UsageError as error:
-        if message := error.format_message():  # none where the help was shown instead
+        if message := error.format_message():  # none if the help was shown instead
             tell("error", message, problem=True)
             if error.ctx:
                 err.print(f"see '{error.ctx.command_path} --help'", soft_wrap=True)

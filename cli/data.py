@@ -27,7 +27,7 @@ def _column(option: str, text: str) -> Any:
 
 @app.command("list")
 def list_sets() -> None:
-    """List the data sets that can be read in the form in which their authors publish them. Nothing is downloaded.
+    """List the data sets that can be read as their authors publish them. Nothing is downloaded.
 
     Example: lopsided data list
     """
@@ -98,7 +98,7 @@ def import_table(
         typer.Option("--std-of", metavar="WORD", help="What --std is the deviation of: single votes, or their mean."),
     ] = None,
     votes: Annotated[str | None, _column("--votes", "Column of the numbers of votes.")] = None,
-    split: Annotated[str | None, _column("--split", "Column of train, validation or test.")] = None,
+    split: Annotated[str | None, _column("--split", "Column that says train, validation or test.")] = None,
     images: Annotated[
         Path | None,
         typer.Option("--images", metavar="FOLDER", help="Folder that paths start from; default: that of the CSV file."),
@@ -141,7 +141,7 @@ def _labels(kind: str, direction: str, scale: tuple[float, float], std_of: str |
         ("--std-of", std_of, (None, *get_args(StdOf))),
     ):
         if value not in known:
-            raise LopsidedError(f"{option} {value}: known are {', '.join(word for word in known if word)}")
+            raise LopsidedError(f"{option} {value}: known: {', '.join(word for word in known if word)}")
     if kind == "severity_grade" and direction == "higher":
         raise LopsidedError("--better higher: severity grades are lower for better images")
     if not scale[0] < scale[1]:

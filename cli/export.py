@@ -20,7 +20,7 @@ def export(
     scale: Scale = None,
     store: CellStore = RUNS,
     licence: Annotated[
-        str | None, typer.Option("--licence", metavar="TEXT", help="Licence of the weights, noted in the file.")
+        str | None, typer.Option("--licence", metavar="TEXT", help="Licence of the weights, written into the file.")
     ] = None,
 ) -> None:
     """Write a trained generator as a file that other programs load: BasicSR, spandrel, and programs built on spandrel.

@@ -93,7 +93,7 @@ def learn_weights(
 
 
 def result_lines(learnt: LearntWeights) -> list[str]:
-    """Say in a few lines what the weights are worth."""
+    """Say in a few lines how good the weights are."""
     found, data = learnt.results["held_out"], learnt.metadata
     kind = {"severity_grade": "severity grades, not opinions", "mos": "MOS", "dmos": "DMOS"}[data["label_kind"]]
     lines = [

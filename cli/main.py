@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from . import console, data, published, weights
 from .export import export
+from .gc import gc
 from .init import init
 from .learn_weights import learn_weights
 from .options import flag
@@ -25,6 +26,7 @@ from .run import run
 from .schema import schema
 from .status import status
 from .tables import tables
+from .verify import verify
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -33,6 +35,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Start": [init, schema],
     "Run experiments": [plan, run, status],
     "Look at results": [report, tables],
+    "Look after a store": [verify, gc],
     "Use trained networks": [restore, export],
     "Data and weights": [data.app, weights.app, learn_weights],
     "Multimodal LLMs": [rate, published.app],

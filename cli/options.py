@@ -74,7 +74,7 @@ def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: An
 
     Args:
         model: what they are settings of.
-        known: keys that ``KEY=VALUE`` options may have, to suggest the nearest one.
+        known: keys that ``KEY=VALUE`` options can have, to suggest the nearest one.
         values: the values of the options, by the names of the fields.
 
     Raises:

@@ -18,7 +18,7 @@ def plan(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    every: Annotated[bool, flag("--all", help="Show one row per cell, the judging too.")] = False,
+    every: Annotated[bool, flag("--all", help="Show one row per cell, including the judging.")] = False,
 ) -> None:
     """Show what a run would compute and what is there already. Nothing is computed.
 
@@ -46,7 +46,7 @@ def plan(
 
 
 def _label(cell: Cell, every: bool) -> str:
-    """Name a row; unless every cell is to be seen, cells that differ only in what trained share a row."""
+    """Name a row; unless every cell is shown, the restored images of all trained networks share rows."""
     if not every and "judge" in cell.labels:
         return f"by {cell.labels['judge']}"
     if not every and "test_set" in cell.labels:

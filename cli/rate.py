@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..mllm.rating_folder import Rated
 
 FAILURES_SHOWN = 5
-# What is printed of the tables of metrics: these words in front, and these values with their intervals.
+# The columns of the tables of metrics that are printed: first these words, then these values with their intervals.
 WORDS = ("benchmark", "dimension", "reading", "of", "base")
 SHOWN = {
     "ratings": ("srcc", "plcc", "krcc", "mae"),
@@ -40,7 +40,7 @@ def rate(
         str | None, typer.Argument(metavar="BENCHMARK", help="Its name, such as jsonl; see docs/mllm_benchmarks.md.")
     ] = None,
     path: Annotated[
-        Path | None, typer.Argument(metavar="PATH", help="Folder of the benchmark; of jsonl the file.")
+        Path | None, typer.Argument(metavar="PATH", help="Folder of the benchmark; for jsonl, the file.")
     ] = None,
     *,
     to: Annotated[
@@ -106,7 +106,7 @@ def rate(
     ] = 32,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", help="How long one request may take.", rich_help_panel=SERVED),
+        typer.Option("--timeout", metavar="SECONDS", help="Longest time for one request.", rich_help_panel=SERVED),
     ] = 120.0,
     api_key_env: Annotated[
         str | None,
@@ -141,7 +141,7 @@ def rate(
         typer.Option(
             "--prefix",
             metavar="WORD",
-            help="Where a preset begins the answer: continue if the server can continue it, else refuse.",
+            help="For presets that begin the answer: continue if the server can continue it, else refuse.",
             rich_help_panel=SERVED,
         ),
     ] = "refuse",
@@ -262,7 +262,7 @@ def _close(rated: Rated, meter: Meter) -> None:
     if run.asked:
         line += f"; {run.seconds:.1f} s, {run.asked / max(run.seconds, 1e-9):.1f} items/s"
         line += f", {meter.prompt_tokens} tokens read and {meter.new_tokens} written"
-        line += f" (of {meter.untold} prompts unknown)" if meter.untold else ""
+        line += f" (unknown for {meter.untold} prompts)" if meter.untold else ""
         line += "" if rated.cost is None else f", {rated.cost:.4g} at the prices given"
         line += "" if rated.batching is None else f"; batching moves log-probabilities by {rated.batching:.1g} at most"
     console.say(line)

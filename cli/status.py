@@ -1,4 +1,4 @@
-"""``lopsided status``: how far an experiment is."""
+"""``lopsided status``: how much of an experiment is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door to basicsr, which cannot be imported on its own beside a current torchvision."""
+"""The only module that imports basicsr, which cannot be imported directly if torchvision is a current one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BasicsrUnavailableError(LopsidedError):
 def load_basicsr() -> ModuleType:
     """Import basicsr, quietly and once; afterwards ``from basicsr.… import …`` works anywhere.
 
-    basicsr asks torchvision for a module that was renamed; the old name stands for it in the whole process. Whatever
-    basicsr and the libraries it loads print or warn about at import is dropped.
+    basicsr asks torchvision for a module that was renamed; the old name then works in the whole process. Everything
+    that basicsr and the libraries it loads print or warn about at import is hidden.
 
     Raises:
         BasicsrUnavailableError: basicsr is not installed or cannot be imported.

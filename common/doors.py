@@ -10,7 +10,7 @@ from typing import Any
 def door(package: str, names: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and ``__dir__`` of a package that imports its modules late.
 
-    Importing such a package costs nothing, and a name costs what its module costs. The package also lists the names
+    Importing the package itself loads nothing; the first use of a name imports its module. The package also lists names
     in ``__all__`` and imports them under ``TYPE_CHECKING``, for readers and type checkers.
 
     Args:

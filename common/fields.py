@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 
 
 class Settings(BaseModel):
-    """Base of everything that a YAML file may hold: frozen, and an unknown key is an error."""
+    """Base of everything that a YAML file can contain: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class Settings(BaseModel):
 
 
 class Keyed(Settings):
-    """Settings that one word stands for: the word ``vgg16`` reads as ``{name: vgg16}``.
+    """Settings that can be written as one word: ``vgg16`` means ``{name: vgg16}``.
 
     Attributes:
         key_field: the field that the word fills.
@@ -44,7 +44,7 @@ class ByKey:
 
     Args:
         keys: the keys; editors complete them.
-        field: the field of the mapping that a key stands for. Leave it out where the field's type reads keys itself.
+        field: the field of the mapping that a key fills. Leave it out if the field's type reads keys itself.
         mapping: JSON schema of the mapping; default: the type's own.
         others: JSON schemas of other forms, such as a prefix with a name.
         options: JSON schemas of single fields of the mapping, by name.
@@ -92,7 +92,7 @@ class ByKey:
 
 
 class OneOrMore(BeforeValidator):
-    """Annotation of a list for which a single value may stand.
+    """Annotation of a list that can be given as a single value.
 
     Examples:
         >>> from typing import Annotated
@@ -111,11 +111,11 @@ class OneOrMore(BeforeValidator):
 
 
 PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, os.PathLike) else value)]
-"""Field type of a path that is kept as text, because a word such as ``official`` may stand in its place."""
+"""Field type of a path that is kept as text, because a word such as ``official`` can take its place."""
 
 
 def by_own_key(*keys: str, default: str | None = None, error: str | None = None, message: str = "") -> Discriminator:
-    """Return the discriminator of a union whose members have one key each that only they have.
+    """Return the discriminator of a union in which every member has a key that no other member has.
 
     The tag of a member is that key, or ``default`` for the member without one. With several of the keys, or none of
     them and no default, a mapping is refused.

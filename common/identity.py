@@ -14,7 +14,7 @@ SHORT = 12  # hexadecimal digits shown and used in names: 48 bits, ample for the
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text that stands for ``value``: sorted keys, no spaces, no NaN.
+    """Return the canonical JSON text of ``value``: sorted keys, no spaces, no NaN.
 
     Raises:
         TypeError: ``value`` holds something that JSON cannot express.
@@ -32,7 +32,12 @@ def identity(value: Any) -> str:
         >>> identity({"name": "vgg16", "seed": 1})
         '09c2dfb1555d'
     """
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:SHORT]
+    return sha256_text(canonical_json(value))[:SHORT]
+
+
+def sha256_text(text: str) -> str:
+    """Return the full hexadecimal SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path | str) -> str:

@@ -39,7 +39,7 @@ _truncation_lock = threading.Lock()
 
 
 def read_rgb(path: Path | str) -> NDArray[np.uint8]:
-    """Read an image file as 8-bit RGB, by the table at the head of this module.
+    """Read an image file as 8-bit RGB, as the table at the top of this module says.
 
     Args:
         path: a PNG, JPEG, BMP, GIF, TIFF or WebP file.
@@ -48,14 +48,14 @@ def read_rgb(path: Path | str) -> NDArray[np.uint8]:
         Array of shape (H, W, 3), uint8, 0..255.
 
     Raises:
-        ImageError: the file is missing, empty, no image, corrupt, truncated, or of a kind that has no exact
+        ImageError: the file is missing, empty, not an image, corrupt, truncated, or of a kind that has no exact
             8-bit RGB form; the message names the file and what was seen.
     """
     return _decoded(Path(path), _to_rgb)
 
 
 def read_layers(path: Path | str) -> NDArray[np.uint8]:
-    """Read an image file with the channels that it has: as :func:`read_rgb`, and transparent images too.
+    """Read an image file with the channels that it has: like :func:`read_rgb`, but transparent images too.
 
     Returns:
         uint8: (H, W) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA; colours as stored.
@@ -154,7 +154,7 @@ def write_png(path: Path | str, array: NDArray[np.uint8]) -> None:
 def check_images(tensor: torch.Tensor, name: str) -> None:
     """Check that a tensor is a batch of RGB images in [0, 1], as losses and judges expect.
 
-    The range may be exceeded by ``RANGE_TOLERANCE`` (1e-4). The cost is one pass for minimum and maximum; on a GPU
+    Values can exceed the range by ``RANGE_TOLERANCE`` (1e-4). The cost is one pass for minimum and maximum; on a GPU
     it waits for the tensor.
 
     Args:

@@ -16,7 +16,7 @@ class Kept:
     """A bounded cache: the least recently used result makes room; a result larger than the bound is not kept.
 
     Args:
-        limit: bytes of tensors that it may hold.
+        limit: most bytes of tensors to hold.
     """
 
     def __init__(self, limit: int) -> None:

@@ -82,7 +82,7 @@ class _Source(Settings, ABC):
         """List the images, in an order that depends on their names only; at least one, names unique.
 
         Raises:
-            SourceError: the source is missing, empty, ambiguous or not what it was.
+            SourceError: the source is missing, empty, ambiguous or has changed.
         """
 
     def identity(self, items: Sequence[ImageItem]) -> str:

@@ -17,7 +17,7 @@ def read_state_dict(path: Path | str, error: type[LopsidedError], *, under: tupl
     Args:
         path: the file.
         error: type of the error to raise.
-        under: keys under which a ``.pth`` may hold its state dict, the preferred one first.
+        under: keys under which a ``.pth`` can hold its state dict, the preferred one first.
 
     Raises:
         LopsidedError: of the type ``error``: a missing or unreadable file, or one that holds something else.

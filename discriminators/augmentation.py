@@ -31,12 +31,12 @@ def augment(images: Tensor, policy: Sequence[Augmentation], generator: torch.Gen
     - ``translation``: by a whole number of pixels of up to ⅛ of the side either way; grey moves in.
     - ``cutout``: a grey hole of half the height and width, whose centre is anywhere in the image.
 
-    Every image has its own draws, as in the paper; so do a real image and the generated one beside it. To treat a
-    pair alike, pass generators in equal states.
+    Every image has its own draws, as in the paper, also a real image and the generated image that belongs to it. To
+    treat such a pair alike, pass generators in equal states.
 
     Args:
         images: RGB in [0, 1], ``(N, 3, H, W)``, on any device.
-        policy: names of augmentations, in their order; none of them returns the images as they are.
+        policy: names of augmentations, in their order; an empty list returns the images unchanged.
         generator: where all draws come from; equal states on one device give equal draws for images anywhere.
 
     Returns:
@@ -92,7 +92,7 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     for axis in (2, 3):
         size = images.shape[axis]
         side = int(size * CUTOUT + 0.5)
-        # The centre of an even hole lies between two pixels, of which there is one place more.
+        # The centre of an even hole is between two pixels, which adds one possible place.
         start = _integers(images, 0, size - side % 2, generator) - side // 2
         place = [len(images), 1, 1, 1]
         place[axis] = size

@@ -182,13 +182,13 @@ class DiscriminatorSpec(Settings):
         """
         if self.form == "none":
             return {"form": "none"}
-        # What came after the first identities were written down counts only where it is used.
+        # Options that were added later count only where they are used, so that earlier identities stay valid.
         later: dict[str, Any] = {}
         if self.input_normalisation != self._own_normalisation:
             later["input_normalisation"] = self.input_normalisation
         if self.weights:
             later["weights"] = f"sha256:{sha256_file(self._weights_file(self.weights))}"
-        # Version 2 of spectral normalisation: one power iteration a training step, not one a forward pass.
+        # Version 2 of spectral normalisation: one power iteration per training step, not per forward pass.
         version = 2 if self.spectral_norm else 1
         if self.form in NETWORKS:
             options = {name: getattr(self, name) for name in self._own_options}
@@ -295,27 +295,33 @@ class Discriminator(nn.Module):
         else:
             self.trunk = convolutional.ConvolutionalTrunk(seed)
             self.trunk.stages = self.trunk.stages[: spec.head_stage + 1]
-            self.trunk.requires_grad_(spec.trainable)
             channels = convolutional.CHANNELS[spec.head_stage]
             stages = [[stage] for stage in self.trunk.stages]
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
+        if not spec.trainable:
+            self._frozen = [self.trunk]
         for module in self._frozen:
-            module.requires_grad_(False)
+            _freeze(module)
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
-        """Set training mode, except of frozen stages: they stay in evaluation mode."""
+        """Set training mode, except of frozen parts: they stay in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
-            module.eval()
+        self._keep_frozen()
         return self
+
+    def _keep_frozen(self) -> None:
+        for module in self._frozen:
+            if any(part.training for part in module.modules()):
+                module.eval()
 
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
 
         The layers stay fixed until the next call, however often the discriminator is called in between, in whatever
         mode: a batch in several parts, or on several machines, gives the numbers of one pass. Without any call they
-        iterate in every forward pass in training mode, as published. Not between a forward pass and its backward pass.
+        iterate in every forward pass in training mode, as published. Do not call it between a forward pass and its
+        backward pass.
         """
         for module in self.modules():
             if isinstance(module, SpectralConv2d):
@@ -336,8 +342,21 @@ class Discriminator(nn.Module):
                 f"discriminator '{self.spec.key}' takes (N, 3, H, W) of at least {self.spec.min_size} px, "
                 f"got {tuple(images.shape)}"
             )
+        self._keep_frozen()  # a host may have called train() on a part
         images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
+
+
+def _freeze(module: nn.Module) -> None:
+    """Turn the parameters of a module into buffers.
+
+    So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
+    of a discriminator off and on again. The keys of the state dict stay.
+    """
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:

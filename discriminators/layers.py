@@ -52,8 +52,8 @@ class SpectralConv2d(nn.Module):
 
     The value is uᵀWv; a power iteration brings u and v closer to the singular vectors. Left alone, the layer does one
     in every forward pass in training mode, as published. The numbers then depend on how many passes a training step
-    makes: a batch in several parts would give others than in one. So once :meth:`begin_step` has been called, u and v
-    move there alone, once per step.
+    makes: a batch in several parts would give other numbers than in one part. So, once :meth:`begin_step` has been
+    called, only that method moves u and v, once per step.
 
     In the state dict: ``weight_orig``, ``weight_u`` and ``weight_v``, the names of published discriminators.
 

@@ -42,7 +42,7 @@ def gradient_penalty(discriminator: Network, real: Tensor, fake: Tensor, generat
     if real.shape != fake.shape:
         raise LopsidedError(
             f"the gradient penalty mixes real and generated images of one shape, got {tuple(real.shape)} and "
-            f"{tuple(fake.shape)}; crop them alike"
+            f"{tuple(fake.shape)}; crop both to one size"
         )
     share = torch.rand(len(real), generator=generator, device=generator.device).to(real).view(-1, 1, 1, 1)
     slopes = _slopes(discriminator, share * real + (1 - share) * fake)

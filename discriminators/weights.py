@@ -15,8 +15,8 @@ from .errors import DiscriminatorError
 def load_weights(discriminator: nn.Module, path: Path, key: str) -> None:
     """Fill ``discriminator`` strictly from the file ``path``, without running code from it.
 
-    A ``.pth`` may hold its tensors under ``params``, as basicsr writes them, and those of the plain network alone, as
-    published discriminators do.
+    A ``.pth`` can hold its tensors under ``params``, as basicsr writes them, and can hold only those of the plain
+    network, as published discriminators do.
 
     Args:
         discriminator: what to fill; where it has a ``network``, keys may be those of the network.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .schema.load import load_experiment
     from .schema.mllm import LocalModel, ServedModel
     from .store import Status, Store
+    from .upkeep.garbage import delete_garbage, garbage
+    from .upkeep.verify import record_outputs, repair, verify
 
 __all__ = [
     "Experiment",
@@ -33,19 +35,24 @@ __all__ = [
     "Store",
     "analyse",
     "collect_tables",
+    "delete_garbage",
     "find_generator",
     "follow",
     "gallery_rows",
+    "garbage",
     "load_experiment",
     "plan",
     "provenance",
+    "record_outputs",
+    "repair",
     "report",
     "run",
     "status",
+    "verify",
 ]
 
 
-# Most of these need torch, which the command line's help is spared.
+# Most of these need torch. They are imported when first used, so that the command line's help appears at once.
 __getattr__, __dir__ = door(
     __name__,
     {
@@ -60,5 +67,7 @@ __getattr__, __dir__ = door(
         ".schema.load": ["load_experiment"],
         ".schema.mllm": ["LocalModel", "ServedModel"],
         ".store": ["Status", "Store"],
+        ".upkeep.garbage": ["delete_garbage", "garbage"],
+        ".upkeep.verify": ["record_outputs", "repair", "verify"],
     },
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..common.files import write_text
-from ..common.identity import canonical_json
+from ..common.files import remove, write_text
+from ..common.identity import canonical_json, identity
 from ..sr.tasks import Bicubic
 from .planning import Plan, make_plan
 from .running import execute as executors
@@ -19,10 +20,13 @@ from .schema.errors import ExperimentError
 from .schema.experiment import Experiment
 from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
-from .store import Status, Store
+from .store import Status, Store, checked
+from .store.outputs import PROVENANCE
 
 if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
     from ..analysis import Study, StudyTables
+
+log = logging.getLogger(__name__)
 
 Source = str | Path | Experiment
 
@@ -105,6 +109,10 @@ def report(
 ) -> Path:
     """Write tables, derived tables and ``report.html`` into the experiment's folder; returns the report's path.
 
+    A report made from cells of which this experiment has only a part, or none, is another experiment's of the same
+    name: its folder is renamed first, and the log says so. Adding seeds, judges or measures is an extension, whose
+    report takes the place of the earlier one.
+
     Args:
         experiment: its YAML file, or already loaded.
         store: folder of results.
@@ -122,6 +130,7 @@ def report(
     made_from = _made_from(planned, place)
     if not force and path.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
         return path
+    _set_aside(folder, stamp, planned)
 
     from ..analysis import analyse as analyse_tables
     from ..analysis import write_report
@@ -147,9 +156,36 @@ def report(
 def _made_from(planned: Plan, store: Store) -> str:
     """Text that changes with anything the report is made from."""
     exp = planned.experiment
-    states = {f"{cell.stage}/{cell.id}": status.state for cell, status in planned.with_status(store)}
+    cells = {
+        f"{cell.stage}/{cell.id}": {
+            "state": status.state,
+            "labels": dict(cell.labels),
+            "outputs": {name: output.sha256 for name, output in sorted((status.outputs or {}).items())},
+        }
+        for cell, status in planned.with_status(store)
+    }
     settings = {"title": exp.title, "description": exp.description, "analysis": exp.analysis.model_dump()}
-    return canonical_json({"lopsided": __version__, "cells": states, **settings})
+    return canonical_json({"lopsided": __version__, "cells": cells, **settings})
+
+
+def _set_aside(folder: Path, stamp: Path, planned: Plan) -> None:
+    """Keep the report of another experiment that has the same name."""
+    try:
+        earlier = set(json.loads(stamp.read_text(encoding="utf-8"))["cells"])
+    except (OSError, ValueError, KeyError, TypeError):  # no report yet, or nothing is known of it
+        return
+    if earlier <= {f"{cell.stage}/{cell.id}" for cell in planned.cells}:
+        return
+    aside = folder.with_name(f"{folder.name}-{identity(sorted(earlier))}")
+    remove(aside)  # a report of the same cells
+    folder.rename(aside)
+    log.warning(
+        "'%s' held the report of another experiment with the name '%s' (or a larger one): it is in '%s' now; give one "
+        "of them another name to keep both in their places",
+        folder,
+        planned.experiment.name,
+        aside,
+    )
 
 
 def _loaded(experiment: Source, overrides: Sequence[str]) -> Experiment:
@@ -171,16 +207,22 @@ def _task(sr: SuperResolution) -> str:
 def _facts(planned: Plan, store: Store) -> dict[str, object]:
     """Collect what the done cells record of their making; several values (two machines, say) are all named."""
     seen: dict[str, set[str]] = {}
+    unknown: list[str] = []
     seconds = 0.0
     for cell, status in planned.with_status(store):
         seconds += status.seconds or 0.0
-        path = store.folder(cell.stage, cell.id) / "provenance.json"
-        if status.state == "done" and path.exists():
+        if status.state != "done":
+            continue
+        try:
+            path, _ = checked(store.folder(cell.stage, cell.id), PROVENANCE)
             record = json.loads(path.read_text(encoding="utf-8"))
             flat = {**record, **{name: v for name, v in record["packages"].items() if v}}
-            for key, value in flat.items():
-                if key not in ("packages", "started"):
-                    seen.setdefault(key, set()).add(str(value))
+        except (ExperimentError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            unknown.append(cell.id)
+            continue
+        for key, value in flat.items():
+            if key not in ("packages", "started"):
+                seen.setdefault(key, set()).add(str(value))
     now = provenance(planned.experiment.execution.threads, planned.experiment.execution.device)
     exp, sr = planned.experiment, planned.experiment.super_resolution
     return {
@@ -192,4 +234,5 @@ def _facts(planned: Plan, store: Store) -> dict[str, object]:
         "compute": f"{seconds / 60:.1f} min in all cells",
         "report made": now["started"],
         **{key: ", ".join(sorted(values)) for key, values in seen.items()},
+        **({"provenance missing or damaged": f"{len(unknown)} cell(s), first {unknown[0]}"} if unknown else {}),
     }

@@ -1,4 +1,4 @@
-"""From an experiment to its cells, in an order in which every cell follows its inputs."""
+"""Plan an experiment: list its cells, each after the cells it reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges of restored images: any full-reference measure, or a no-reference model of pyiqa, under one kind of key."""
+"""Judges of restored images: any full-reference measure, or a no-reference model of pyiqa, named by one kind of key."""
 
 from __future__ import annotations
 
@@ -160,9 +160,9 @@ class Judge:
 
     @torch.inference_mode()
     def prepare(self, references: Tensor) -> Reference:
-        """Compute once what depends on the references alone, and give the result to :meth:`score` in their place.
+        """Compute what depends only on the references; give the result to :meth:`score` in place of the references.
 
-        It holds the references' feature maps; it is empty for a no-reference model, which does not look at them.
+        The result holds their feature maps; it is empty for a no-reference model, which does not look at references.
 
         Raises:
             LopsidedError: references too small after cropping, or of another shape or range.

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from pydantic import Field, field_validator
 
 from ..common.errors import SourceError, did_you_mean
 from ..common.fields import Settings
-from ..common.files import atomic_path, write_json
+from ..common.files import atomic_path, temporary_name, write_json
 from ..common.identity import identity
 from ..common.images import read_rgb, write_png
 from ..common.sources import ImageItem, ImageSource, hash_file
@@ -192,6 +191,11 @@ class LadderSpec(Settings):
         """
         return identity(self.definition())
 
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder that :func:`build_ladder` makes."""
+        return f"ladder-{self.identity}"
+
 
 def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> Pixels:
     """Distort one image.
@@ -222,13 +226,13 @@ def distort(image: Pixels, kind: str, level: int, rng: np.random.Generator) -> P
 def build_ladder(spec: LadderSpec, folder: Path | str) -> Path:
     """Make the ladder's images and manifest, or reuse those that exist.
 
-    The ladder lies in a sub-folder named by its identity, and appears there only when complete. An existing one is
+    The ladder is written to a sub-folder named by its identity and appears there only when complete. An existing one is
     reused if every file has the SHA-256 that its manifest gives and the manifest is the one that was written (checked
     on every call: 0.04 s for six references of 192 pixels); otherwise it is made again.
 
     Args:
         spec: the ladder.
-        folder: where ladders lie.
+        folder: folder of ladders.
 
     Returns:
         Path of ``manifest.csv``, which :class:`~lopsided.iqa.FRDataset` reads.
@@ -247,10 +251,10 @@ def build_ladder(spec: LadderSpec, folder: Path | str) -> Path:
         (6, True)
     """
     folder, key = Path(folder).expanduser(), spec.identity
-    root = folder / f"ladder-{key}"
+    root = folder / spec.folder_name
     if _whole(root):
         return root / "manifest.csv"
-    temporary = folder / f".ladder-{key}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = temporary_name(root)
     try:
         rows = [row for item in spec.source.items() for row in _write_reference(spec, item, temporary)]
         with atomic_path(temporary / "manifest.csv") as path, path.open("w", encoding="utf-8", newline="") as file:

@@ -1,6 +1,6 @@
 """Measures as losses of BasicSR: importing this module registers ``LopsidedDISTS`` and ``LopsidedMeasure`` there.
 
-Import it before anything of basicsr, which cannot be imported on its own beside a current torchvision.
+Import it before anything from basicsr, which cannot be imported directly if torchvision is a current one.
 """
 
 from __future__ import annotations

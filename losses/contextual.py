@@ -1,4 +1,4 @@
-"""Contextual loss: how well each feature of the reference is matched by a feature of the image, at whatever place.
+"""Contextual loss: how well each feature of the reference is matched by a feature of the image, at any place.
 
 Mechrez, Talmi and Zelnik-Manor, "The Contextual Loss for Image Transformation with Non-Aligned Data", ECCV 2018.
 """
@@ -64,7 +64,7 @@ class Contextual(LayerwiseMeasure[ContextualSpec]):
 
     Time grows with P²: at 256 px on VGG-16 4096² distances for relu3_3, at 512 px sixteen times as many. They are
     computed in blocks, and again in the backward pass, so that P² values are never held; nothing is sampled. (On a CPU
-    the C library may keep what each block frees: some 3 GiB at 512 px.)
+    the C library can keep what each block frees: some 3 GiB at 512 px.)
     """
 
     def _kept(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ class Contextual(LayerwiseMeasure[ContextualSpec]):
         for block in values.split(rows, 1):
             match = checkpoint(self._matches, block, others, use_reentrant=False, preserve_rng_state=False)
             best = torch.maximum(best, match)
-        # A mean of values up to 1 may exceed 1 by rounding.
+        # A mean of values up to 1 can exceed 1 by rounding.
         return -best.mean(1).clamp(max=1).log()
 
     def _matches(self, values: Tensor, others: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ PUBLISHED = register_file(
     )
 )
 
-# Public packages' DISTS, by what sets them apart from the authors' `DISTS.forward`, which resizes nothing.
+# DISTS in public packages, by how they differ from the authors' `DISTS.forward`, which resizes nothing.
 VARIANTS: dict[str, dict[str, Any]] = {
     "original": {},
     "original-demo": {"resize": "antialias-256"},
@@ -60,7 +60,7 @@ class DistsSpec(FeatureSpec):
         c1: constant of the texture term (original: 1e-6).
         c2: constant of the structure term (original: 1e-6).
 
-    A mapping may name a public package's variant instead of its options: ``{measure: dists, variant: piq}``, see
+    A mapping can name a public package's variant instead of its options: ``{measure: dists, variant: piq}``, see
     :data:`VARIANTS`.
     """
 
@@ -81,7 +81,7 @@ class DistsSpec(FeatureSpec):
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant '{variant}'; known: {', '.join(VARIANTS)}")
         if "variant" in value and "backbone" in value:
-            raise ValueError("a variant is of VGG-16 with the published weights; drop 'backbone' or 'variant'")
+            raise ValueError("variants exist only for VGG-16 with the published weights; drop 'backbone' or 'variant'")
         if "backbone" not in fields:
             fields.setdefault("alpha_beta", "published")
         return VARIANTS[variant] | fields

@@ -1,4 +1,4 @@
-"""What measures on the feature maps of a backbone have in common: the backbone, its precision, and its passes."""
+"""What all measures on the feature maps of a backbone share: the backbone, its precision, and its passes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class GmsdSpec(MeasureSpec):
 
     @property
     def min_size(self) -> int:
-        """A deviation over a handful of places says nothing: 8×8 of them at least."""
+        """A deviation over only a few places says nothing: at least 8×8 of them are needed."""
         return 16
 
     def build(self, *, reduction: Reduction = "mean") -> GMSD:

@@ -1,6 +1,6 @@
 """Gradient matching: the weight that gives a loss the same pull on the output image as a reference loss.
 
-Losses of different scale are not comparable at equal weight: a "better" loss may only be one with a larger gradient.
+Losses of different scale are not comparable at equal weight: a "better" loss can simply be one with a larger gradient.
 """
 
 from __future__ import annotations

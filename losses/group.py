@@ -73,7 +73,7 @@ class MeasureGroup(nn.Module):
         self._others = [measure for measure in self.measures.values() if not isinstance(measure, FeatureMeasure)]
 
     def prepare(self, references: Tensor) -> Reference:
-        """Compute once what depends on the references alone; see :meth:`Measure.prepare`."""
+        """Compute what depends only on the references; see :meth:`Measure.prepare`."""
         for measure in self.measures.values():
             measure.check_references(references)
         return self._prepared(references)

@@ -101,7 +101,7 @@ class MosRecipe(Recipe):
 
     The labels to learn from are mapped linearly to [0, 1], the best to 0 and the worst to 1. The original learns on
     crops of 256 pixels of KADID-10k and draws new texture crops at every step; here an image is taken whole, and the
-    texture crops are drawn once. Its published weights lie on a bound in most channels (1,063 of the 1,475 beta are
+    texture crops are drawn once. Its published weights are at a bound in most channels (1,063 of the 1,475 beta are
     equal to the smallest), so they moved freely down to it; the sharp softplus lets ours do the same.
 
     Attributes:
@@ -164,9 +164,9 @@ class PairwiseRecipe(Recipe):
     Attributes:
         weight_decay: AdamW's, on the raw weights.
         pairs: ``reference`` compares images of one reference, ``set`` any two.
-        scale: factor on the distance inside Φ. Distances lie in [0, 1], where a scale of 1 gives probabilities of 0.24
+        scale: factor on the distance inside Φ. Distances are in [0, 1], where a scale of 1 gives probabilities of 0.24
             to 0.76 and an almost linear loss. ``learnt`` starts at one over the standard deviation of the distances
-            under equal weights, and is learnt along.
+            under equal weights, and is learnt together with the weights.
     """
 
     sharpness: ClassVar[float] = 1.0

@@ -18,8 +18,8 @@ from ..common.identity import identity
 
 Reduction = Literal["mean", "sum", "none"]
 
-TOLERANCE = 1e-4  # how far a value may lie outside [0, 1]: rounding of resizing and of half precision
-OVERSHOOT = 8  # how far a network's output may: untrained ones leave [0, 1] by units, a wrong scale by hundreds
+TOLERANCE = 1e-4  # how far a value may be outside [0, 1]: rounding of resizing and of half precision
+OVERSHOOT = 8  # the same for a network's output: untrained ones leave [0, 1] by units, a wrong scale by hundreds
 
 
 class MeasureError(LopsidedError):
@@ -49,7 +49,7 @@ class MeasureSpec(Settings, ABC):
     @property
     @abstractmethod
     def families(self) -> frozenset[str]:
-        """What the measure is made of; a judge that shares a family with a loss is not independent of it."""
+        """Names of its backbone and form; a judge that shares one of them with a loss is not independent of it."""
 
     @property
     @abstractmethod
@@ -102,7 +102,7 @@ class Reference:
 class Measure(nn.Module, ABC, Generic[Spec]):
     """A full-reference measure: ``score`` as a metric, ``forward`` as a loss.
 
-    It is frozen for good: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
+    It is always frozen: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
     module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
@@ -137,7 +137,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         return self._score(images, references)
 
     def prepare(self, references: Tensor) -> Reference:
-        """Compute once what depends on the references alone; ``score`` and ``forward`` take the result in their place.
+        """Compute what depends only on the references; give the result to ``score`` and ``forward`` in their place.
 
         It keeps the feature maps of the references in memory, which pays for many images of few references.
 
@@ -170,7 +170,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         A higher-is-better score ``s`` with an upper bound ``b`` becomes ``b - s``; without a bound, ``-s``.
 
         Args:
-            prediction: RGB meant for [0, 1], ``(N, 3, H, W)``; a network's output may overshoot by up to 8.
+            prediction: RGB meant for [0, 1], ``(N, 3, H, W)``; a network's output can overshoot by up to 8.
             reference: RGB in [0, 1], of the same shape, or what :meth:`prepare` returned for it. Measures on feature
                 maps give it no gradient.
 
@@ -220,7 +220,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         return OrderedDict() if destination is None else destination
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any, **named: Any) -> None:
-        # A host is loaded strictly from a state dict that may have been saved without the measure.
+        # A host is loaded strictly from a state dict that can have been saved without the measure.
         for name, tensor in super().state_dict(prefix=prefix).items():
             state_dict.setdefault(name, tensor)
         super()._load_from_state_dict(state_dict, prefix, *rest, **named)
@@ -260,4 +260,4 @@ def _check_range(
     if not finite and allow_non_finite:
         return
     if not finite or seen_low < low or seen_high > high:
-        raise MeasureError(f"{key}: {name} must lie in [0, 1], seen [{seen_low:.4g}, {seen_high:.4g}]")
+        raise MeasureError(f"{key}: {name} must be in [0, 1], seen [{seen_low:.4g}, {seen_high:.4g}]")

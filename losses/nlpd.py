@@ -36,7 +36,7 @@ class NlpdSpec(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """Nothing else here is made of it."""
+        """No other measure here shares its form."""
         return frozenset({"laplacian-pyramid"})
 
     @property
@@ -54,8 +54,9 @@ class NLPD(PreciseMeasure[NlpdSpec]):
 
     Each level ``z`` of the Laplacian pyramid is normalised to ``z / (σ + Σ w |z of a neighbour|)``.
 
-    Direction: lower is better, 0 for identical images. Range: [0, ∞), usually below 1. The score has a cone's tip
-    there: the gradient keeps its size up to it, and is taken as 0 on it. Loss: the score.
+    Direction: lower is better, 0 for identical images. Range: [0, ∞), usually below 1. At
+    identical images the score has the tip of a cone: the gradient keeps its size up to the tip, and is taken as 0 at
+    the tip. Loss: the score.
     """
 
     value_range = (0.0, None)
@@ -80,7 +81,7 @@ def _pyramid(image: Tensor) -> list[Tensor]:
     for neighbours, saturation in NORMALISATION[:-1]:
         height, width = image.shape[-2:]
         low = F.conv2d(_pad_symmetric(image), blur, stride=2)
-        # Upsampling: zeros between the pixels, of which one more on each side repeats the border.
+        # Upsampling: zeros between the pixels; one more pixel on each side repeats the border.
         high = F.conv_transpose2d(F.pad(low, (1, 1, 1, 1), mode="replicate"), 4 * blur, stride=2)
         levels.append(_normalise(image - high[..., 4 : 4 + height, 4 : 4 + width], neighbours, saturation))
         image = low

@@ -97,5 +97,5 @@ def _central(x: Tensor, mean_x: Tensor, y: Tensor, mean_y: Tensor) -> tuple[Tens
 
 
 def _rows(reference: Tensor, samples: slice, *rest: slice) -> Tensor:
-    """Index a reference, whose one sample may stand for all."""
+    """Index a reference; if it has only one sample, that sample serves all."""
     return reference[(samples if reference.shape[0] > 1 else slice(None), *rest)]

@@ -37,8 +37,8 @@ class StyleSpec(LayerwiseSpec):
 class Style(LayerwiseMeasure[StyleSpec]):
     """Style loss ``Σ weight · ‖G(x) - G(y)‖²`` over layers, the squared Frobenius norm (with ``l1``: ``Σ |·|``).
 
-    The Gram matrix of a map F of C channels by P places is ``G = F Fᵀ / (C·P)``. It knows which features occur
-    together and not where: images with the same textures elsewhere are close.
+    The Gram matrix of a map F of C channels by P places is ``G = F Fᵀ / (C·P)``. It says which features occur
+    together, but not where: images with the same textures elsewhere are close.
 
     Direction: lower is better; 0 for identical images. Range: [0, ∞), in the fourth power of the features' own scale.
     """

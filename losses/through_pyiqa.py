@@ -1,6 +1,6 @@
 """Full-reference measures through pyiqa: the only module that knows pyiqa's full-reference side.
 
-Hand-crafted ones that this project vouches for have an entry here; any other metric of pyiqa is a :class:`PyiqaSpec`.
+Hand-crafted ones that this project has checked have an entry here; any other metric of pyiqa is a :class:`PyiqaSpec`.
 pyiqa is licensed for non-commercial use (PolyForm Noncommercial 1.0.0) and is imported only when it is needed.
 """
 
@@ -320,13 +320,13 @@ class PyiqaSpec(MeasureSpec):
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
-        """None, in the sense of unknown, unless it is one of the hand-crafted ones, which learn nothing."""
+        """None (unknown), except for hand-crafted metrics, which learn nothing."""
         kind = _configuration(self.metric)["metric_opts"]["type"]
         return () if kind in _FAMILIES and kind != "DISTS" else None
 
     @property
     def min_size(self) -> int:
-        """Pyiqa states none: enough for the five halvings of its networks; a metric may ask for more when called."""
+        """Enough for the five halvings of pyiqa's networks; pyiqa states no minimum. A metric can still refuse it."""
         return 64
 
     def definition(self) -> dict[str, Any]:

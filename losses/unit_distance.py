@@ -50,7 +50,7 @@ class _UnitDistance(torch.autograd.Function):
             size = length(rows, -1)
             direction = rows / size
             part = (direction - _reference(y, n, p)) * weights * (2 * gradient[n, p, None])
-            # Only what is across the vector turns it; along it, its length of one does not change.
+            # Only the part across the vector has an effect: a change along it does not change the vector of length one.
             part = part - direction * (part * direction).sum(-1, keepdim=True)
             result[n, p] = part / size
         return result, None, None
@@ -61,5 +61,5 @@ def _distances(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
 
 
 def _reference(y: Tensor, samples: slice, places: slice) -> Tensor:
-    """Index a reference, whose one sample may stand for all."""
+    """Index a reference; if it has only one sample, that sample serves all."""
     return y[samples if y.shape[0] > 1 else slice(None), places]

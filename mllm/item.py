@@ -20,8 +20,8 @@ class Item:
         dimension: what is rated or asked about, e.g. ``IQA`` or ``Memorability``; metrics are per dimension.
         id: unique within the benchmark and dimension.
         task: ``rate`` (a number), ``answer`` (one of ``options``) or ``open`` (words).
-        images: the files shown, in order; ``str`` is made ``Path``.
-        question: the question or the benchmark's own prompt, unchanged; it may list the options already. Empty to use
+        images: the files shown, in order; text is converted to ``Path``.
+        question: the question or the benchmark's own prompt, unchanged; it can list the options already. Empty to use
             the preset's prompt.
         options: texts of the options, in order, for ``answer``; the letters A, B, … are their names.
         target: what people said: a number for ``rate``, the letter for ``answer``, the words for ``open``; None

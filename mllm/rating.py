@@ -21,7 +21,7 @@ from .results import Name, ResultFile, Row
 from .scoring.outcomes import Choice, Rating
 from .scoring.scorer import Scorer
 
-SHARED = {"seconds": 0.0}  # the reply to an equal item costs no time again
+SHARED = {"seconds": 0.0}  # an item that gets the reply to an equal item costs no time
 MOST_PIXELS = 1 << 28  # of images held together: 0.8 GB
 CHUNK = 32  # items sent to the backend together: the most that a kill can lose
 
@@ -88,8 +88,8 @@ def rate(
 
     Raises:
         MllmError: two items with the same name, a file of another scorer, a scorer that is not the remembered one or
-            that cannot answer such questions, or a chunk without any reply. An image that cannot be read is no error
-            but a result of status ``failed``.
+            that cannot answer such questions, or a chunk without any reply. An image that cannot be read is not an
+            error but a result of status ``failed``.
     """
     path = Path(path)
     _refuse_twins(items)
@@ -109,8 +109,8 @@ def rate(
             file.keep((mine if mine and mine["status"] != "failed" else reply | SHARED) | labels[n])
         if waiting and scorer.identity != scorer_id:
             raise MllmError(
-                f"'{path}' holds results of {scorer.key} as it was ({scorer_id}), and it is {scorer.identity} now: the "
-                "server reports another model than before; give another folder"
+                f"'{path}' holds results of {scorer.key} with identity {scorer_id}, which is now {scorer.identity}: "
+                "the server reports another model than before; give another folder"
             )
         began, to_do = time.perf_counter(), sum(map(len, waiting.values()))
         # What failed before comes last, so that the rest is done first.

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..common.files import atomic_path, write_json
 from ..common.sources import FolderSource
+from ..common.spreadsheets import without_formulas
 from .backends.meter import Meter
 from .benchmarks.benchmark import Benchmark
 from .errors import MllmError
@@ -74,7 +75,7 @@ def rate_into(
         preset: what is asked and how replies are read.
         asked: JSON that determines the results as far as it is known before the model is loaded; it tells whether an
             earlier run was of the same scorer.
-        limit: only the first so many items.
+        limit: rate only this many items, from the first.
         chunk: items put to the model together.
         prices: price of a million tokens read, and of a million written.
         provenance: what to record of the machine.
@@ -128,7 +129,7 @@ def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError):
-        raise MllmError(f"'{path}' is damaged; delete it, the results themselves are beside it") from None
+        raise MllmError(f"'{path}' is damaged; delete it, it does not hold the results themselves") from None
     if name != benchmark.name:
         raise MllmError(f"'{path.parent}' holds results of {name}, not of {benchmark.name}; give another folder")
     return meta
@@ -176,4 +177,7 @@ def _batch_invariance(meter: Meter) -> dict[str, Any] | None:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False) if path.suffix == ".parquet" else table.to_csv(temporary, index=False)
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            without_formulas(table).to_csv(temporary, index=False)

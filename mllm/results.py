@@ -33,7 +33,7 @@ class ResultFile:
 
     Args:
         path: the file, ``results.jsonl``.
-        scorer_id: whose results it may hold.
+        scorer_id: the only scorer whose results it may hold.
 
     Attributes:
         replies: the last line of each key, whichever item it is about.

@@ -1,10 +1,15 @@
-"""Training checkpoints, checked by SHA-256, the last two kept: tensors in safetensors, the rest in its metadata."""
+"""Training checkpoints: whole, checked, two deep.
+
+Everything that a run resumes from is under one checksum: the tensors, and in the metadata of their file the step, the
+scalars and the SHA-256 of the history. The file beside it holds that checksum and nothing else.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +20,11 @@ from torch import Tensor
 
 from ..common.files import atomic_path, write_json
 from ..common.identity import sha256_file
+from .history import NOTHING, Written, written
 
 log = logging.getLogger(__name__)
 
+HISTORY = "history.jsonl"  # in the folder of the checkpoints
 KEPT = 2  # if the newest is damaged on disk, the one before it is used
 
 
@@ -29,50 +36,71 @@ class Checkpoint:
         step: completed optimiser steps.
         tensors: every tensor of the state by name.
         scalars: JSON values that belong to the state.
+        history: what the history held by then; what follows in it is computed again.
     """
 
     step: int
     tensors: dict[str, Tensor]
     scalars: dict[str, Any]
+    history: Written = NOTHING
 
 
 def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint into ``folder`` and delete all but the newest :data:`KEPT`.
+    """Write a checkpoint into ``folder``, and delete all but the newest :data:`KEPT`.
+
+    What the history in ``folder`` holds now belongs to the checkpoint.
 
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints are untouched.
     """
     folder = Path(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    write_tensors(path, checkpoint.tensors, {"step": checkpoint.step, "scalars": checkpoint.scalars})
-    index = {"step": checkpoint.step, "sha256": sha256_file(path), "scalars": checkpoint.scalars}
-    write_json(path.with_suffix(".json"), index)
-    for _, old in _indexed(folder)[KEPT:]:
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
+    history = written(folder / HISTORY)
+    metadata = {"step": checkpoint.step, "scalars": checkpoint.scalars, "history": list(history)}
+    write_tensors(path, checkpoint.tensors, metadata)
+    write_json(path.with_suffix(".json"), {"sha256": sha256_file(path)})
+    # Those of later steps could not be used: the run went on from an earlier one.
+    kept = [index.with_suffix("").name for index in _newest_first(folder, "json") if index.stem <= path.stem][:KEPT]
+    for old in folder.glob("step-*"):
+        if old.with_suffix("").name not in kept:
+            old.unlink(missing_ok=True)
+
+
+def checkpoints(folder: Path) -> Iterator[Checkpoint]:
+    """Yield the checkpoints that are whole, newest first.
+
+    One that is damaged, whose history was changed, or that an older version wrote without recording the history, is
+    passed over, and the log says so.
+    """
+    for path in (index.with_suffix(".safetensors") for index in _newest_first(folder, "json")):
+        try:
+            index = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            if sha256_file(path) != index["sha256"]:
+                raise ValueError("its bytes do not have the recorded SHA-256")
+            tensors, metadata = read_tensors(path)
+            if "history" not in metadata:
+                raise ValueError("it is of an older version, which did not record the history")
+            history = Written(*metadata["history"])
+            if written(folder / HISTORY, history.size) != history:
+                raise ValueError(f"{HISTORY} is not as it was then")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            log.warning("checkpoint %s is damaged (%s); trying the one before it", path.name, error)
+            continue
+        yield Checkpoint(metadata["step"], tensors, metadata["scalars"], history)
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint | None:
-    """Return the newest complete checkpoint, or None if there is none.
-
-    A checkpoint whose bytes do not have the recorded SHA-256 is reported in the log and skipped.
-    """
-    for step, index in _indexed(Path(folder)):
-        path = index.with_suffix(".safetensors")
-        try:
-            if sha256_file(path) != json.loads(index.read_text())["sha256"]:
-                raise ValueError("its bytes do not have the recorded SHA-256")
-            tensors, metadata = read_tensors(path)
-        except (OSError, ValueError, SafetensorError) as error:
-            log.warning("checkpoint %s is damaged (%s); trying the one before it", path.name, error)
-            continue
-        return Checkpoint(step, tensors, metadata["scalars"])
-    return None
+    """Return the newest checkpoint that is whole, or None when there is none; see :func:`checkpoints`."""
+    return next(checkpoints(Path(folder)), None)
 
 
 def kept_scalars(folder: Path) -> list[dict[str, Any]]:
-    """Return the scalars of every checkpoint in ``folder`` that a run may resume from, newest first."""
-    return [json.loads(index.read_text())["scalars"] for _, index in _indexed(folder)]
+    """Return the scalars of every checkpoint in ``folder``, unchecked: those of a damaged one are good for nothing."""
+    found = []
+    for path in _newest_first(folder, "safetensors"):
+        with contextlib.suppress(OSError, ValueError, KeyError, SafetensorError), safe_open(path, "pt") as file:
+            found.append(json.loads(file.metadata()["lopsided"])["scalars"])
+    return found
 
 
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -109,12 +137,6 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118
 
 
-def _indexed(folder: Path) -> list[tuple[int, Path]]:
-    """Index files, newest first: by the step they record, not by the order of their names."""
-    found = []
-    for path in folder.glob("step-*.json"):
-        try:
-            found.append((int(json.loads(path.read_text())["step"]), path))
-        except (ValueError, KeyError, OSError) as error:
-            log.warning("checkpoint index %s is damaged (%s); skipped", path.name, error)
-    return sorted(found, reverse=True)
+def _newest_first(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of checkpoints, newest first: names have the step in nine digits, so they sort by it."""
+    return sorted(folder.glob(f"step-*.{suffix}"), reverse=True)

@@ -36,7 +36,7 @@ def bicubic_resize(
         image: an array (H, W) or (H, W, C), uint8 or floating point; or a floating-point tensor (…, H, W).
         scale: size of the result over that of ``image``: 1/4 shrinks, 4 enlarges. Sides of the result have
             ceil(scale · side) pixels.
-        border: what lies beyond the edge. ``mirror`` is what basicsr and current MATLAB do; ``replicate`` reproduces
+        border: what is beyond the edge. ``mirror`` is what basicsr and current MATLAB do; ``replicate`` reproduces
             the commonly used LR images of Set5 and Set14 to the last pixel.
 
     Returns:
@@ -100,7 +100,7 @@ def mod_crop(array: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 @lru_cache(maxsize=64)
 def _weights(length: int, scale: float, border: Border) -> NDArray[np.float64]:
     """Return the (ceil(scale · length), length) matrix that resizes one axis; its rows sum to 1."""
-    # 1/3 and the like are inexact: 3 · (1/3) must not become 2 pixels by rounding up 1.0000000000000002.
+    # Numbers such as 1/3 are inexact: 3 · (1/3) must not become 2 pixels by rounding up 1.0000000000000002.
     size = math.ceil(round(length * scale, 9))
     shrink = min(scale, 1.0)
     centre = (np.arange(size) + 0.5) / scale - 0.5  # of each result pixel, on the axis of the source

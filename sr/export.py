@@ -1,4 +1,4 @@
-"""Generators as files: written with all that a reader must know, in the layout that other programs load; and read."""
+"""Write generators to files, with all that a reader must know and in a layout that other programs load; read them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
         stated = {
             "generator": loaded.spec.name,
             "scale": loaded.scale,
-            "side_multiple": loaded.spec.side_multiple,
+            "side_multiple": loaded.spec.side_multiple(loaded.scale),
             "input": "RGB in [0, 1], (N, 3, h, w); h and w multiples of side_multiple",
             "output": "RGB, (N, 3, scale·h, scale·w), to be clamped to [0, 1]",
             "lopsided": __version__,

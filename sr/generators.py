@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,14 +28,14 @@ class Architecture(NamedTuple):
     Attributes:
         build: builds it for a scale, with random weights.
         scales: magnifications that it supports.
-        side_multiple: LR sides must be multiples of it.
+        side_multiple: LR sides must be multiples of it; a mapping where it depends on the scale.
         width: channels after the first convolution.
         source: paper, or what it is for.
     """
 
     build: Callable[[int], nn.Module]
     scales: tuple[int, ...]
-    side_multiple: int
+    side_multiple: int | Mapping[int, int]
     width: int
     source: str
 
@@ -97,7 +97,12 @@ ARCHITECTURES: Registry[Architecture] = Registry("generator")
 
 
 def _add(
-    name: str, build: Callable[..., nn.Module], scales: tuple[int, ...], side_multiple: int, source: str, **options: Any
+    name: str,
+    build: Callable[..., nn.Module],
+    scales: tuple[int, ...],
+    side_multiple: int | Mapping[int, int],
+    source: str,
+    **options: Any,
 ) -> None:
     width = options.get("embed_dim", options.get("num_feat", 64))
     ARCHITECTURES.register(name, Architecture(partial(build, **options), scales, side_multiple, width, source))
@@ -112,10 +117,12 @@ _add("swinir-realworld", _swinir, (2, 4), 8, _LIANG, upsampler="nearest+conv", *
 _add("swinir-realworld-large", _swinir, (4,), 8, _LIANG, upsampler="nearest+conv", **_LARGE)
 _add("swinir-denoise", _swinir, (1,), 8, _LIANG, upsampler="", **_MEDIUM)
 _add("swinir-jpeg", _swinir, (1,), 7, _LIANG, upsampler="", window_size=7, img_range=255.0, **_MEDIUM)
-# The pixel-unshuffling of RRDBNet at ×1 and ×2 needs sides that are multiples of 4 and 2.
-_add("rrdb-tiny", _rrdb, (1, 2, 4), 4, _LAPTOP, num_feat=32, num_grow_ch=16, num_block=2)
-_add("rrdb-small", _rrdb, (1, 2, 4), 4, "Wang et al., 2021 (Real-ESRGAN, anime 6B)", num_block=6)
-_add("rrdb", _rrdb, (1, 2, 4), 4, "Wang et al., 2018 (ESRGAN); 2021 (Real-ESRGAN)")
+# RRDBNet unshuffles pixels at ×1 and ×2, so sides are multiples of 4 and 2 there. At ×4 any side fits, and padding
+# would change the result: convolutions see zeros beyond the border, not the reflected image.
+_UNSHUFFLED = {1: 4, 2: 2, 4: 1}
+_add("rrdb-tiny", _rrdb, (1, 2, 4), _UNSHUFFLED, _LAPTOP, num_feat=32, num_grow_ch=16, num_block=2)
+_add("rrdb-small", _rrdb, (1, 2, 4), _UNSHUFFLED, "Wang et al., 2021 (Real-ESRGAN, anime 6B)", num_block=6)
+_add("rrdb", _rrdb, (1, 2, 4), _UNSHUFFLED, "Wang et al., 2018 (ESRGAN); 2021 (Real-ESRGAN)")
 _add("edsr-tiny", _edsr, _EVERY, 1, _LAPTOP, num_feat=32, num_block=8)
 _add("edsr-baseline", _edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)")
 _add("edsr", _edsr, _EVERY, 1, "Lim et al., 2017 (EDSR)", num_feat=256, num_block=32, res_scale=0.1)
@@ -154,10 +161,10 @@ class GeneratorSpec(Keyed):
         """Magnifications that it supports; 1 restores at the same size."""
         return ARCHITECTURES[self.name].scales
 
-    @property
-    def side_multiple(self) -> int:
-        """Sides of LR images must be multiples of it."""
-        return ARCHITECTURES[self.name].side_multiple
+    def side_multiple(self, scale: int) -> int:
+        """Return what the sides of LR images must be multiples of at that scale."""
+        multiple = ARCHITECTURES[self.name].side_multiple
+        return multiple if isinstance(multiple, int) else multiple[scale]
 
     def definition(self) -> dict[str, Any]:
         """Return the configuration and the SHA-256 of the starting weights.
@@ -191,7 +198,8 @@ def list_generators() -> list[str]:
 def build_generator(spec: GeneratorSpec, scale: int, *, seed: int = 0) -> nn.Module:
     """Build a generator on the CPU: LR images ``(N, 3, h, w)`` in [0, 1] to ``(N, 3, scale·h, scale·w)``, unclamped.
 
-    Height and width of the input must be multiples of ``spec.side_multiple``; :func:`~lopsided.sr.super_resolve` pads.
+    Height and width of the input must be multiples of ``spec.side_multiple(scale)``;
+    :func:`~lopsided.sr.super_resolve` pads.
 
     Args:
         spec: the generator.

@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple
 
-from ..common.files import write_text
+from ..common.files import atomic_path
 from ..common.identity import canonical_json
 
 
-def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON line; :func:`read_history` skips a line that a kill cut off."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(canonical_json(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+class Written(NamedTuple):
+    """The beginning of a history.
+
+    Attributes:
+        size: in bytes.
+        sha256: of those bytes.
+    """
+
+    size: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
+
+
+NOTHING = Written()
+
+
+class HistoryFile:
+    """A history that one run appends to.
+
+    Args:
+        path: the file.
+        size: bytes of it that stay; what follows is computed, and written, again. They are copied to a new file, so
+            that a run that lost its place to this one, and does not know it yet, goes on writing to the old one.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        before = path.read_bytes()[:size] if path.exists() else b""
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(before)
+        self._file = path.open("ab")
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Append one JSON line; a line cut off by a kill is passed over by :func:`read_history`."""
+        self._file.write(canonical_json(row).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> HistoryFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def written(path: Path, size: int | None = None) -> Written:
+    """Return what a history holds, or its first ``size`` bytes."""
+    content = path.read_bytes()[:size] if path.exists() else b""
+    return Written(len(content), hashlib.sha256(content).hexdigest())
 
 
 def read_history(path: Path | str) -> list[dict[str, Any]]:
@@ -29,9 +74,3 @@ def read_history(path: Path | str) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
-
-
-def cut_back(path: Path, step: int) -> None:
-    """Drop what was logged after ``step``: a run that resumes there computes and logs it again."""
-    rows = [row for row in read_history(path) if row["step"] <= step]
-    write_text(path, "".join(canonical_json(row) + "\n" for row in rows))

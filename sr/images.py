@@ -27,7 +27,7 @@ from .errors import SuperResolutionError
 from .tasks import Bicubic, Degradation
 
 _LAYOUT = 1  # version of the files below
-_GRID = 16  # windows begin on multiples of this in LR pixels, so that JPEG blocks lie as in the whole image
+_GRID = 16  # windows begin on multiples of this in LR pixels, so that JPEG blocks are placed as in the whole image
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a crop lies: its corner in LR pixels of the image before turning, and the turn of both."""
+    """Position of a crop: its corner in LR pixels of the image before turning, and the turn of both."""
 
     image: int
     top: int
@@ -75,8 +75,8 @@ def pairs(
 
     Args:
         items: the images.
-        scale: LR images have 1/scale of the side. HR images whose sides are no multiples of it are cut (``mod_crop``).
-        crop: cut HR images first to this many pixels a side around their centre.
+        scale: LR images have 1/scale of the side. HR images whose sides are not multiples of it are cut (``mod_crop``).
+        crop: cut HR images first to this many pixels per side around their centre.
         task: how LR images are made; default: bicubic.
 
     Raises:
@@ -171,9 +171,9 @@ class PairCache:
 
         Args:
             items: the images, at least one.
-            scale: LR images have 1/scale of the side; HR images whose sides are no multiples of it are cut at the
+            scale: LR images have 1/scale of the side; HR images whose sides are not multiples of it are cut at the
                 bottom and right.
-            folder: where caches lie; this one gets a sub-folder named by its identity.
+            folder: folder of caches; this one gets a sub-folder named by its identity.
             task: how LR images are made; default: bicubic.
             lr_patch: side of the LR crops to come; if given, every image is checked to be large enough.
             verify: compare the files' SHA-256 with the index, about 1 s per GB; otherwise only their sizes.
@@ -187,10 +187,9 @@ class PairCache:
         if scale < 1:
             raise SuperResolutionError(f"Scale {scale} is below 1.")
         task = task or Bicubic()
-        images = [[item.name, item.sha256] for item in items]
         stored = None if task.random else DEGRADATION
-        key = identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
-        root = Path(folder).expanduser() / f"pairs-{key}"
+        key = _key(items, scale, task)
+        root = Path(folder).expanduser() / _folder_name(key)
         files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:
@@ -209,17 +208,22 @@ class PairCache:
             cache.validate(lr_patch)
         return cache
 
+    @staticmethod
+    def folder_name(items: Sequence[ImageItem], scale: int, task: Degradation) -> str:
+        """Return the name of the sub-folder where :meth:`build` puts the cache of these images."""
+        return _folder_name(_key(items, scale, task))
+
     def __len__(self) -> int:
         return len(self._entries)
 
     def validate(self, lr_patch: int) -> None:
-        """Check that every image has room for a crop of ``lr_patch`` LR pixels a side.
+        """Check that every image has room for a crop of ``lr_patch`` LR pixels per side.
 
         Raises:
             SuperResolutionError: an image is too small, or ``lr_patch`` is below 1.
         """
         if lr_patch < 1:
-            raise SuperResolutionError(f"A crop of {lr_patch} LR pixels a side is empty.")
+            raise SuperResolutionError(f"A crop of {lr_patch} LR pixels per side is empty.")
         largest = min(self._smallest.lr_size)
         if largest < lr_patch:
             entry, side = self._smallest, lr_patch * self.scale
@@ -298,6 +302,17 @@ class PairCache:
         top, left = top - first[0], left - first[1]
         lr = _cut(self.task.degrade(window, self.scale, rng), top, left, lr_patch)
         return lr, _cut(window, *(self.scale * side for side in (top, left, lr_patch)))
+
+
+def _key(items: Sequence[ImageItem], scale: int, task: Degradation) -> str:
+    """Return the content identity of a cache."""
+    images = [[item.name, item.sha256] for item in items]
+    stored = None if task.random else DEGRADATION
+    return identity({"images": images, "scale": scale, "degradation": stored, "layout": _LAYOUT})
+
+
+def _folder_name(key: str) -> str:
+    return f"pairs-{key}"
 
 
 def _cut(image: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:

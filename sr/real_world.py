@@ -34,7 +34,7 @@ KernelSide = Annotated[int, Field(ge=3, le=51), AfterValidator(_odd)]
 Cutoff = Annotated[float, Field(gt=0, le=1)]
 
 _INTERPOLATIONS: tuple[Interpolation, ...] = ("area", "bilinear", "bicubic")
-_LARGE = 13  # kernels of this side and larger may have the lower cut-off
+_LARGE = 13  # kernels of this side and larger can have the lower cut-off
 
 
 class _Shares(Settings):
@@ -75,7 +75,7 @@ class ResizeShares(_Shares):
 
 
 class SecondResizeShares(ResizeShares):
-    """The same in the second pass."""
+    """Directions of the random resizing in the second pass."""
 
     up: NonNegative = Field(default=0.3, description="Share of enlarging.")
     down: NonNegative = Field(default=0.4, description="Share of shrinking.")
@@ -104,7 +104,7 @@ class Pass(Settings):
         default=(0.15, 1.5), description="Smallest factor of shrinking, largest of enlarging."
     )
     gaussian: Share = Field(default=0.5, description="Probability that the noise is Gaussian; otherwise Poisson.")
-    noise_sigma: Span[NonNegative] = Field(default=(1.0, 30.0), description="Deviation of Gaussian noise, of 255.")
+    noise_sigma: Span[NonNegative] = Field(default=(1.0, 30.0), description="Sigma of Gaussian noise, of 255.")
     poisson_scale: Span[NonNegative] = Field(default=(0.05, 3.0), description="Factor of Poisson noise.")
     grey: Share = Field(default=0.4, description="Probability that the noise is the same in the three channels.")
     jpeg_quality: Span[Quality] = Field(default=(30, 95), description="Quality of the JPEG file.")
@@ -169,7 +169,7 @@ class SecondPass(Pass):
     resize_factor: Span[Positive] = Field(
         default=(0.3, 1.2), description="Smallest factor of shrinking, largest of enlarging."
     )
-    noise_sigma: Span[NonNegative] = Field(default=(1.0, 25.0), description="Deviation of Gaussian noise, of 255.")
+    noise_sigma: Span[NonNegative] = Field(default=(1.0, 25.0), description="Sigma of Gaussian noise, of 255.")
     poisson_scale: Span[NonNegative] = Field(default=(0.05, 2.5), description="Factor of Poisson noise.")
 
 

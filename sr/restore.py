@@ -1,8 +1,8 @@
 """Restore image tensors of any size with a trained generator: whole, or in overlapping tiles whose seams do not show.
 
 Tiles are cut from the padded image, at multiples of the generator's side multiple, so that the windows of an attention
-generator lie where they lie in the whole image. Of the pixels that two tiles share, each tile discards the outer 3/8,
-where it cannot see beyond its edge; over the quarter in the middle the two are cross-faded. A convolutional generator
+generator are where they are in the whole image. Two tiles share some pixels: each tile discards the outer 3/8 of them,
+where it cannot see beyond its edge; in the quarter in the middle the two are cross-faded. A convolutional generator
 therefore gives the same result as on the whole image if its outputs depend on nothing farther away than 3/8 of the
 overlap; attention sees farther and comes close (numbers in docs/restore.md).
 """
@@ -72,14 +72,14 @@ def super_resolve(
 ) -> Tensor:
     """Return the super-resolved images, clamped to [0, 1].
 
-    Sides that are no multiple of ``multiple`` are reflected at the lower and right border, and the surplus is cut off
-    the result.
+    Sides that are not a multiple of ``multiple`` are reflected at the lower and right border, and the surplus is cut
+    off the result.
 
     Args:
         generator: LR to HR; used in evaluation mode without gradients, and left in the mode it was in.
         images: LR RGB in [0, 1], ``(N, 3, h, w)``.
         scale: the generator's scale.
-        multiple: the generator needs sides that are multiples of it (``GeneratorSpec.side_multiple``).
+        multiple: the generator needs sides that are multiples of it (``GeneratorSpec.side_multiple(scale)``).
         tiling: how to cut the images; None takes them whole.
         precision: arithmetic of the generator: fp32, or autocast to bf16 or fp16.
 
@@ -111,7 +111,7 @@ def restored_bands(
 ) -> Iterator[Tensor]:
     """Yield the result of :func:`super_resolve` in bands from top to bottom, unclamped.
 
-    So the whole result is never in memory as floats. The generator may be on another device than ``images``: only
+    So the whole result is never in memory as floats. The generator can be on another device than ``images``: only
     tiles are copied there.
 
     Args:

@@ -27,10 +27,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..common.devices import check_device
 from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
+from ..common.identity import sha256_file
 from ..common.images import EXTENSIONS, read_layers, to_tensor
 from .degradation import bicubic_resize
 from .errors import SuperResolutionError
@@ -38,6 +40,7 @@ from .export import LoadedGenerator
 from .restore import DTYPES, Precision, Tiling, restored_bands
 
 Alpha = Literal["keep", "drop", "refuse"]
+INPUT = "lopsided:input"  # text in a result that holds the SHA-256 of its image
 RECORD = "restore.json"  # in the output folder: what its images were restored with
 
 
@@ -75,7 +78,7 @@ class RestoreSettings:
             raise SuperResolutionError(
                 f"'{loaded.spec.name}' cannot run in fp16: activations of SwinIR exceed its range (65504); use bf16"
             )
-        self.tiling.fitted(loaded.spec.side_multiple)
+        self.tiling.fitted(loaded.spec.side_multiple(loaded.scale))
         check_device(self.device)
 
 
@@ -85,6 +88,7 @@ class RestoreSummary:
 
     Attributes:
         restored: number of images restored and written.
+        changed: number of those that had a result already, of an earlier image with the same name.
         skipped: number of images whose result existed already.
         failed: images that could not be restored, and why.
         others: number of files without an image's extension, which were left alone.
@@ -98,10 +102,12 @@ class RestoreSummary:
     skipped: int = 0
     failed: list[tuple[Path, str]] = field(default_factory=list)
     others: int = 0
+    changed: int = 0
 
     def __str__(self) -> str:
         total = self.restored + self.skipped + len(self.failed)
-        text = f"restored {self.restored}, skipped {self.skipped}, failed {len(self.failed)} of {total}"
+        again = f" ({self.changed} again, because the image had changed)" if self.changed else ""
+        text = f"restored {self.restored}{again}, skipped {self.skipped}, failed {len(self.failed)} of {total}"
         return text + (f"; other files left alone: {self.others}" if self.others else "")
 
 
@@ -150,7 +156,7 @@ def restore_image(
         loaded.generator.to(settings.device),
         to_tensor(np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))),
         loaded.scale,
-        multiple=loaded.spec.side_multiple,
+        multiple=loaded.spec.side_multiple(loaded.scale),
         tiling=settings.tiling,
         precision=settings.precision,
         progress=progress,
@@ -178,13 +184,15 @@ def restore_folder(
     """Restore every image below a folder, or one file, to PNG files at the same relative paths below another folder.
 
     A file that cannot be restored is noted, and the work goes on with the next. Results appear under their names only
-    when complete; results that exist are skipped, so the same call continues an interrupted one. ``restore.json`` in
-    the output folder records what they were made with; other settings are refused rather than mixed with them.
+    when complete; results that exist are skipped, so the same call continues an interrupted one. A result holds the
+    SHA-256 of its image (PNG text ``lopsided:input``), and is made anew where the image has changed since.
+    ``restore.json`` in the output folder records what results were made with; other settings are refused rather than
+    mixed with them.
 
     Args:
         source: folder, searched with its sub-folders for files with an image's extension (hidden ones are left out),
             or one image file.
-        target: folder of the results; it may lie inside ``source``, but must be another folder.
+        target: folder of the results; it can be inside ``source``, but must be another folder.
         loaded: the generator.
         settings: see :func:`restore_image`.
         overwrite: restore all again, and replace existing results.
@@ -207,19 +215,23 @@ def restore_folder(
     inputs, others = _inputs(source, target)
     outputs = _outputs(folder, target, inputs)
     _settle(target, outputs, _record(loaded, settings), overwrite)
-    pending = [pair for pair in zip(inputs, outputs, strict=True) if overwrite or not pair[1].exists()]
+    pairs = list(zip(inputs, outputs, strict=True))
+    changed = {output for path, output in pairs if _of_another(path, output)}
+    pending = [pair for pair in pairs if overwrite or pair[1] in changed or not pair[1].exists()]
     summary = RestoreSummary(skipped=len(inputs) - len(pending), others=others)
     for index, (path, output) in enumerate(pending):
         name = path.relative_to(folder).as_posix()
         progress(index, len(pending), name)
         try:
+            sha256 = sha256_file(path)
             restored = restore_image(read_layers(path), loaded, settings, _shares(progress, index, len(pending), name))
         except LopsidedError as error:
             output.unlink(missing_ok=True)  # when overwriting: a result of other settings must not stay
             summary.failed.append((path, str(error).removeprefix(f"{path}: ")))
         else:
-            _write(output, restored)
+            _write(output, restored, sha256)
             summary.restored += 1
+            summary.changed += output in changed
     progress(len(pending), len(pending), "")
     if overwrite:
         write_json(target / RECORD, _record(loaded, settings))
@@ -236,10 +248,22 @@ def _as_uint8(band: torch.Tensor, grey: bool, settings: RestoreSettings) -> NDAr
     return band.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
 
 
-def _write(path: Path, array: NDArray[np.uint8]) -> None:
+def _write(path: Path, array: NDArray[np.uint8], input_sha256: str) -> None:
     """Write a result as PNG, atomically."""
+    text = PngInfo()
+    text.add_text(INPUT, input_sha256)
     with atomic_path(path) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG")
+        Image.fromarray(array).save(temporary, format="PNG", pnginfo=text)
+
+
+def _of_another(path: Path, output: Path) -> bool:
+    """Tell whether a result says that it was made from another image than the one that is there now."""
+    try:
+        with Image.open(output) as image:
+            made_from = image.info.get(INPUT)
+    except OSError:  # there is no result, or nothing that says so
+        return False
+    return made_from is not None and made_from != sha256_file(path)
 
 
 def _shares(
@@ -297,7 +321,7 @@ def _settle(target: Path, outputs: list[Path], record: dict[str, Any], overwrite
     """Make sure that all results in a folder come from the same settings, even if a run is interrupted."""
     path = target / RECORD
     if overwrite:
-        path.unlink(missing_ok=True)  # written at the end: until then results of two settings may lie side by side
+        path.unlink(missing_ok=True)  # written at the end: until then the folder can hold results of two settings
         return
     way_out = "; replace it with --overwrite, or choose another folder"
     try:

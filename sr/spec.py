@@ -145,7 +145,7 @@ class FinetuneSpec(TrainingSpec):
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a machine runs a training: nothing here enters a result's identity, though the last digits may differ.
+    """How a machine runs a training: nothing here enters a result's identity, though the last digits can differ.
 
     Attributes:
         device: cpu, cuda, cuda:N or mps.

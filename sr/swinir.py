@@ -324,7 +324,7 @@ def _scale(q: Tensor) -> float:
 
 
 class _Places(NamedTuple):
-    """Where the tokens of a map lie when they are sorted by windows.
+    """The places of a map's tokens when they are sorted by windows.
 
     Attributes:
         orders: for each order the place in the map of each token, ``(h·w,)``.

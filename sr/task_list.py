@@ -21,7 +21,7 @@ for _task in get_args(Task):
 
 
 def _known(value: Any) -> Any:
-    """Refuse what names no task, before pydantic chooses among them."""
+    """Refuse a value that names no task, before pydantic chooses among the tasks."""
     if isinstance(value, Degradation):
         return value
     if not isinstance(value, dict) or "degradation" not in value:

@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 
 
 class _OneOrTwo(BeforeValidator):
-    """Annotation of a range for which a single value may stand: both of its ends."""
+    """Annotation of a range that can be given as a single value, which is then both of its ends."""
 
     def __init__(self) -> None:
         super().__init__(lambda value: value if isinstance(value, list | tuple) else (value, value))

@@ -27,9 +27,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..common.files import clear_temporary
 from ..losses import gradient_matching_weight
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import HISTORY, Checkpoint, checkpoints, save_checkpoint
 from .distributed import current_ranks
-from .history import append_line, cut_back
+from .history import NOTHING, HistoryFile, Written
 from .images import PairCache
 from .loader import Key, Loader
 from .loss import Adversarial, Fidelity, Section, StepLoss, Terms
@@ -178,7 +178,8 @@ class Trainer:
             folder: working folder of the run.
             checkpoint_every: steps between checkpoints; they are written at the end of a window.
             progress: called at the end of each window with the step and the mean total loss.
-            stop: asked at the end of each window; True saves a checkpoint and raises StoppedError.
+            stop: asked at the end of each window, the last one too; True saves a checkpoint and raises StoppedError.
+                What it raises itself ends the run before anything is saved.
             tensorboard: folder of event files; None writes none.
 
         Raises:
@@ -188,14 +189,16 @@ class Trainer:
             OSError: a checkpoint or the history cannot be written.
         """
         folder = Path(folder)
-        self._resume(folder)
-        board = TensorBoard(Path(tensorboard), self.step) if tensorboard and self.ranks.first else None
-        try:
-            journal = _Journal(folder / "history.jsonl", board, self.ranks.first)
+        known = self._resume(folder)
+        with contextlib.ExitStack() as open_files:
+            journal = _Journal()
+            if self.ranks.first:
+                history = open_files.enter_context(HistoryFile(folder / HISTORY, known.size))
+                board = TensorBoard(Path(tensorboard), self.step) if tensorboard else None
+                if board:
+                    open_files.callback(board.close)
+                journal = _Journal(history, board)
             self._loop(folder, journal, checkpoint_every, progress, stop)
-        finally:
-            if board:
-                board.close()
 
     def _loop(
         self,
@@ -229,9 +232,11 @@ class Trainer:
             if self.validation and (self.step % self.validation.every == 0 or last):
                 with self.section("validation"):
                     self._validate(self.validation, journal)
-            if not full or last:
+            if not full:
                 continue
             stopping = self.ranks.agreed(stop())
+            if last:  # there is nothing to resume
+                continue
             if stopping or self.step - saved >= checkpoint_every:
                 with self.section("checkpoint"):
                     self._save(folder)
@@ -410,7 +415,7 @@ class Trainer:
             "fidelity_weight": self.fidelity.weight if self.fidelity else None,
             # As text: JSON has no infinity.
             "skipped": [[skip.step, skip.term, str(skip.value)] for skip in self.skipped],
-            "ranking": self.ranking.entries if self.ranking else None,
+            "ranking": self.ranking.state() if self.ranking else None,
         }
         return Checkpoint(self.step, tensors, scalars)
 
@@ -428,7 +433,7 @@ class Trainer:
             self.fidelity.weight = checkpoint.scalars["fidelity_weight"]
         self.skipped = [Skip(step, term, float(value)) for step, term, value in checkpoint.scalars["skipped"]]
         if self.ranking:
-            self.ranking.entries = [(step, score) for step, score in checkpoint.scalars["ranking"] or ()]
+            self.ranking.restore_state(checkpoint.scalars["ranking"])
         self.step = checkpoint.step
 
     def averaged_generator(self) -> nn.Module:
@@ -441,21 +446,27 @@ class Trainer:
             if self.ranking:
                 self.ranking.prune(folder)
 
-    def _resume(self, folder: Path) -> None:
+    def _resume(self, folder: Path) -> Written:
+        """Continue from the newest whole checkpoint, if there is one; returns what stays of the history."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.validation:
             self.ranking = Ranking(self.validation, folder / WEIGHTS)
-        checkpoint = load_checkpoint(folder)
-        if checkpoint:
+        known = NOTHING
+        for checkpoint in checkpoints(folder):
+            if self.ranking and not self.ranking.whole(checkpoint.scalars["ranking"]):
+                log.warning("the best weights of the checkpoint of step %d are damaged", checkpoint.step)
+                continue
             self.restore_state(checkpoint)
+            known = checkpoint.history
+            break
         if self.ranks.agreed(self.step) != self.step:
             raise OSError(f"process {self.ranks.index} does not see the checkpoints of process 0 in '{folder}'")
         if self.ranks.first:
             for written in (folder, folder / WEIGHTS):
                 clear_temporary(written)
-            cut_back(folder / "history.jsonl", self.step)
         if self.fidelity and self.fidelity.weight is None:
             self.match_gradients()
+        return known
 
 
 class _Window:
@@ -483,13 +494,12 @@ class _Window:
 class _Journal:
     """Where the rows of the history go; nowhere, in all processes but the first."""
 
-    path: Path
-    board: TensorBoard | None
-    writes: bool
+    history: HistoryFile | None = None
+    board: TensorBoard | None = None
 
     def row(self, row: dict[str, Any]) -> None:
-        if self.writes:
-            append_line(self.path, row)
+        if self.history:
+            self.history.append(row)
         if self.board:
             self.board.row(row)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from .checkpoint import kept_scalars, write_tensors
+from ..common.identity import sha256_file
+from .checkpoint import kept_scalars, read_tensors, write_tensors
+from .errors import SuperResolutionError
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,40 @@ class Ranking:
         validation: how they are ranked.
         folder: folder of their files, ``step-<n>.safetensors``.
         entries: (step, score), best first; of equal scores the earlier step first.
+        hashes: SHA-256 of their files by step.
     """
 
     validation: Validation
     folder: Path
     entries: list[tuple[int, float]] = field(default_factory=list)
+    hashes: dict[int, str] = field(default_factory=dict)
+
+    def state(self) -> list[tuple[int, float, str]]:
+        """Return the entries and hashes, as JSON."""
+        return [(step, score, self.hashes[step]) for step, score in self.entries]
+
+    def restore_state(self, state: list[tuple[int, float, str]]) -> None:
+        """Continue from what :meth:`state` gave."""
+        self.entries = [(step, score) for step, score, _ in state]
+        self.hashes = {step: sha256 for step, _, sha256 in state}
+
+    def whole(self, state: list[tuple[int, float, str]]) -> bool:
+        """Tell whether the files of such a state are there as they were written."""
+        try:
+            return all(sha256_file(self._path(step)) == sha256 for step, _, sha256 in state)
+        except OSError:
+            return False
+
+    def read(self) -> Iterator[tuple[Path, dict[str, Tensor], dict[str, Any]]]:
+        """Yield the best weights, best first: file, tensors and metadata.
+
+        Raises:
+            SuperResolutionError: a file is not as it was written.
+        """
+        for path, (step, _) in zip(self.paths(), self.entries, strict=True):
+            if not path.is_file() or sha256_file(path) != self.hashes[step]:
+                raise SuperResolutionError(f"'{path}' is damaged; the same command trains from an earlier checkpoint")
+            yield path, *read_tensors(path)
 
     def add(self, step: int, score: float, weights: dict[str, Tensor]) -> None:
         """Keep the weights if they are among the best."""
@@ -65,6 +97,7 @@ class Ranking:
         self.entries = ranked[: self.validation.top]
         if (step, score) in self.entries:
             write_tensors(self._path(step), weights, {"step": step, self.validation.judge: score})
+            self.hashes[step] = sha256_file(self._path(step))
 
     def paths(self) -> list[Path]:
         """Return the files of the best weights, best first."""
@@ -74,9 +107,9 @@ class Ranking:
         return self.folder / f"step-{step:09d}.safetensors"
 
     def prune(self, checkpoints: Path) -> None:
-        """Delete weights that are among the best neither now nor in a checkpoint from which a run may resume."""
+        """Delete weights that are not among the best, neither now nor in a checkpoint from which a run can resume."""
         kept = {step for step, _ in self.entries}
-        kept |= {step for scalars in kept_scalars(checkpoints) for step, _ in scalars.get("ranking") or ()}
+        kept |= {step for scalars in kept_scalars(checkpoints) for step, *_ in scalars.get("ranking") or ()}
         for path in self.folder.glob("step-*.safetensors"):
             if path not in {self._path(step) for step in kept}:
                 path.unlink()

@@ -26,7 +26,7 @@ from .style import (
 def gain_forest(gains: pd.DataFrame) -> Figure:
     """Draw one panel per adversarial setting with one row per fidelity measure, on one scale; better is to the right.
 
-    Filled blue: the interval lies above 0; filled vermilion: below; hollow: it includes 0. A cell without a gain says
+    Filled blue: the interval is above 0; filled vermilion: below; hollow: it includes 0. A cell without a gain says
     why.
 
     Args:

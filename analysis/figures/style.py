@@ -28,6 +28,7 @@ WIDTH = 11.0  # inches; the report shows figures at about this width, so 9 pt st
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # names are shown as they are, those with a $ too
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from ..statistics.frames import grouped, where
 from .style import GREY, line_style, of_setting, pretty, require_one_of, setting_title, settings_of, styled
@@ -65,6 +66,8 @@ def training_curves(training: pd.DataFrame) -> Figure:
         values = rows.loc[rows["term"] == term, "value"]
         if term != "d_accuracy" and values.min() > 0 and values.max() > LOG_SPAN * values.min():
             axes[0].set_yscale("log")
+            axes[0].yaxis.set_major_formatter(LogFormatter())  # the default one writes mathematics
+            axes[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axes[0].set_title(TERMS[term], fontsize=9)
         axes[-1].set_xlabel("fine-tuning step")
     handles = [

@@ -59,7 +59,7 @@ def section(study: Study) -> Section:
     of_whole = differences.loc[differences["stage"].isna()]
     if len(of_whole):
         ordered = of_whole.sort_values(["dataset", "model", "a", "discriminator", "b"], kind="stable")
-        blocks.append(table(ordered, "What the initialisation is worth", {**model, **columns}, note=note))
+        blocks.append(table(ordered, "How much the initialisation matters", {**model, **columns}, note=note))
     values: dict[str, Cell] = {
         "initialisation": lambda row: arm_name(row, sources),
         "SRCC": with_interval("srcc"),

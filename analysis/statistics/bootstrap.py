@@ -2,7 +2,7 @@
 
 Drawing clusters with replacement is the same as giving each cluster a multinomial count. Observations of one cluster
 (the distorted versions of one reference) are drawn together, because they are not independent evidence: an interval
-that took them as such would be too narrow.
+that treated them as independent would be too narrow.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def percentile_interval(
     quantile of n − 1 degrees of freedom: Hesterberg's expanded percentile interval (What Teachers Should Know About the
     Bootstrap, The American Statistician 69, 2015). For 25 clusters that is 96.5 % instead of 95 %.
 
-    (NaN, NaN) if more than 5 % of them are undefined: an interval of the rest would look better than it is.
+    (NaN, NaN) if more than 5 % of the replicates are undefined: an interval of the rest would look better than it is.
 
     Examples:
         >>> percentile_interval(np.arange(101), level=0.5)

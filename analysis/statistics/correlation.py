@@ -50,7 +50,7 @@ class Ranking:
                 faster than floats.
 
         Returns:
-            The counts, and the mid-ranks less the mean rank. Below 10⁵ observations these, their squares and all sums
+            The counts, and the mid-ranks minus the mean rank. Below 10⁵ observations these, their squares and all sums
             of those are multiples of ¼ below 2⁵³, so they are exact in any order of addition.
         """
         grouped = self.group_sums(counts)

@@ -32,9 +32,9 @@ from scipy.special import expit
 from .correlation import Floats, checked_pair, orientation, plcc
 
 CONVERGED, AT_LIMIT, NOT_CONVERGED = "converged", "at a limit", "not converged"
-# The centre may lie this many widths beyond the scores: there the sigmoid is an exponential to 6 parts in a million.
+# The centre can be this many widths beyond the scores: there the sigmoid is an exponential to 6 parts in a million.
 BEYOND = 12.0
-# The width may be this many times the range of the scores (a straight line), or this share of their spread (a step).
+# The width can be this many times the range of the scores (a straight line), or this share of their spread (a step).
 WIDEST, NARROWEST = 10.0, 0.1
 # Grid of starts, and how many of its dips are followed; more found nothing better on the tables of four data sets.
 START_CENTRES, START_WIDTHS, FOLLOWED = 7, 7, 4
@@ -171,9 +171,9 @@ class _Projected:
         return float(left @ left / total), np.array([by_phi, by_width])
 
     def minima(self) -> list[Floats]:
-        """Return where the searches end that start from the deepest dips of a grid and converge, best first.
+        """Return the end points of the searches that start from the deepest dips of a grid and converge, best first.
 
-        Steps come last: with five parameters, a step can just dent the line for a few points, which is no mapping.
+        Steps come last: with five parameters, a step can just dent the line for a few points, which is not a mapping.
         """
         spread = np.quantile(self.x, np.linspace(0.01, 0.99, START_CENTRES))
         centres = np.unique([*spread, *np.linspace(self.low, self.low + self.range, START_CENTRES)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ...analysis.figures import GalleryRow, pretty, setting_name
@@ -12,9 +10,9 @@ from ...sr.images import pairs
 from ..planning import Plan
 from ..stages.cell import Cell
 from ..stages.restore import IMAGES, Restore
-from ..store import Store
+from ..store import Store, checked
 
-CROP = 64  # pixels a side
+CROP = 64  # pixels per side
 SHOWN = 3
 
 
@@ -35,8 +33,9 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
         return []
     spec = trained[0].spec
     candidates = []
+    folders = [checked(store.folder(cell.stage, cell.id), IMAGES)[0] for cell in [baseline, *trained]]
     for pair in pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task):
-        images = [read_rgb(_image(store, cell, pair.name)) for cell in [baseline, *trained]]
+        images = [read_rgb(folder / f"{pair.name}.png") for folder in folders]
         variation = np.stack(images[1:]).astype(np.float32).std(0).mean(2)
         top, left, amount = _busiest(variation)
         window = (slice(top, top + CROP), slice(left, left + CROP))
@@ -47,16 +46,12 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
     return [row for _, row in candidates[:SHOWN]]
 
 
-def _image(store: Store, cell: Cell, name: str) -> Path:
-    return store.folder(cell.stage, cell.id) / IMAGES / f"{name}.png"
-
-
 def _title(cell: Cell) -> str:
     return f"{pretty(cell.labels['fidelity'])}\n{setting_name(cell.labels['discriminator'], cell.labels['gan_weight'])}"
 
 
 def _busiest(variation: np.ndarray) -> tuple[int, int, float]:
-    """Find the window of most variation, on a grid of quarter windows."""
+    """Find the window with the most variation, on a grid of quarter windows."""
     height, width = variation.shape
     side_h, side_w = min(CROP, height), min(CROP, width)
     best = (0, 0, -1.0)

@@ -16,10 +16,10 @@ from .contamination import contamination
 
 
 def collect(plan: Plan, store: Store) -> StudyTables:
-    """Read the outputs of every done cell of ``plan``; cells that are not done are rows of ``cells`` all the same.
+    """Read the outputs of every done cell of ``plan``; cells that are not done are rows of ``cells`` too.
 
-    Of an FR set that weights were learnt from, ``fr_scores`` has the references that were held out, for every measure,
-    and calls the set ``<name> (held out)``; the scores of the others stay in the store.
+    If weights were learnt from an FR set, ``fr_scores`` has only its held-out references, for every measure, and calls
+    the set ``<name> (held out)``; the scores of the other references stay in the store.
 
     Raises:
         ExperimentError: an output of a done cell is missing or damaged.
@@ -52,7 +52,7 @@ def collect(plan: Plan, store: Store) -> StudyTables:
 
 
 def _held_out(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """Return, by the identity of the FR sets that weights were learnt from, the references that were held out."""
+    """Return the held-out references of each FR set that weights were learnt from, by the set's identity."""
     return {
         cell.spec.dataset_identity: held_out_references(store.folder(cell.stage, cell.id))
         for cell in plan.of(LearnWeights)
@@ -61,7 +61,7 @@ def _held_out(plan: Plan, store: Store) -> dict[str, list[str]]:
 
 
 def _unseen(scores: pd.DataFrame, held_out: dict[str, list[str]]) -> pd.DataFrame:
-    """Return the scores of a cell without those of references that the experiment learnt weights from."""
+    """Return the scores of a cell, without the references that the experiment learnt weights from."""
     learnt_from = scores["dataset_id"].iloc[0] if len(scores) else None
     if learnt_from not in held_out:
         return scores

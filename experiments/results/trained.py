@@ -9,9 +9,9 @@ from ...common.identity import sha256_file
 from ...sr.generators import list_generators
 from ..schema.errors import ExperimentError
 from ..stages.train import GENERATOR
-from ..store import Store
+from ..store import Store, checked
 
-STAGES = ("finetune", "pretrain")  # those whose cells hold a generator
+STAGES = ("finetune", "pretrain")  # stages whose cells hold a generator
 
 
 def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path, dict[str, Any]]:
@@ -22,7 +22,7 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
         store: where IDs are looked up.
 
     Raises:
-        ExperimentError: there is no such file or cell, or the cell is not done.
+        ExperimentError: there is no such file or cell, or the cell is not done, or its weights are damaged.
     """
     path = Path(source).expanduser()
     if path.is_file():
@@ -35,10 +35,10 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
             way_out = f"it is an architecture: give a file of its weights, with --generator-name {source} --scale N"
         raise ExperimentError(f"no file '{source}', and no cell with this ID in '{store}'; {way_out}")
     folder = folder.resolve()
-    stage, cell = folder.parent.name, folder.name  # a cell lies in <store>/cells/<stage>/<id>
+    stage, cell = folder.parent.name, folder.name  # a cell's folder is <store>/cells/<stage>/<id>
     if stage not in STAGES:
         raise ExperimentError(f"'{source}' is not a cell that trains a generator; {' and '.join(STAGES)} cells are")
     status = Store(folder.parents[2]).status(stage, cell)
     if status.state != "done":
         raise ExperimentError(f"cell {cell} is {status.state}{f': {status.reason}' if status.reason else ''}")
-    return folder / GENERATOR, {"stage": stage, "cell": cell}
+    return checked(folder, GENERATOR)[0], {"stage": stage, "cell": cell}

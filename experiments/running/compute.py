@@ -8,9 +8,9 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from ...common.errors import LopsidedError
 from ...common.files import write_json
@@ -22,7 +22,8 @@ from ..schema.execution import Execution
 from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
-from ..store import LeasedError
+from ..store import End, Lease, LeasedError, LostLeaseError
+from ..store.outputs import PROVENANCE, SPEC
 from .provenance import peak_memory_mb, provenance
 
 log = logging.getLogger("lopsided")
@@ -31,65 +32,95 @@ log = logging.getLogger("lopsided")
 def compute(cells: list[Cell[Stage]], context: Context) -> bool:
     """Compute cells in one go, under their leases, and record how each ended; False if others hold them all.
 
-    If several fail, each is tried alone: the failure of one is not that of the others.
+    If several fail, each is tried alone: the failure of one is not that of the others. If one is lost to another
+    process, because this one slept, nothing is recorded of them.
 
     Raises:
         StoppedError: it was asked to stop, and they can be resumed.
     """
     began = time.perf_counter()
     with contextlib.ExitStack() as held:
-        folders: dict[Cell[Stage], Path] = {}
+        leases: dict[Cell[Stage], Lease] = {}
         for cell in cells:
             with contextlib.suppress(LeasedError):  # leased by another process since we checked
-                folder = held.enter_context(context.store.lease(cell.stage, cell.id))
-                if context.store.status(cell.stage, cell.id).state not in (
-                    "done",
-                    "diverged",
-                ):  # by another process, since we checked
-                    held.enter_context(_logged(folder / "log.txt"))
-                    folders[cell] = folder
-        if not folders:
+                lease = held.enter_context(context.store.lease(cell.stage, cell.id))
+                # Another process may have computed it since we checked.
+                if context.store.status(cell.stage, cell.id).state not in ("done", "diverged"):
+                    held.enter_context(_logged(lease.folder / "log.txt"))
+                    leases[cell] = lease
+        if not leases:
             return False
-        state, reason = _attempt(folders, context)
-        log.info("%s %s", state, reason)
-        if state != "failed" or len(folders) == 1:
-            seconds = (time.perf_counter() - began) / len(folders)
-            for cell, folder in folders.items():
-                try:
-                    context.store.finish(folder, state, reason, seconds, peak_memory_mb(), len(folders))
-                except OSError as error:  # not even the status can be written
-                    reason = disk_reason(error, context.store.root)
-                    raise ExperimentError(f"cannot record how {cell.id} ended: {reason}") from None
-                if state == "failed" and cell.spec.distributed and current_ranks().count > 1:
-                    raise ExperimentError(
-                        f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}"
-                    )
-            return True
-    for cell in folders:
+        try:
+            state, reason = _attempt(leases, _fenced(context, leases))
+            log.info("%s %s", state, reason)
+            if state != "failed" or len(leases) == 1:
+                seconds = (time.perf_counter() - began) / len(leases)
+                for cell, lease in leases.items():
+                    _finish(cell, lease, context, state, reason, seconds, len(leases))
+                return True
+        except LostLeaseError as error:
+            if not context.store.root.is_dir():
+                raise ExperimentError(f"the store '{context.store.root}' is not there any more") from None
+            if next(iter(leases)).spec.distributed and current_ranks().count > 1:
+                raise ExperimentError(f"{error}, and the other processes wait in it") from None
+            log.warning("%s, because this one did not show itself for too long; left to it", error)
+            return False
+    for cell in leases:
         compute([cell], context)
     return True
 
 
-def _attempt(folders: dict[Cell[Stage], Path], context: Context) -> tuple[Literal["done", "failed", "diverged"], str]:
+def _fenced(context: Context, leases: Mapping[Cell[Stage], Lease]) -> Context:
+    """Return the context of cells that are held: asking whether to stop also finds out that they are not any more."""
+
+    def stop() -> bool:
+        for lease in leases.values():
+            lease.check()
+        return context.stop()
+
+    return replace(context, stop=stop)
+
+
+def _finish(
+    cell: Cell[Stage],
+    lease: Lease,
+    context: Context,
+    state: End,
+    reason: str,
+    seconds: float,
+    together: int,
+) -> None:
+    inputs = context.inputs_read(cell)
+    try:
+        context.store.finish(lease, state, reason, seconds, peak_memory_mb(), together, inputs)
+    except OSError as error:  # not even the status can be written
+        cause = disk_reason(error, context.store.root)
+        raise ExperimentError(f"cannot record how {cell.id} ended: {cause}") from None
+    if state == "failed" and cell.spec.distributed and current_ranks().count > 1:
+        raise ExperimentError(f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}")
+
+
+def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End, str]:
     """Compute cells whose leases are held; returns how it ended and why.
 
     Raises:
         StoppedError: it was asked to stop, and they can be resumed.
+        LostLeaseError: another process has taken one of them over.
     """
     try:
-        for cell, folder in folders.items():
-            (folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
-            _describe(cell, folder, context.execution)
+        for cell, lease in leases.items():
+            (lease.folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
+            _describe(cell, lease.folder, context.execution)
             if cell.spec.distributed:
                 current_ranks().agreed(cell.id)  # calls those that follow
-        first = next(iter(folders))
-        if len(folders) == 1:
-            first.spec.run(first, folders[first], context)
+        first = next(iter(leases))
+        if len(leases) == 1:
+            first.spec.run(first, leases[first].outputs, context)
         else:
-            first.spec.run_together(folders, context)
+            first.spec.run_together({cell: lease.outputs for cell, lease in leases.items()}, context)
     except DivergedError as error:
         return "diverged", str(error)
-    except StoppedError as error:
+    except (StoppedError, LostLeaseError) as error:
         log.info("%s", error)
         raise
     except LopsidedError as error:
@@ -98,7 +129,7 @@ def _attempt(folders: dict[Cell[Stage], Path], context: Context) -> tuple[Litera
         return "failed", disk_reason(error, context.store.root)
     except Exception as error:
         log.info("%s", traceback.format_exc())
-        logs = ", ".join(f"'{folder / 'log.txt'}'" for folder in folders.values())
+        logs = ", ".join(f"'{folder / 'log.txt'}'" for folder in (lease.folder for lease in leases.values()))
         return "failed", f"{type(error).__name__}: {error} (traceback in {logs})"
     return "done", ""
 
@@ -106,10 +137,8 @@ def _attempt(folders: dict[Cell[Stage], Path], context: Context) -> tuple[Litera
 def _describe(cell: Cell, folder: Path, execution: Execution) -> None:
     spec = {"stage": cell.stage, "version": cell.spec.version, "spec": cell.spec.model_dump(mode="json")}
     inputs = {role: source.id for role, source in cell.inputs.items()}
-    write_json(
-        folder / "spec.json", {**spec, "content": cell.spec.content(), "inputs": inputs, "labels": dict(cell.labels)}
-    )
-    write_json(folder / "provenance.json", provenance(execution.threads, execution.device))
+    write_json(folder / SPEC, {**spec, "content": cell.spec.content(), "inputs": inputs, "labels": dict(cell.labels)})
+    write_json(folder / PROVENANCE, provenance(execution.threads, execution.device))
 
 
 def disk_reason(error: OSError, root: Path) -> str:

@@ -7,13 +7,17 @@ import logging
 import math
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from typing import Literal
 
 from ...common.devices import check_device
+from ...common.files import clear_leftovers
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
 from ...sr.trainer import StoppedError
@@ -24,7 +28,7 @@ from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
 from ..stages.stage_list import STAGES
-from ..store import Store
+from ..store import Status, Store
 from .compute import compute, disk_reason
 from .progress import Reporter, SilentReporter
 from .stopping import stop_on_signal
@@ -32,6 +36,8 @@ from .stopping import stop_on_signal
 log = logging.getLogger("lopsided")
 
 POLL_SECONDS = 0.2  # between two looks at cells that other processes are computing
+
+Failures = Mapping[str, float | None]  # when each cell failed in an earlier run, so that a failure in this one is told
 
 
 @dataclass
@@ -88,13 +94,15 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
             torchrun.
     """
     execution = _joined(execution, workers)
-    began, clock = time.time(), time.perf_counter()
-    before = {cell.id: status.state for cell, status in plan.with_status(store)}
-    pending = [cell for cell in plan.cells if before[cell.id] not in ("done", "diverged")]
+    began = time.perf_counter()
+    before = {cell.id: status for cell, status in plan.with_status(store)}
+    pending = [cell for cell in plan.cells if before[cell.id].state not in ("done", "diverged")]
     stopped = False
+    _clear(plan, store, before)
     if pending:
+        failures = {cell.id: before[cell.id].ended for cell in pending}
         _set_threads(execution.threads)
-        with stop_on_signal() as stop, reporter.running(pending):
+        with store.using_cache(), stop_on_signal() as stop, reporter.running(pending):
             context = Context(store, execution, reporter.step, stop)
             try:
                 check_device(execution.device)
@@ -102,11 +110,11 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
                     stage.preflight(pending, context)
             except OSError as error:  # of the cache of images
                 raise ExperimentError(disk_reason(error, store.root)) from None
-            with _helpers(workers, pending, store, execution, began):
-                _work(pending, context, reporter, stop, began, workers)
+            with _helpers(workers, pending, store, execution, failures):
+                _work(pending, context, reporter, stop, failures, workers)
             stopped = stop()
     current_ranks().agreed(None)  # lets those that follow go
-    return _summary(plan, store, before, stopped, time.perf_counter() - clock)
+    return _summary(plan, store, before, stopped, time.perf_counter() - began)
 
 
 def follow(plan: Plan, store: Store, execution: Execution) -> None:
@@ -119,7 +127,7 @@ def follow(plan: Plan, store: Store, execution: Execution) -> None:
         while called := current_ranks().agreed(""):
             cell = cells[called]
             with contextlib.suppress(DivergedError, StoppedError):
-                cell.spec.run(cell, store.folder(cell.stage, cell.id), context)
+                cell.spec.run(cell, store.folder(cell.stage, cell.id), context)  # only process 0 writes
 
 
 def _joined(execution: Execution, workers: int) -> Execution:
@@ -135,7 +143,7 @@ def _work(
     context: Context,
     reporter: Reporter,
     stop: Callable[[], bool],
-    began: float,
+    failures: Failures,
     workers: int,
 ) -> None:
     """Go over the cells until each is computed, here or elsewhere, or cannot be."""
@@ -144,7 +152,7 @@ def _work(
 
     def look(cell: Cell[Stage]) -> Literal["ended", "lost", "waiting", "free"]:
         status = store.status(cell.stage, cell.id)
-        if status.state in ("done", "diverged") or (status.state == "failed" and (status.ended or 0) > began):
+        if status.state in ("done", "diverged") or (status.state == "failed" and status.ended != failures.get(cell.id)):
             return "ended"
         inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
         if any(source in lost or state == "diverged" for source, state in inputs.items()):
@@ -189,12 +197,12 @@ def _work(
 
 @contextlib.contextmanager
 def _helpers(
-    workers: int, pending: list[Cell[Stage]], store: Store, execution: Execution, began: float
+    workers: int, pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures
 ) -> Iterator[None]:
     """Run the other workers over the same cells while the block runs; they are told to stop when it ends early."""
     spawn = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
     processes = [
-        spawn.Process(target=_help, args=(pending, store, execution, began, workers), daemon=False)
+        spawn.Process(target=_help, args=(pending, store, execution, failures, workers), daemon=False)
         for _ in range(workers - 1)
     ]
     for process in processes:
@@ -216,20 +224,37 @@ def _helpers(
             raise
 
 
-def _help(pending: list[Cell[Stage]], store: Store, execution: Execution, began: float, workers: int) -> None:
+def _help(pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures, workers: int) -> None:
     _set_threads(execution.threads)
     log.addHandler(logging.NullHandler())
-    with stop_on_signal() as stop:
+    with store.using_cache(), stop_on_signal() as stop:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         # A Ctrl-C reaches every process of the terminal; the first process passes it on, once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         context = Context(store, execution, stop=stop)
-        _work(pending, context, SilentReporter(), stop, began, workers)
+        _work(pending, context, SilentReporter(), stop, failures, workers)
 
 
-def _summary(plan: Plan, store: Store, before: dict[str, str], stopped: bool, seconds: float) -> Summary:
+def _end_with_parent() -> None:
+    """Wait until the first process is gone, even by a kill that it could not pass on, and then ask this one to stop."""
+    if parent := multiprocessing.parent_process():
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _clear(plan: Plan, store: Store, statuses: Mapping[str, Status]) -> None:
+    """Delete what killed runs left in the cache, and in cells that were done when they were killed."""
+    clear_leftovers(store.cache)
+    for cell in plan.cells:
+        work = store.folder(cell.stage, cell.id) / "work"
+        if statuses[cell.id].state in ("done", "diverged") and work.exists():
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _summary(plan: Plan, store: Store, before: Mapping[str, Status], stopped: bool, seconds: float) -> Summary:
     summary = Summary(stopped=stopped, seconds=seconds)
     for cell, status in plan.with_status(store):
-        if status.state == "done" and before[cell.id] == "done":
+        if status.state == "done" and before[cell.id].state == "done":
             summary.cached += 1
         elif status.state == "done":
             summary.done += 1

@@ -1,1 +1,1 @@
-"""What an experiment's YAML may say, section by section, and how it is read."""
+"""What an experiment's YAML can contain, section by section, and how it is read."""

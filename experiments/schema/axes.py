@@ -48,7 +48,7 @@ AXES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
 
 
 class Grid(Settings):
-    """The axes; their product is trained. The pixel-only baseline of every generator and seed is added by itself."""
+    """The axes; every combination of their values is trained. Missing pixel-only baselines are added."""
 
     generator: Axis[Generator] = Field(
         default=["swinir-tiny"],  # type: ignore[assignment]

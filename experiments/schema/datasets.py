@@ -33,6 +33,10 @@ class LabelledSet(Settings, ABC):
             SourceError: what is wrong with it.
         """
 
+    def caches(self) -> tuple[str, ...]:
+        """Return the names of the folders that :meth:`open` makes in the cache."""
+        return ()
+
     @abstractmethod
     def identity(self) -> str:
         """Return the content identity of images and labels.
@@ -47,10 +51,10 @@ class LabelledSet(Settings, ABC):
 
     @abstractmethod
     def pictures(self) -> Pictures:
-        """Return what the set shows, to be compared with training images."""
+        """Return the pictures of the set, to compare them with training images."""
 
     def origin(self, name: str) -> str | None:
-        """Return the published set that this is, judging by the name that the experiment gives it; None: unknown."""
+        """Return the key of the published set that this is, judged by its name in the experiment; None if unknown."""
         return canonical(name) if canonical(name) in list_datasets() else None
 
 
@@ -70,6 +74,10 @@ class LadderSet(FullReferenceSet):
     def open(self, cache: Path) -> FRDataset:
         """Make the ladder in ``cache``, unless it is there, and read it."""
         return FRDataset(build_ladder(self.ladder, cache))
+
+    def caches(self) -> tuple[str, ...]:
+        """Return the name of the ladder's folder."""
+        return (self.ladder.folder_name,)
 
     def identity(self) -> str:
         """Return the identity of photographs, recipe and codecs."""
@@ -126,7 +134,7 @@ class FRManifest(_FRListed):
     """An FR set listed in a CSV: image, reference, distortion, label, label_kind, label_higher_is_better."""
 
     manifest: Path = Field(description="The CSV; docs/datasets.md.")
-    split: Split | None = Field(default=None, description="Only this part of the manifest's own division.")
+    split: Split | None = Field(default=None, description="Use only this part of the manifest's own split.")
 
     def _read(self) -> FRDataset:
         return FRDataset(self.manifest, split=self.split)
@@ -140,7 +148,7 @@ class FRPublished(_FRListed):
         json_schema_extra={"enum": [name for name in list_datasets() if dataset_info(name).task == "fr"]},
     )
     path: Path = Field(description="Folder of the set.")
-    split: Split | None = Field(default=None, description="Only this part of the authors' own division.")
+    split: Split | None = Field(default=None, description="Use only this part of the authors' own split.")
 
     @field_validator("published")
     @classmethod

@@ -18,7 +18,7 @@ class PlacedError(ExperimentError, ValueError):
     """A validation error tied to one place in the experiment.
 
     Attributes:
-        place: where that place is, seen from the part that was checked.
+        place: path of the wrong value inside the part that was checked.
     """
 
     def __init__(self, message: str, *place: str | int) -> None:
@@ -27,6 +27,6 @@ class PlacedError(ExperimentError, ValueError):
 
 
 def unknown(kind: str, name: str, known: list[str], section: str) -> str:
-    """Return a message about an unknown name: the nearest known one, or what ``section`` has."""
+    """Return a message about an unknown name: it suggests the nearest known one, or lists what ``section`` has."""
     hint = did_you_mean(name, known, f"{section} has {', '.join(known) or 'none'}")
     return f"unknown {kind} '{name}'; {hint}"

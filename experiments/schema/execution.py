@@ -16,7 +16,7 @@ _DEVICE = re.compile(r"^(cpu|cuda(:\d+)?|mps)\Z")
 
 
 class Execution(Settings):
-    """How, not what, is computed: nothing here enters a cell's identity."""
+    """How cells are computed; nothing here changes what is computed, or a cell's identity."""
 
     threads: int = Field(default=1, ge=1, description="CPU threads of torch. One is safest on busy machines.")
     device: str = Field(

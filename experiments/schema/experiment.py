@@ -1,4 +1,4 @@
-"""The typed experiment: what a YAML file may say, and nothing else."""
+"""The typed experiment: everything that its YAML file can contain."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Experiment(Settings):
     data: Data
     super_resolution: SuperResolution
     learn: dict[str, Learn] = Field(
-        default={}, description="Weights of DISTS to learn, by name; `learnt:<name>` is the measure that has them."
+        default={}, description="Weights of DISTS to learn, by name; the measure `learnt:<name>` uses them."
     )
     grid: Grid
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
@@ -155,7 +155,7 @@ class Experiment(Settings):
                 )
 
     def _define_learnt(self) -> None:
-        """Fill in what the measures called ``learnt:<name>`` are."""
+        """Fill in the definition of every measure called ``learnt:<name>``."""
         for name, learn in self.learn.items():
             if learn.dataset not in self.assessment.datasets:
                 text = unknown("FR set", learn.dataset, list(self.assessment.datasets), "assessment.datasets")
@@ -189,7 +189,7 @@ class Experiment(Settings):
         if sr.scale not in generator.scales:
             has = ", ".join(f"×{scale}" for scale in generator.scales)
             raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
-        unit = sr.scale * generator.side_multiple
+        unit = sr.scale * generator.side_multiple(sr.scale)
         for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
             if spec.patch % unit:
                 near = max(unit, round(spec.patch / unit) * unit)

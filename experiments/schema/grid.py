@@ -1,4 +1,4 @@
-"""The grid: axes, includes and excludes to a list of points, each one trained super-resolver."""
+"""The grid: axes, includes and excludes become a list of points; each point is one super-resolver to train."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class GridPoint:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """The point's names, as in the result tables."""
+        """The point's names in the result tables."""
         return {
             "generator": self.generator.name,
             "fidelity": self.fidelity.key if self.fidelity else "none",
@@ -75,7 +75,7 @@ def expand(grid: Grid) -> list[GridPoint]:
 def _product(axes: dict[str, list[Any]]) -> list[GridPoint]:
     points = []
     for generator, fidelity, discriminator, gan_weight, seed in itertools.product(*(axes[axis] for axis in AXES)):
-        # Without a discriminator there is nothing to weight: such cells coincide across the axis.
+        # Without a discriminator the weight has no effect: points that differ only in it are the same point.
         weight = gan_weight if discriminator.form != "none" else 0.0
         points.append(GridPoint(generator, fidelity, discriminator, weight, seed))
     return points

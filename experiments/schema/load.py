@@ -15,9 +15,9 @@ from .grid import expand
 from .origin import Location, Origin
 from .wording import allowed_types, described, without_echoes
 
-_PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys whose relative values are relative to the YAML
-_WORDS = {"official", "uniform", "published"}  # values of those keys that are no paths
-_MOST_VALUES = 100_000  # aliases can make a small file mean endlessly many
+_PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys of paths, relative to the YAML
+_WORDS = {"official", "uniform", "published"}  # values of those keys that are not paths
+_MOST_VALUES = 100_000  # aliases can make a small file hold endlessly many
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -121,7 +121,7 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
 
 
 def _check(path: Path, root: yaml.Node) -> None:
-    """Refuse equal keys (YAML keeps the last without a word; that has cost people whole runs) and endless aliases."""
+    """Refuse equal keys (YAML silently keeps the last one) and endless aliases."""
     nodes, count = [root], 0
     while nodes:
         node = nodes.pop()
@@ -159,7 +159,7 @@ def _override(data: dict[str, Any], text: str) -> Location:
             f"--set {text}: write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"
         )
     location: list[str | int] = []
-    target: Any = data  # a mapping or a list; anything else is found out below
+    target: Any = data  # a mapping or a list; anything else is refused below
     try:
         for index, name in enumerate(names):
             step: Any = int(name) if isinstance(target, list) and name.isdecimal() else name

@@ -20,7 +20,7 @@ from ...losses.measure import Reduction
 from ...losses.registry import SPECS
 from .errors import ExperimentError
 
-LEARNT = "learnt:"  # with a name of the section `learn`: the measure with the weights that are learnt there
+LEARNT = "learnt:"  # followed by a name of the section `learn`: the measure with the weights that are learnt there
 
 
 class LearntDists(MeasureSpec):
@@ -57,16 +57,16 @@ class LearntDists(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """Those of the DISTS."""
+        """The families of the DISTS."""
         return self.base.families
 
     @property
     def min_size(self) -> int:
-        """That of the DISTS."""
+        """The smallest side of the DISTS."""
         return self.base.min_size
 
     def definition(self) -> dict[str, Any]:
-        """The cell, whose identity holds measure, data set, recipe and seeds; its name does not count."""
+        """The cell's identity, which covers measure, data set, recipe and seeds; the name does not count."""
         if self.cell is None:
             raise ExperimentError(f"'{LEARNT}{self.name}' has no identity before the experiment is planned")
         return {"cell": self.cell}
@@ -76,7 +76,7 @@ class LearntDists(MeasureSpec):
         return self.base.model_copy(update={"alpha_beta": str(path)})
 
     def build(self, *, reduction: Reduction = "mean") -> Measure:  # noqa: ARG002
-        """Raise ExperimentError: the weights lie in the store, see :meth:`with_weights`."""
+        """Raise ExperimentError: the weights are in the store, see :meth:`with_weights`."""
         raise ExperimentError(f"'{LEARNT}{self.name}' is built by the stages of an experiment, from its store")
 
 

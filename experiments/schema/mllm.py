@@ -1,4 +1,4 @@
-"""What an experiment may say of multimodal LLMs: which ones, how they are asked, and what they rate."""
+"""The section on multimodal LLMs: which ones, how they are asked, and what they rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 
 
 class _ScorerSettings(Settings):
-    """What scorers of both kinds have in common."""
+    """Settings of both kinds of scorer."""
 
     model: str = Field(min_length=1)
     preset: str = Field(
@@ -63,7 +63,7 @@ class _ScorerSettings(Settings):
 
     @property
     def families(self) -> frozenset[str]:
-        """What a judge of this model is made of."""
+        """The family of a judge that uses this model."""
         return frozenset({f"mllm:{self.model_name}"})
 
 
@@ -73,9 +73,9 @@ class LocalModel(_ScorerSettings):
     model: str = Field(min_length=1, description="Folder of the model, or its name on the hub.")
     revision: str | None = Field(default=None, description="Revision on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Of weights and activations; auto is the checkpoint's."
+        default="auto", description="Type of weights and activations; auto: the checkpoint's."
     )
-    max_pixels: int | None = Field(default=None, ge=1, description="Larger images are reduced to so many pixels.")
+    max_pixels: int | None = Field(default=None, ge=1, description="Larger images are reduced to this many pixels.")
     batch: int = Field(default=16, ge=1, description="Prompts computed together.")
 
     @property
@@ -96,7 +96,7 @@ class LocalModel(_ScorerSettings):
 
     @property
     def chunk(self) -> int:
-        """Items put together: two batches, so that prompts of like length are computed together."""
+        """Items handed over at a time: two batches, so that prompts of similar length are computed together."""
         return 2 * self.batch
 
     def content(self) -> dict[str, Any]:
@@ -111,15 +111,17 @@ class LocalModel(_ScorerSettings):
 class ServedModel(_ScorerSettings):
     """A model behind an OpenAI-compatible server."""
 
-    server: str = Field(description="Address up to and with /v1, such as http://127.0.0.1:8000/v1.")
+    server: str = Field(description="Address, which ends in /v1, such as http://127.0.0.1:8000/v1.")
     model: str = Field(min_length=1, description="Name under which the server knows the model.")
     api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
-    concurrency: int = Field(default=32, ge=1, description="Most requests at one time.")
-    timeout: float = Field(default=120.0, gt=0, description="Seconds that one request may take.")
+    concurrency: int = Field(default=32, ge=1, description="Most requests under way at the same time.")
+    timeout: float = Field(default=120.0, gt=0, description="Most seconds for one request.")
     logprobs: Literal["auto", "chat", "decision", "none"] = Field(
         default="auto", description="How level probabilities are obtained, see docs/servers.md."
     )
-    top_logprobs: int = Field(default=20, ge=1, description="Most probable tokens to ask for, by chat.")
+    top_logprobs: int = Field(
+        default=20, ge=1, description="How many of the most probable tokens to ask for, with logprobs chat."
+    )
     prefix: Literal["refuse", "continue"] = Field(
         default="refuse", description="Whether the server can continue an answer that has begun, see docs/servers.md."
     )
@@ -138,7 +140,7 @@ class ServedModel(_ScorerSettings):
 
     @property
     def chunk(self) -> int:
-        """Items put together: enough for the slowest of a round to matter little."""
+        """Items handed over at a time: enough that waiting for the slowest one costs little."""
         return 4 * self.concurrency
 
     def content(self) -> dict[str, Any]:
@@ -156,9 +158,9 @@ class BenchmarkSettings(Settings):
     """A benchmark in its official layout."""
 
     benchmark: str = Field(
-        description="Which one, see docs/mllm_benchmarks.md.", json_schema_extra={"enum": [*list_benchmarks()]}
+        description="Which benchmark, see docs/mllm_benchmarks.md.", json_schema_extra={"enum": [*list_benchmarks()]}
     )
-    path: Path = Field(description="Its folder; of jsonl the file.")
+    path: Path = Field(description="Its folder; for jsonl, the file.")
     options: dict[str, Any] = Field(default={}, description="Options of its reader.")
     strict: bool = Field(default=True, description="Refuse it unless it has its official number of items.")
 
@@ -184,7 +186,8 @@ class Mllm(Settings):
     scorers: list[ScorerSettings] = Field(min_length=1, description="Models and how they are asked.")
     restored: bool = Field(default=True, description="Whether they judge the restored images.")
     fr_sets: list[str] = Field(
-        default=[], description="Names of FR sets in assessment.datasets whose distorted images are rated alone."
+        default=[],
+        description="Names of FR sets in assessment.datasets whose distorted images are rated without references.",
     )
     datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
     benchmarks: dict[str, BenchmarkSettings] = Field(default={}, description="Benchmarks by name.")

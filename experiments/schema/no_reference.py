@@ -1,4 +1,4 @@
-"""What an experiment may say of no-reference models: data sets, what they start from, how they are trained, splits."""
+"""The section on no-reference models: data sets, initialisations, how models are trained, splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .datasets import RatedSet
 
 
 class RandomWeights(Settings):
-    """Random weights, with each seed of the discriminators: those that a discriminator began with."""
+    """Random weights, once per seed of the discriminators: the weights that each discriminator started from."""
 
     name: Literal["random"] = "random"
 
@@ -59,7 +59,8 @@ class NoReference(Views):
     """No-reference models: each backbone from each initialisation, trained by each protocol on every split."""
 
     fr_sets: list[str] = Field(
-        default=[], description="Names of FR sets in assessment.datasets whose distorted images are rated alone."
+        default=[],
+        description="Names of FR sets in assessment.datasets whose distorted images are rated without references.",
     )
     datasets: dict[str, RatedSet] = Field(default={}, description="Rated sets by name, besides fr_sets.")
     backbones: Annotated[list[Backbone], Field(min_length=1)] | None = Field(
@@ -69,16 +70,16 @@ class NoReference(Views):
         default=["random", "pretrained", "discriminator", "zero-label"],  # type: ignore[assignment]
         validate_default=True,
         min_length=1,
-        description="What backbones start from; conv has no pretrained weights and goes without.",
+        description="What backbones start from; pretrained is skipped for conv, which has no pretrained weights.",
     )
     protocols: list[AnyProtocol] = Field(
         default=[LinearProbe()], min_length=1, description="How models are trained: linear_probe, frozen, fine_tuned."
     )
-    layers: bool = Field(default=False, description="Also probe every layer alone.")
+    layers: bool = Field(default=False, description="Also probe every layer separately.")
     splits: AnySplits = Field(
         default=Splits(), description="Training and test parts: random by reference, or official."
     )
-    statistics: Statistics = Field(default="mean_std", description="What is pooled of each channel.")
+    statistics: Statistics = Field(default="mean_std", description="Statistics to pool from each channel.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of heads, batches and crops.")
 
     @field_validator("backbones")
@@ -111,7 +112,7 @@ class NoReference(Views):
 
     @property
     def probe(self) -> LinearProbe:
-        """How single layers are probed: by the linear probe among the protocols, or the usual one."""
+        """How single layers are probed: by the linear probe among the protocols, or by the default one."""
         return next((found for found in self.protocols if isinstance(found, LinearProbe)), LinearProbe())
 
     def start(self, name: str) -> Any:

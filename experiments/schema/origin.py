@@ -1,4 +1,4 @@
-"""Where in a YAML file a value stands, for messages that name file, line and path."""
+"""Where a value is in its YAML file, for messages that name file, line and path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Origin:
-    """The file an experiment was read from. Origins compare equal: where a thing was read is no part of what it is.
+    """The file an experiment was read from. All origins compare equal: an experiment is the same wherever it was read.
 
     Attributes:
         file: the YAML file.

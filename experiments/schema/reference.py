@@ -11,11 +11,11 @@ from .experiment import Experiment
 _INTRO = """\
 # Options of an experiment
 
-Every key that an experiment may have. [experiments.md](experiments.md) is the guide; this page is written from the
-code by `make schema`. A key without a default must be given. `<name>` stands for a name of your choice.
+Every key that an experiment can have. [experiments.md](experiments.md) is the guide; this page is written from the
+code by `make schema`. A key without a default must be given. `<name>` means a name of your choice.
 """
-_SHOWN = 12  # of an enumeration with more members, the first ones are shown
-_SHARED = 3  # a mapping that has at least so many options in common with an earlier one refers to it
+_SHOWN = 12  # of an enumeration, only so many members are shown
+_SHARED = 3  # a mapping that shares at least this many options with an earlier one refers to it
 
 Schema = dict[str, Any]
 
@@ -39,12 +39,12 @@ class _Page:
 
     def __init__(self, schema: Schema) -> None:
         self._definitions: dict[str, Schema] = schema["$defs"]
-        self._titles: dict[str, str] = {}  # of the definitions that have a section
+        self._titles: dict[str, str] = {}  # titles of the definitions that have a section
         self._written: list[str] = []
         self.text = f"{_INTRO}\n{self._sections(schema, '', '## The file')}"
 
     def _sections(self, schema: Schema, path: str, heading: str) -> str:
-        """Return the section of a mapping and, below it, those of the mappings in it that have none yet."""
+        """Return the section of a mapping, followed by sections for the mappings inside it that have none yet."""
         fields = {key: field for key, field in schema.get("properties", {}).items() if "const" not in field}
         start = f"{path}." if path else ""
         new = [found for key, field in fields.items() for found in self._name_mappings(start + key, field)]
@@ -72,7 +72,7 @@ class _Page:
         return f"| `{key}` | {default} | {self._values(field)} | {what} |"
 
     def _name_mappings(self, path: str, field: Schema) -> list[tuple[str, str]]:
-        """Give titles to the mappings that a field may be or hold and that have none; returns them and their place."""
+        """Give a title to each mapping in a field that has none yet; returns these mappings with their place."""
         place = f"{path}.<name>" if "additionalProperties" in field else path
         names = _references(field)
         new = [name for name in names if name not in self._titles]
@@ -81,7 +81,7 @@ class _Page:
         return [(name, place) for name in new]
 
     def _sign(self, name: str, members: list[str]) -> str:
-        """Return what tells a member of a union from the others: a constant, or a key that only it has."""
+        """Return what distinguishes a member of a union from the others: a constant, or a key that only it has."""
         if constant := self._constant(name):
             return "`{}: {}`".format(*constant)
         others = {key for other in members if other != name for key in self._definitions[other]["properties"]}
@@ -93,7 +93,7 @@ class _Page:
         return next(((key, field["const"]) for key, field in fields.items() if "const" in field), None)
 
     def _base(self, fields: Schema) -> str | None:
-        """Return the mapping above whose options are a part of these, if many are the same."""
+        """Return the earlier mapping that shares the most options with these, if it shares many and has no others."""
 
         def same(name: str) -> int:
             known = {key: field for key, field in self._definitions[name]["properties"].items() if "const" not in field}
@@ -107,7 +107,7 @@ class _Page:
         return f"[{text or self._titles[name]}](#{anchor})"
 
     def _values(self, field: Schema) -> str:
-        """Return in words what a value may be."""
+        """Say in words which values are allowed."""
         kind = field.get("type")
         if "$ref" in field:
             return self._link(_name(field), "mapping")
@@ -137,7 +137,7 @@ class _Page:
         if len(members) == 2 and last.get("prefixItems", [None])[0] == first:
             return f"{self._values(first)}, or a range `[low, high]`"
         names = _references(members)
-        if len(names) > 1 and "enum" in first:  # each key stands for one of the mappings
+        if len(names) > 1 and "enum" in first:  # each key is short for one of the mappings
             named = {constant[1]: name for name in names if (constant := self._constant(name))}
             return ", ".join(self._link(named[key], f"`{key}`") for key in first["enum"])
         if len(names) > 1:
@@ -158,7 +158,7 @@ def _name(reference: Schema) -> str:
 
 
 def _references(value: Any) -> list[str]:
-    """Return the names of the definitions that a value may be or hold, each once."""
+    """Return the names of the definitions that a value can be or contain, each once."""
     if isinstance(value, list):
         return list(dict.fromkeys(name for child in value for name in _references(child)))
     if not isinstance(value, dict):
@@ -191,7 +191,7 @@ def _default(field: Schema) -> str:
 
 
 def _keys(value: Any) -> list[Any]:
-    """Return the keys that may stand for a value."""
+    """Return the keys that can be written in place of a value."""
     children = [value["items"]] if "items" in value else value.get("anyOf", ())
     return [*value.get("enum", ()), *(key for child in children for key in _keys(child))]
 

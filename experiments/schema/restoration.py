@@ -19,21 +19,25 @@ class TestSet(Settings):
     """Images that the trained generators restore and the judges score."""
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
-    crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
+    crop: int | None = Field(
+        default=None, ge=16, description="Centre crop to this many pixels per side; default: the whole image."
+    )
 
 
 class ValidationSet(Settings):
-    """Images that trainings are validated on; they may share no file with training and test images."""
+    """Images that trainings are validated on; they must not share a file with training or test images."""
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
-    crop: int | None = Field(default=None, ge=16, description="Centre crop to this many pixels a side; default: whole.")
+    crop: int | None = Field(
+        default=None, ge=16, description="Centre crop to this many pixels per side; default: the whole image."
+    )
     every: int = Field(default=500, ge=1, description="Steps between validations; the last step is validated too.")
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges; the first one ranks the weights.")
-    top: int = Field(default=1, ge=1, description="How many of the best weights are kept beside the last ones.")
+    top: int = Field(default=1, ge=1, description="How many of the best weights are kept in addition to the last ones.")
 
 
 class Data(Settings):
-    """Images of the super-resolution side. Train and test may not share a file."""
+    """Images of the super-resolution side. Train and test must not share a file."""
 
     train: ImageSource = Field(description="High-resolution training images.")
     test: dict[str, TestSet] = Field(min_length=1, description="Test sets by name.")
@@ -67,5 +71,5 @@ class SuperResolution(Settings):
 
     @property
     def border(self) -> int:
-        """Pixels that judges cut off each border by default: the scale, as papers do; none where the size stays."""
+        """Pixels that judges cut off each border by default: the scale, as papers do; none if a task keeps the size."""
         return 0 if self.scale == 1 else self.scale

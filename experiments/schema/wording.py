@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with an experiment, in the words and by the path of someone who writes YAML."""
+"""Translate pydantic's errors about an experiment into the words and paths of its YAML file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .experiment import Experiment
 from .origin import Location
 from .restoration import TASKS
 
-# By pydantic's type of error; in braces, values that come with it.
+# By pydantic's type of error; braces are filled with values that come with the error.
 _WORDING = {
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -39,14 +39,14 @@ _WORDING = {
     "literal_error": "must be {expected}",
     "too_long": "must have at most {max_length} entries",
 }
-_KEYED = {"GeneratorSpec", "DiscriminatorSpec", "JudgeSpec", "BackboneSpec"}  # models that a name stands for
+_KEYED = {"GeneratorSpec", "DiscriminatorSpec", "JudgeSpec", "BackboneSpec"}  # models that can be given by name
 
 
 def without_echoes(data: Any, problems: list[Any]) -> Iterator[Any]:
     """Yield the problems, each fault once.
 
-    Left out are: the missing key that a misspelt one stands for; of a value that fits no branch of a union, the
-    branch that is a single word.
+    Two kinds are left out: a missing key, if a misspelt one was meant to be it; and, for a value that fits no branch
+    of a union, the branch that is a single word.
     """
     meant = {(place, near) for problem in problems for place, near in _misspelt(data, problem)}
     for problem in problems:
@@ -94,7 +94,7 @@ def described(data: Any, problem: Any) -> tuple[Location, str]:
 
 
 def _found_by_check(location: Location, given: Any, fault: Exception) -> tuple[Location, str]:
-    """Describe what a validator raised; a pydantic error that it put in words of its own is put in ours."""
+    """Describe what a validator raised; if a pydantic error is behind it, that error is described instead."""
     cause: BaseException | None = fault
     while cause and not isinstance(cause, ValidationError):
         cause = cause.__context__
@@ -136,9 +136,9 @@ def _shown(value: Any) -> str:
 
 
 def _within(data: Any, place: Location, value: Any) -> Location:
-    """Drop the parts of a pydantic location that are no keys of the data, such as names of union branches.
+    """Drop the parts of a pydantic location that are not keys of the data, such as names of union branches.
 
-    A part may be both; the longest reading that leads to ``value`` is right.
+    A part can be both; the longest reading that leads to ``value`` is right.
     """
     readings = list(_readings(data, place))
     exact = [location for location, seen in readings if seen is value]
@@ -183,7 +183,7 @@ def _step(kind: Any, part: str | int) -> list[Any]:
     if typing.get_origin(kind) is tuple and isinstance(part, int) and Ellipsis not in arguments:
         return _branches(arguments[part]) if part < len(arguments) else []
     if typing.get_origin(kind) in (list, tuple):
-        # One value may stand for a list of one; then the part is a key of that value.
+        # One value can be written in place of a list of one; then the part is a key of that value.
         return _elements(kind) if isinstance(part, int) else [k for e in _elements(kind) for k in _step(e, part)]
     if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
         return _branches(kind.model_fields[str(part)].annotation)

@@ -21,7 +21,7 @@ from .outputs import SCORES, read_table, write_table
 from .stage import Stage
 from .train import Finetune
 
-PARTIAL = "work/scores.jsonl"
+PARTIAL = "scores.jsonl"
 
 
 class AssessFR(Stage):
@@ -38,9 +38,13 @@ class AssessFR(Stage):
         """Measure and images."""
         return {"measure": self.measure.identity, "dataset": self.dataset_identity}
 
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
+
     @property
     def together(self) -> str:
-        """The images: measures on them share decoding and, on one backbone, the passes."""
+        """The images: measures on the same images share decoding and, if they use one backbone, its passes."""
         return f"{self.stage} {self.dataset_identity}"
 
     @classmethod
@@ -65,7 +69,7 @@ class AssessFR(Stage):
             context.measure(measure)
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a score per image; what an interrupted run has computed is kept."""
+        """Write one score per image; what an interrupted run has computed is kept."""
         _assess({cell: self}, {cell: folder}, context)
 
     @classmethod
@@ -75,7 +79,7 @@ class AssessFR(Stage):
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per image."""
-        scores = read_table(folder / SCORES).assign(
+        scores = read_table(folder).assign(
             measure=self.measure.key,
             measure_id=self.measure.identity,
             dataset=cell.labels["dataset"],
@@ -99,7 +103,7 @@ def _assess(specs: Mapping[Cell[Any], AssessFR], folders: Mapping[Cell[Any], Pat
         dataset,
         device=device,
         progress=progress,
-        partial={measure.spec.key: folders[cell] / PARTIAL for cell, measure in measures.items()},
+        partial={measure.spec.key: context.work(cell) / PARTIAL for cell, measure in measures.items()},
     )
     for cell, measure in measures.items():
         write_table(folders[cell] / SCORES, tables[measure.spec.key])

@@ -63,18 +63,18 @@ class Adversary:
 
     @property
     def seed(self) -> int:
-        """The seed that it began with."""
+        """The seed of its initial weights."""
         return self.cell.labels["seed"]
 
     @property
     def backbone(self) -> str | None:
-        """The family of its trunk, None where it is one whole network."""
+        """The family of its trunk; None if it has no separate trunk."""
         return ZeroLabelSpec(discriminator=self.spec).backbone if self.spec.form in ("vanilla", "patch") else None
 
 
 @dataclass(frozen=True)
 class Trunk:
-    """Which part of a backbone models have: the same for all initialisations that are compared."""
+    """The part of a backbone that models use: the same for all initialisations that are compared."""
 
     backbone: str
     depth: int | None = None
@@ -86,8 +86,8 @@ class Model:
     """A model from one start.
 
     Attributes:
-        spec: the model, its random weights standing for those of a discriminator.
-        key: its name in tables, shared by all that differ in initialisation alone.
+        spec: the model; random weights take the place of a discriminator's.
+        key: its name in tables, shared by all models that differ only in initialisation.
         initialisation: what it starts from.
         seed: of random weights, or None.
         source: the discriminator that it starts from.
@@ -103,7 +103,7 @@ class Model:
 
     @property
     def weights(self) -> Any:
-        """What models have in common whose features of images are the same."""
+        """A key that is equal for models with the same image features."""
         return self.spec.backbone, self.initialisation, self.seed, self.source.cell.id if self.source else None
 
 
@@ -112,7 +112,7 @@ class AssessNR(Stage):
 
     Attributes:
         model: the model. Where a discriminator comes in as input, its weights take the place of the random ones.
-        discriminator: definition of the input, for a model that starts from its trunk.
+        discriminator: definition of the input discriminator, for a model that starts from its trunk.
         layers: probe each layer alone, in place of the whole.
         splits: how the set is divided.
         split: name of the one division.
@@ -128,16 +128,20 @@ class AssessNR(Stage):
     split: str
 
     def content(self) -> dict[str, Any]:
-        """Model, images and the one split, whatever their number; a discriminator's weights come in as an input."""
+        """Model, images and the one split, however many there are; a discriminator's weights come in as an input."""
         return {
             "model": self.model.identity,
             "discriminator": self.discriminator.identity if self.discriminator else None,
             "layers": self.layers,
             "dataset": self.dataset_identity,
-            # The first of more random splits are those of fewer.
+            # With more random splits, the first ones stay the same.
             "splits": self.splits.model_copy(update={"count": 1}).identity,
             "split": self.split,
         }
+
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
@@ -145,7 +149,7 @@ class AssessNR(Stage):
 
         Raises:
             ExperimentError: a set that cannot be read or shares an image with the training images, a model that
-                cannot exist, or discriminators that are wanted but not in the grid.
+                cannot exist, or discriminators that are needed but not in the grid.
         """
         experiment = draft.experiment
         settings = experiment.assessment.no_reference
@@ -168,7 +172,7 @@ class AssessNR(Stage):
 
     @classmethod
     def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
-        """Open data sets, divide them, look at the sizes of their images, and build what models start from."""
+        """Open data sets, divide them, check the sizes of their images, and build what models start from."""
         specs = [cell.spec for cell in only(pending, cls)]
         needs: dict[str, tuple[AssessNR, int]] = {}
         built = set()
@@ -194,7 +198,7 @@ class AssessNR(Stage):
                     )
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Train and test the model, or a probe of each of its layers, and write a row per test image.
+        """Train and test the model, or a probe of each of its layers, and write one row per test image.
 
         The table is that of ``evaluate_split``, with the columns stage (index of the layer, NA for the whole) and
         train_references (how many references, or images without one, were learnt from).
@@ -228,7 +232,7 @@ class AssessNR(Stage):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per test image."""
         source = cell.inputs.get("finetune")
-        scores = read_table(folder / SCORES).assign(
+        scores = read_table(folder).assign(
             backbone=self.model.backbone,
             initialisation=cell.labels["initialisation"],
             source_cell=source.id if source else "",
@@ -266,7 +270,7 @@ def _models(experiment: Experiment, settings: NoReference, trained: Iterable[Cel
     adversaries = [
         Adversary(cell, cell.spec.discriminator) for cell in trained if cell.spec.discriminator.form != "none"
     ]
-    # A trunk that never learns is the random or pretrained one.
+    # A trunk that never learns still has its random or pretrained weights.
     trunks = [found for found in adversaries if found.backbone and found.spec.trainable]
     backbones = settings.backbones or list(dict.fromkeys(str(found.backbone) for found in trunks))
     wanted = [found for found in trunks if found.backbone in backbones]
@@ -313,7 +317,7 @@ def _of_trunk(
 
 
 def _zero_label(settings: NoReference, sources: list[Adversary]) -> Iterator[Model]:
-    """Yield every discriminator as a metric, and once for each seed as it was before training."""
+    """Yield every trained discriminator as a metric, and each untrained one once per seed."""
     untrained = set()
     for source in sources:
         trained = ZeroLabelSpec(discriminator=source.spec, test_crop=settings.test_crop, test_grid=settings.test_grid)
@@ -349,7 +353,7 @@ def _common(settings: NoReference) -> dict[str, Any]:
 
 
 def _key(settings: NoReference, trunk: Trunk, protocol: Any) -> str:
-    """Return a model's name: that of the same model with the whole backbone, and what part of it this one has."""
+    """Return a model's name: the name of the same model with the whole backbone, and the part that this model uses."""
     whole = NRSpec(backbone=trunk.backbone, protocol=protocol, **_common(settings))
     part = f"/first-{trunk.depth}-stages" if trunk.depth not in (None, whole.depth) else ""
     inputs = trunk.normalisation not in (None, whole.input_normalisation)
@@ -400,12 +404,10 @@ def _split(spec: AssessNR, dataset: FRDataset | NRDataset, context: Context) -> 
 
 
 def _with_weights(cell: Cell, spec: AssessNR, context: Context) -> NRSpec | ZeroLabelSpec:
-    """Return the model with the weights of the discriminator that comes in, if one does."""
+    """Return the model, with the weights of the input discriminator if it has one."""
     if "finetune" not in cell.inputs:
         return spec.model
-    file: Path = context.input(cell, "finetune") / DISCRIMINATOR
-    if not file.is_file():
-        raise ExperimentError(f"'{file}' is missing; delete its folder and run again")
+    file = context.input(cell, "finetune", DISCRIMINATOR)
     if isinstance(spec.model, ZeroLabelSpec):
         return spec.model.model_copy(update={"weights": str(file)})
     start = {"name": "discriminator", "discriminator": spec.discriminator, "weights": str(file)}
@@ -417,7 +419,7 @@ def _probe(model: NRSpec, stage: int) -> NRSpec:
 
 
 def _features(model: NRSpec | ZeroLabelSpec, spec: AssessNR, context: Context) -> FeatureCache:
-    """Return the features of the last weights on the last set: cells that share them follow each other."""
+    """Return the features of these weights on this set; only the last are kept: cells that share them run in a row."""
     trunk = model.trunk_identity if isinstance(model, NRSpec) else model.identity
     start = model.initialisation if isinstance(model, NRSpec) else None
     key = (spec.dataset_identity, trunk, spec.split if isinstance(start, SelfSupervised) else "")

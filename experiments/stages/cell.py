@@ -29,7 +29,7 @@ class CellSpec(Settings, ABC):
 
     @property
     def together(self) -> str | None:
-        """What cells have in common that are best computed in one go; None: the cell is computed alone."""
+        """A key shared by cells that are best computed in one go; None: the cell is computed alone."""
         return None
 
 

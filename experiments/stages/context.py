@@ -14,28 +14,29 @@ from ...common.kept import Kept
 from ...iqa import Judge, JudgeSpec
 from ...losses import Measure, MeasureSpec
 from ...sr.checkpoint import read_tensors
-from ..schema.errors import ExperimentError
 from ..schema.execution import Execution
 from ..schema.measures import LearntDists
-from ..store import Store
+from ..store import Store, checked
 from .cell import Cell
+from .outputs import damaged
 
 ALPHA_BETA = "alpha_beta.safetensors"  # in the folder of a cell that learns them
-JUDGED_BYTES = 1 << 30  # of features of references that judges keep; beyond it they are computed anew for every cell
+JUDGED_BYTES = 1 << 30  # of reference features that judges keep; features beyond that are computed again for every cell
 
 T = TypeVar("T")
 
 
 @dataclass
 class Context:
-    """What a stage may use besides its cell.
+    """What a stage can use besides its cell.
 
     Attributes:
-        store: where inputs lie.
+        store: where inputs are.
         execution: device, threads, checkpoint interval.
         progress: told (units done, units in all, note).
-        stop: asked whether to stop at the next good moment.
-        references: what judges computed of references, which all restored cells of a test set share.
+        stop: asked whether to stop at the next good moment; raises LostLeaseError if the cell belongs to another
+            process by now, so ask before something is written that others read.
+        references: what judges computed from references; all restored cells of a test set share it.
     """
 
     store: Store
@@ -44,11 +45,28 @@ class Context:
     stop: Callable[[], bool] = field(default=lambda: False)
     references: Kept = field(default_factory=lambda: Kept(JUDGED_BYTES))
     _made: dict[str, Any] = field(default_factory=dict)
+    _read: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
-    def input(self, cell: Cell, role: str) -> Path:
-        """Return the folder of an input's outputs."""
+    def work(self, cell: Cell) -> Path:
+        """Return the folder of what a cell resumes from; it is deleted when the cell is done."""
+        return self.store.folder(cell.stage, cell.id) / "work"
+
+    def input(self, cell: Cell, role: str, name: str) -> Path:
+        """Return an output of an input, a file or a folder, once its bytes are those that were recorded.
+
+        Raises:
+            DamagedError: it is missing or differs.
+        """
         source = cell.inputs[role]
-        return self.store.folder(source.stage, source.id)
+        path, sha256 = checked(self.store.folder(source.stage, source.id), name)
+        if sha256 is None:
+            raise damaged(path, FileNotFoundError("no such file"))
+        self._read.setdefault(cell.id, {}).setdefault(role, {})[name] = sha256
+        return path
+
+    def inputs_read(self, cell: Cell) -> dict[str, dict[str, str]]:
+        """Return the SHA-256 of what was read of a cell's inputs, by role and name."""
+        return self._read.get(cell.id, {})
 
     def weights(self, cell: Cell, role: str, name: str) -> dict[str, torch.Tensor]:
         """Read a file of tensors of an input.
@@ -56,13 +74,11 @@ class Context:
         Raises:
             ExperimentError: the file is missing or damaged.
         """
-        path = self.input(cell, role) / name
+        path = self.input(cell, role, name)
         try:
             return read_tensors(path)[0]
         except (OSError, ValueError, SafetensorError) as error:
-            raise ExperimentError(
-                f"'{path}' is missing or damaged ({error}); delete its folder and run again"
-            ) from None
+            raise damaged(path, error) from None
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what ``make`` made the first time it was asked for under ``key``: networks and decoded images."""
@@ -76,7 +92,7 @@ class Context:
         Without a cell such a measure has uniform weights, which is enough to find out whether it can be built.
         """
         if isinstance(spec, LearntDists):
-            spec = spec.with_weights(self.input(cell, "weights") / ALPHA_BETA) if cell else spec.base
+            spec = spec.with_weights(self.input(cell, "weights", ALPHA_BETA)) if cell else spec.base
         return self.once(f"measure {spec.identity}", spec.build)
 
     def judge(self, spec: JudgeSpec) -> Judge:

@@ -71,13 +71,13 @@ class Draft:
 
     @cached_property
     def test_identities(self) -> dict[str, str]:
-        """Content identity of every test set by name, once it is sure that training does not use its images."""
+        """Content identity of every test set by name, after checking that training does not use its images."""
         tests = self.experiment.data.test
         return {name: tests[name].images.identity(items) for name, items in self._test_items.items()}
 
     @cached_property
     def validation_identity(self) -> str | None:
-        """Content identity of the validation images, once it is sure that neither training nor testing uses them."""
+        """Content identity of the validation images, after checking that neither training nor testing uses them."""
         validation = self.experiment.super_resolution.validation
         if validation is None:
             return None
@@ -85,7 +85,7 @@ class Draft:
             items = validation.images.items()
             _refuse_leak("the training set and the validation images", self.train_items, items)
             for name, test in self._test_items.items():
-                # Test scores of weights that were chosen on the same images would flatter them.
+                # Weights that were chosen on the test images would have test scores that are too good.
                 _refuse_leak(f"the validation images and test set '{name}'", items, test)
             return validation.images.identity(items)
 

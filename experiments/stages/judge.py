@@ -37,7 +37,7 @@ class JudgeImages(TestImagesStage):
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
-        """Judge by judge, all restored images: a judge's network stays in memory."""
+        """Plan judge by judge, each on all restored images, so that a judge's network stays in memory."""
         for judge in draft.experiment.judges:
             for restored in draft.of(Restore):
                 of = restored.spec
@@ -52,9 +52,9 @@ class JudgeImages(TestImagesStage):
             check_judged_sizes(spec.judge, spec.pairs(context), "data.test.*.crop")
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a score per image."""
+        """Write one score per image."""
         originals = self.pairs(context)
-        images = context.input(cell, "restore") / IMAGES
+        images = context.input(cell, "restore", IMAGES)
         judge = context.judge(self.judge)
         rows: list[dict[str, Any]] = []
         # Images of one size go through the judge together, as many as fit.
@@ -78,10 +78,10 @@ class JudgeImages(TestImagesStage):
             "judge_id": self.judge.identity,
             "judge_families": ";".join(sorted(self.judge.families)),
         }
-        return {"sr_scores": read_table(folder / SCORES).assign(**restored_by(cell), **judge)}
+        return {"sr_scores": read_table(folder).assign(**restored_by(cell), **judge)}
 
     def _references(self, batch: list[Pair], context: Context) -> Reference:
-        """Return what the judge computes of references, which are the same for every restored cell."""
+        """Return what the judge computes from the references, which are the same for every restored cell."""
 
         def prepare() -> Reference:
             references = torch.cat([to_tensor(pair.hr) for pair in batch])

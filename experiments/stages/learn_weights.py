@@ -18,6 +18,7 @@ from ...losses.dists import DistsSpec
 from ...losses.learn_weights import LearningSpec
 from ..schema.datasets import FullReferenceSet
 from ..schema.measures import LearntDists
+from ..store import checked
 from .cell import Cell, only
 from .context import ALPHA_BETA, Context
 from .draft import Draft
@@ -39,13 +40,17 @@ class LearnWeights(Stage):
     textures_identity: str | None
 
     def content(self) -> dict[str, Any]:
-        """The measure with uniform weights, images, recipe and seeds; textures where the recipe looks at them."""
+        """The measure with uniform weights, images, recipe and seeds; textures if the recipe uses them."""
         return {
             "measure": self.measure.identity,
             "dataset": self.dataset_identity,
             "learning": self.learning.identity,
             "textures": self.textures_identity,
         }
+
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterable[Cell[LearnWeights]]:
@@ -92,7 +97,7 @@ def _learning_cells(draft: Draft) -> dict[str, Cell[LearnWeights]]:
         dataset_identity = draft.fr_identities[learn.dataset]
         other, *split = splits.setdefault(dataset_identity, (name, learn.held_out, learn.split_seed))
         if split != [learn.held_out, learn.split_seed]:
-            # Measures are compared on what none of them has seen.
+            # Measures are compared on images that none of them has learnt from.
             raise experiment.error(
                 ("learn", name),
                 f"'{name}' and '{other}' learn from one FR set but hold out different references; give them the same "
@@ -126,12 +131,12 @@ def weights_input(measure: MeasureSpec | None, draft: Draft) -> dict[str, Cell[L
 
 
 def held_out_references(folder: Path) -> list[str]:
-    """Return the references that the weights in the folder of a done cell were not learnt from.
+    """Return the held-out references of a done cell: its weights were not learnt from them.
 
     Raises:
         ExperimentError: the record is missing or damaged.
     """
-    path = folder / RESULT
+    path, _ = checked(folder, RESULT)
     try:
         return json.loads(path.read_text(encoding="utf-8"))["held_out_references"]
     except (OSError, ValueError, KeyError) as error:

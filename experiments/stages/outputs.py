@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...common.files import atomic_path
 from ..schema.errors import ExperimentError
+from ..store import checked
 
 SCORES = "scores.parquet"
 NAMES = ("generator", "fidelity", "discriminator", "gan_weight", "seed")
@@ -19,12 +20,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a cell has written.
+def read_table(folder: Path) -> pd.DataFrame:
+    """Read the table of scores that the cell in ``folder`` has written.
 
     Raises:
         ExperimentError: it is missing or damaged.
     """
+    path, _ = checked(folder, SCORES)
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:

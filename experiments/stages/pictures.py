@@ -18,7 +18,7 @@ from .stage import Stage
 
 
 def of_task(task: Degradation) -> dict[str, Any]:
-    """Return what a task adds to a content; bicubic, which was once the only one, adds nothing."""
+    """Return what a task adds to a cell's content; bicubic adds nothing, because it was once the only task."""
     return {} if isinstance(task, Bicubic) else {"task": task.identity}
 
 
@@ -62,6 +62,6 @@ def check_judged_sizes(judge: JudgeSpec, images: Iterable[Pair], setting: str) -
         height, width = pair.hr.shape[:2]
         if min(height, width) < need:
             raise ExperimentError(
-                f"judge '{judge.key}' needs images of at least {need} px a side (its border crop included), "
+                f"judge '{judge.key}' needs images of at least {need} px per side (its border crop included), "
                 f"'{pair.name}' is {width}×{height}; raise {setting} or leave the judge out"
             )

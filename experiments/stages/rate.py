@@ -1,7 +1,8 @@
-"""The stage ``rate``: multimodal LLMs rate restored images, data sets and benchmarks; from its cells to its rows."""
+"""The stage ``rate``: multimodal LLMs rate restored images, data sets and benchmarks."""
 
 from __future__ import annotations
 
+import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ class Rate(Stage):
 
     Attributes:
         scorer: the model and how it is asked.
-        asked: what of that determines the results.
+        asked: the part of the scorer that determines the results.
     """
 
     stage: ClassVar[str] = "rate"
@@ -102,7 +103,7 @@ class Rate(Stage):
             _ = _scorer(settings, context).identity
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Write a row per item; what an interrupted run has is kept in ``work``.
+        """Write one row per item; what an interrupted run has is kept in ``work``.
 
         Raises:
             StoppedError: it was asked to stop.
@@ -110,7 +111,7 @@ class Rate(Stage):
             MllmError: see :func:`~lopsided.mllm.rate`.
         """
         scorer, items = _scorer(self.scorer, context), self.items(cell, context)
-        unfinished = folder / "work" / RESULTS
+        unfinished = context.work(cell) / RESULTS
         done = rate(scorer, items, unfinished, chunk=self.scorer.chunk, progress=context.progress, stop=context.stop)
         if done.stopped:
             raise StoppedError(f"stopped after {len(done.rows)} of {len(items)} items; the same command goes on")
@@ -122,14 +123,14 @@ class Rate(Stage):
             )
         write_table(folder / SCORES, storable(scores_table(items, done.rows)))
         write_json(folder / "scorer.json", {"scorer": scorer.definition(), "backend": scorer.backend.definition()})
-        unfinished.replace(folder / RESULTS)
+        shutil.copyfile(unfinished, folder / RESULTS)
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per item, by the names of the experiment.
 
-        Parts of a benchmark, such as the data sets of UniPercept's, keep their names after that of the whole.
+        Parts of a benchmark, such as the data sets of UniPercept-Bench, keep their names after the benchmark's name.
         """
-        rated = read_table(folder / SCORES).assign(scorer=self.scorer.key)
+        rated = read_table(folder).assign(scorer=self.scorer.key)
         whole = cell.labels["dataset"]
         if rated["benchmark"].nunique() == 1:
             return {"mllm_scores": rated.assign(benchmark=whole)}
@@ -149,7 +150,7 @@ class RateRestored(Rate):
 
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The restored images; nobody has rated them."""
-        folder = context.input(cell, "restore") / IMAGES
+        folder = context.input(cell, "restore", IMAGES)
         common: dict[str, Any] = {"benchmark": "restored", "dimension": self.scorer.rated, "task": "rate"}
         return tuple(
             Item(**common, id=image.name, images=(folder / f"{image.name}.png",)) for image in self.test.images.items()
@@ -158,9 +159,9 @@ class RateRestored(Rate):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per image, as ratings and as a judge's scores.
 
-        As ratings, items are told apart by the cell that restored them.
+        In the table of ratings, the name of an item includes the cell that restored it.
         """
-        rated = read_table(folder / SCORES).assign(scorer=self.scorer.key)
+        rated = read_table(folder).assign(scorer=self.scorer.key)
         items = [f"{cell.inputs['restore'].id}/{image}" for image in rated["item"]]
         ratings = rated.assign(benchmark=f"restored {cell.labels['test_set']}", item=items)
         judge = {
@@ -183,6 +184,10 @@ class RateDataset(Rate):
     def rated(self) -> dict[str, Any]:
         """The images and the dimension."""
         return {"dataset": self.dataset_identity, "dimension": self.scorer.rated}
+
+    def caches(self) -> tuple[str, ...]:
+        """Those of the set."""
+        return self.dataset.caches()
 
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The distorted images with their labels."""
@@ -220,7 +225,7 @@ class RateBenchmark(Rate):
 
 
 def _judge_id(rated: pd.DataFrame) -> str:
-    """Return the identity of a judge: the scorer as it was found to be, and what it rated the images for."""
+    """Return the identity of a judge: the scorer that its rows name, and the dimension that it rated."""
     first = rated.iloc[0]
     return identity({"kind": "judge", "scorer": first["scorer_id"], "dimension": first["dimension"]})
 

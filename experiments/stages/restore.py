@@ -24,17 +24,26 @@ IMAGES = "images"  # folder of the restored images
 
 
 class Restore(TestImagesStage):
-    """Restore a test set with a fine-tuned generator, or without one by the task's baseline."""
+    """Restore a test set with a fine-tuned generator or, if there is none, with the task's baseline."""
 
     stage: ClassVar[str] = "restore"
     generator: GeneratorSpec | None
 
     def content(self) -> dict[str, Any]:
         """Task and images; the generator's weights come in as an input."""
-        return {
-            **super().content(),
-            "generator": self.generator.definition() if self.generator else self.task.baseline,
-        }
+        generator = self.generator.definition() if self.generator else self.task.baseline
+        return {**super().content(), "generator": generator, **self._padding()}
+
+    def _padding(self) -> dict[str, int]:
+        """Return what images are padded to, where it depends on the scale.
+
+        There, images were once padded to the largest multiple of all scales, which gave other pixels.
+        """
+        if self.generator is None:
+            return {}
+        multiple = self.generator.side_multiple(self.scale)
+        largest = max(map(self.generator.side_multiple, self.generator.scales))
+        return {"side_multiple": multiple} if multiple < largest else {}
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
@@ -54,7 +63,8 @@ class Restore(TestImagesStage):
         images = self.pairs(context)
         generator, multiple = None, 1
         if self.generator:
-            generator, multiple = build_generator(self.generator, self.scale), self.generator.side_multiple
+            generator = build_generator(self.generator, self.scale)
+            multiple = self.generator.side_multiple(self.scale)
             generator.load_state_dict(context.weights(cell, "finetune", GENERATOR))
             generator.to(context.execution.device)
         for index, pair in enumerate(images):

@@ -17,12 +17,13 @@ from .draft import Draft
 class Stage(CellSpec, ABC):
     """A stage: its cells, and how they are planned, checked, computed and read.
 
-    A subclass is the specification of the stage's cells. Its class methods speak of all cells of the stage, its other
-    methods of one. Planning, executing, progress and tables go over ``stage_list.STAGES`` and know nothing else.
+    A subclass is the specification of the stage's cells. Its class methods are about all cells of the stage, its other
+    methods about one cell. Planning, executing, progress and tables loop over ``stage_list.STAGES`` and know nothing
+    else about stages.
 
     Attributes:
         distributed: all processes of torchrun compute a cell together, instead of the first one alone.
-        announced: a cell takes long enough for its end to be a line in a log.
+        announced: cells take long enough that each one's end gets a line in a log.
         has_rows: the states of a cell in which it has rows for the result tables.
     """
 
@@ -32,8 +33,12 @@ class Stage(CellSpec, ABC):
 
     @property
     def effort(self) -> float | None:
-        """Amount of work, by which progress guesses the time of cells before one has ended; None: unknown."""
+        """Amount of work, from which progress estimates times until a first cell has ended; None: unknown."""
         return None
+
+    def caches(self) -> tuple[str, ...]:
+        """Return the names of the folders in the store's cache that a cell of this spec uses."""
+        return ()
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterable[Cell[Stage]]:  # noqa: ARG003
@@ -54,11 +59,14 @@ class Stage(CellSpec, ABC):
 
     @abstractmethod
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
-        """Compute the outputs of this spec's cell into ``folder``.
+        """Compute the outputs of this spec's cell into ``folder``, which is empty.
+
+        They become the cell's when it returns or diverges, and are deleted otherwise; what a later run resumes from
+        goes to ``context.work(cell)``.
 
         Raises:
             DivergedError: training became non-finite; the history is in the folder.
-            StoppedError: ``context.stop`` said so; the state to resume from is in the folder.
+            StoppedError: ``context.stop`` said so; the state to resume from is in the working folder.
             LopsidedError: an input or setting that cannot be used.
         """
 

@@ -33,7 +33,7 @@ from ...sr import (
     build_generator,
     super_resolve,
 )
-from ...sr.checkpoint import read_tensors, write_tensors
+from ...sr.checkpoint import write_tensors
 from ...sr.distributed import current_ranks
 from ...sr.history import read_history
 from ...sr.images import Pair, PairCache, pairs
@@ -41,6 +41,7 @@ from ...sr.stability import summarise_stability
 from ...sr.tasks import Bicubic, Degradation
 from ..schema.grid import expand
 from ..schema.restoration import ValidationSet
+from ..store import checked
 from .cell import Cell, only
 from .context import Context
 from .draft import Draft
@@ -56,7 +57,7 @@ RESULT = "result.json"
 TOP = "top"  # folder of the weights that validation ranked best
 SHOWN = 4  # validation images that TensorBoard shows
 
-# Numbers of a fine-tuning that only a discriminator makes use of.
+# Numbers of a fine-tuning that matter only with a discriminator.
 ADVERSARIAL = {
     *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
     *("gradient_penalty", "r1_penalty", "r2_penalty"),
@@ -136,6 +137,10 @@ class TrainingStage(Stage, ABC):
             key, lambda: PairCache.build(self.train.items(), self.scale, context.store.cache, task=self.task)
         )
 
+    def caches(self) -> tuple[str, ...]:
+        """That of the training images."""
+        return (PairCache.folder_name(self.train.items(), self.scale, self.task),)
+
     def validation_pairs(self, context: Context) -> list[Pair]:
         """Return the validation images, none if there is no validation."""
         validation = self.validation
@@ -166,36 +171,37 @@ class TrainingStage(Stage, ABC):
             validation=_validation(self.validation, self, context) if self.validation else None,
             runtime=context.execution.runtime,
         )
-        work, history = folder / "work", folder / "work" / "history.jsonl"
+        place = context.work(cell)
+        history = place / "history.jsonl"
         try:
             trainer.run(
-                work,
+                place,
                 checkpoint_every=context.execution.checkpoint_every,
                 progress=lambda step, loss: context.progress(step, self.training.steps, f"loss {loss:.4f}"),
                 stop=context.stop,
-                tensorboard=folder / "tensorboard" if context.execution.tensorboard else None,
+                tensorboard=place.parent / "tensorboard" if context.execution.tensorboard else None,
             )
             kept = trainer.averaged_generator().state_dict()
             for name, tensor in kept.items():
                 if not torch.isfinite(tensor).all():
                     raise DivergedError(trainer.step, f"weight {name}", float("nan"), len(trainer.skipped))
-        finally:
+        except DivergedError:
             # A diverged run's history is its result, and empty if it diverged at its first step.
-            if trainer.ranks.first:
-                write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
-                write_json(folder / RESULT, _result(trainer, history))
+            _write_result(trainer, history, folder)
+            raise
+        _write_result(trainer, history, folder)
         if trainer.ranks.first:
             _write_networks(self, trainer, kept, folder)
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per recorded step and term, and the summary of stability at the last step."""
-        path = folder / HISTORY
+        path, _ = checked(folder, HISTORY)
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise damaged(path, error) from None
         if lines:
-            lines.append({"step": lines[-1]["step"], **_stability(folder / RESULT)})
+            lines.append({"step": lines[-1]["step"], **_stability(checked(folder, RESULT)[0])})
         terms = [(line["step"], term, value) for line in lines for term, value in line.items() if term != "step"]
         table = pd.DataFrame(terms, columns=["step", "term", "value"])
         return {"training": table.assign(cell=cell.id, stage=self.stage, **self.names(cell))}
@@ -211,7 +217,7 @@ class Pretrain(TrainingStage):
     stage: ClassVar[str] = "pretrain"
 
     def names(self, cell: Cell[Stage]) -> dict[str, Any]:
-        """Return the columns that name the network: it has no other terms."""
+        """Return the columns that name the network: it has no term besides the pixel loss."""
         return {**super().names(cell), "fidelity": "none", "discriminator": "none", "gan_weight": 0.0}
 
 
@@ -324,7 +330,7 @@ def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) 
         shown = []
         for pair in images:
             low = to_tensor(pair.lr).to(device)
-            restored = super_resolve(generator, low, spec.scale, multiple=spec.generator.side_multiple)
+            restored = super_resolve(generator, low, spec.scale, multiple=spec.generator.side_multiple(spec.scale))
             if not torch.isfinite(restored).all():
                 return Validated(dict.fromkeys(judges, float("nan")))
             # As judges see restored images: in 8 bits.
@@ -338,26 +344,30 @@ def _validation(settings: ValidationSet, spec: TrainingStage, context: Context) 
     return Validation(settings.every, best, judges[best].lower_is_better, settings.top, score)
 
 
-def _result(trainer: Trainer, history: Path) -> dict[str, Any]:
-    """What a training comes to besides its weights, diverged or not."""
+def _write_result(trainer: Trainer, history: Path, folder: Path) -> None:
+    """Write the results of a training besides its weights, whether it diverged or not."""
+    if not trainer.ranks.first:
+        return
     ranking = trainer.ranking
-    return {
+    write_text(folder / HISTORY, history.read_text(encoding="utf-8") if history.exists() else "")
+    result = {
         "steps": trainer.step,
         "fidelity_weight": trainer.fidelity.weight if trainer.fidelity else None,
         "skipped": [{**asdict(skip), "value": str(skip.value)} for skip in trainer.skipped],
         "best": [{"step": step, ranking.validation.judge: score} for step, score in ranking.entries] if ranking else [],
         "stability": summarise_stability(read_history(history)),
     }
+    write_json(folder / RESULT, result)
 
 
 def _write_networks(spec: TrainingStage, trainer: Trainer, kept: dict[str, Any], folder: Path) -> None:
     about = {"generator": spec.generator.name, "scale": spec.scale}
     if trainer.ranking:
-        for path in trainer.ranking.paths():
-            weights, scored = read_tensors(path)
+        best = list(trainer.ranking.read())
+        for path, weights, scored in best:
             write_tensors(folder / TOP / path.name, weights, {**about, **scored})
         if spec.training.keep == "best":
-            kept, scored = read_tensors(trainer.ranking.paths()[0])
+            _, kept, scored = best[0]
             about |= scored
     write_tensors(folder / GENERATOR, kept, about)
     if trainer.adversarial:

@@ -165,7 +165,7 @@ def _grey(rows: list[RatedImage], decoded: dict[Path, _Decoded | None]) -> list[
 
 
 def _unlisted(listing: Listing) -> list[str]:
-    """Note images that lie among the listed ones but are not listed."""
+    """Note images that are in the folders of the listed ones but are not listed."""
     names = {cells[column] for _, cells in listing.records for column in ("image", "reference") if column in cells}
     paths = [listing.folder / name for name in names | listing.belonging]
     known = {path.resolve() for path in paths}

@@ -160,7 +160,7 @@ register(
         task="fr",
         images=779,
         references=29,
-        # The realigned labels leave the nominal 0 to 100: their least is -2.640, their greatest 111.775.
+        # The realigned labels exceed the nominal range 0 to 100: the lowest is -2.640, the highest 111.775.
         labels=Labels("dmos", higher_is_better=False, scale=(-3, 112), licence=UT_AUSTIN),
         votes="20 to 29",
         split="",
@@ -177,7 +177,7 @@ def read_csiq(folder: Path) -> Listed:
 
     The first that exists is read: ``csiq.DMOS.csv``, the sheet ``all_by_image`` of the published workbook as CSV from
     its header on; ``csiq.DMOS.xlsx`` itself; ``csiq_label.txt``, a text file that many copies have (name and DMOS, no
-    deviations). The distorted images may lie in folders by kind, as published, or all in ``dst_imgs``.
+    deviations). The distorted images can be in folders by kind, as published, or all in ``dst_imgs``.
     """
     labels = one_of(folder, ["csiq.DMOS.csv", "csiq.DMOS.xlsx", "csiq_label.txt"])
     rows: list[tuple[str, str, str, str, str, str | None]] = []
@@ -232,7 +232,7 @@ register(
 def read_pipal(folder: Path) -> Listed:
     """Read the labelled part of PIPAL: ``Train_Label/*.txt`` (``A0001_00_00.bmp,1520.0648``), ``Train_Ref/A0001.bmp``.
 
-    The distorted images may lie in ``Distortion_1`` to ``Distortion_4`` (as published), ``Train_Dist`` or
+    The distorted images can be in ``Distortion_1`` to ``Distortion_4`` (as published), ``Train_Dist`` or
     ``Dist_Imgs``. The middle number of a name is the kind of distortion, the last number counts within the kind.
     """
     labels = sorted(one_of(folder, ["Train_Label"]).glob("*.txt"))

@@ -100,7 +100,8 @@ def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
     """Read variables of a MATLAB file (up to version 7), each flattened; cells of text become text.
 
     Raises:
-        SourceError: scipy is not installed; the file is missing, no MATLAB file, of version 7.3, or lacks a variable.
+        SourceError: scipy is not installed; the file is missing, not a MATLAB file, of version 7.3, or has no such
+            variable.
     """
     try:
         from scipy.io import loadmat
@@ -142,7 +143,7 @@ class AnyCase:
         """
         found = self._names.get(name.lower(), [name])
         if name not in found and len(found) > 1:
-            raise SourceError(f"{where}: {name!r} may be {' or '.join(map(repr, sorted(found)))}; remove one.")
+            raise SourceError(f"{where}: {name!r} can mean {' or '.join(map(repr, sorted(found)))}; remove one.")
         return f"{self._sub}/{name if name in found else found[0]}"
 
 

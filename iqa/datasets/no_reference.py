@@ -128,7 +128,7 @@ register(
 def read_flive(folder: Path) -> Listed:
     """Read the whole pictures of FLIVE (PaQ-2-PiQ): ``labels_image.csv``, and ``database/`` with the pictures.
 
-    The label file lies beside ``database`` or in it. The official split is read where both of its files lie beside the
+    The label file is beside ``database`` or in it. The official split is read if both of its files are beside the
     label file: ``labels>640.csv`` lists the test pictures, ``labels<=640_padded.csv`` marks those of validation
     (``is_valid``); on some systems these names lose their signs.
     """
@@ -163,7 +163,7 @@ register(
 def read_bid(folder: Path) -> Listed:
     """Read BID: ``DatabaseGrades`` as CSV or Excel (number, mean grade, …), ``DatabaseImage0001.JPG``, ….
 
-    The images lie in the folder itself or in ``ImageDatabase``.
+    The images are in the folder itself or in ``ImageDatabase``.
     """
     labels = one_of(folder, ["DatabaseGrades.csv", "DatabaseGrades.xlsx", "DatabaseGrades.xls"])
     images = "ImageDatabase/" if (folder / "ImageDatabase").is_dir() else ""

@@ -1,6 +1,6 @@
 """Facts about each data set: layout, counts, labels, licence. No part of a data set is shipped.
 
-Each entry stands beside the reader of its layout, in ``full_reference``, ``pairs`` and ``no_reference``.
+Each entry is next to the reader of its layout, in ``full_reference``, ``pairs`` and ``no_reference``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ DATASETS: Registry[DatasetInfo] = Registry("data set")
 
 
 def register(info: DatasetInfo) -> DatasetInfo:
-    """Add a data set; its name may not be taken.
+    """Add a data set; its name must not be taken.
 
     Raises:
         LopsidedError: the name is taken.

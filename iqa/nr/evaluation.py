@@ -339,8 +339,8 @@ def _set_units(model: NRModel, labels: _Labels, rows: Sequence[RatedImage], devi
     """Convert scores to the labels' units.
 
     Predictions learnt with ``l1``, ``l2`` or ridge are standardised labels. The other losses leave offset and scale
-    open: mean and standard deviation of the training part's scores are set to those of its labels. This never reverses
-    the order of scores, as a fitted line might.
+    open: mean and standard deviation of the training part's scores are set to those of its labels. Unlike a fitted
+    line, this never reverses the order of scores.
 
     Raises:
         NRDivergedError: scores of training images that are all equal or not finite.

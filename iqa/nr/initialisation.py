@@ -1,7 +1,7 @@
 """The trunk of a no-reference model, with the weights of its initialisation.
 
-It is always the trunk of a discriminator, normalisation included: so random weights are those with which a
-discriminator of the same seed begins, and trained weights are used as they were trained.
+It is always the trunk of a discriminator, normalisation included: so random weights are those that a discriminator of
+the same seed starts from, and trained weights are used as they were trained.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def build_trunk(spec: NRSpec) -> Trunk:
     built = build_discriminator(definition, seed=start.seed if isinstance(start, Random | SelfSupervised) else 0)
     if isinstance(start, FromDiscriminator):
         trained = load_discriminator(start.discriminator, start.weights).trunk.state_dict()
-        # The discriminator may have more stages than this model; those are left out.
+        # The discriminator can have more stages than this model; those are left out.
         built.trunk.load_state_dict({name: trained[name] for name in built.trunk.state_dict()})
     return Trunk(built, channels[: spec.n_stages])
 

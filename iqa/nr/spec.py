@@ -28,7 +28,7 @@ CONV = "conv"  # the plain trunk of discriminators
 
 
 class Random(Settings):
-    """Weights drawn from a seed: those with which a discriminator of that seed, on a ``-r`` backbone, began.
+    """Weights drawn from a seed: the ones that a discriminator of that seed, on a ``-r`` backbone, starts from.
 
     Attributes:
         seed: the seed.
@@ -157,7 +157,7 @@ class FineTuned(_Descent):
 
 
 def _known(kind: str, *models: type[BaseModel]) -> BeforeValidator:
-    """Return what refuses a name that none of ``models`` has, before pydantic chooses among them."""
+    """Return a validator that refuses a name that none of ``models`` has, before pydantic chooses among them."""
     names = [model.model_fields["name"].default for model in models]
 
     def check(value: Any) -> Any:
@@ -457,5 +457,5 @@ def _sha256(file: str) -> str:
 
 
 def list_nr_backbones() -> list[str]:
-    """Return every name that ``NRSpec.backbone`` may have."""
+    """Return every name that ``NRSpec.backbone`` can have."""
     return [CONV, *(name for name in list_backbones() if not name.endswith("-r"))]

@@ -29,7 +29,7 @@ T = TypeVar("T")
 Connect = Callable[[], httpx.AsyncClient]
 
 RETRIED = frozenset({429, 500, 502, 503, 504})
-SAME_FOR_ALL = frozenset({401, 402, 404})  # key, credit and model are those of every item
+SAME_FOR_ALL = frozenset({401, 402, 404})  # wrong key, no credit, no such model: equal for every item
 LONGEST_WAIT = 60.0  # seconds between two attempts, whatever the server asks for
 CONNECT_TIMEOUT = 10.0  # seconds
 
@@ -551,5 +551,5 @@ def _retry_after(response: httpx.Response) -> float:
 
 
 def _without_folder(name: Any) -> Any:
-    """Return a model's name; of a path only its last part, because where it lies does not matter."""
+    """Return a model's name; of a path only its last part, because its folder does not matter."""
     return PurePosixPath(name).name if isinstance(name, str) and name.startswith("/") else name

@@ -12,8 +12,8 @@ How fast, and why:
 - Prompts are batched with left padding; attention mask and position ids (one-, or three-dimensional as Qwen's) count
   real tokens only. Prompts of similar length go together; results are returned in order.
 - Prompts about the same images (options, dimensions, wordings) share them: system message and images are encoded once,
-  and only the texts once per prompt. What stands *before* the images is not worth sharing between images (some 15
-  tokens beside hundreds), and what stands after them cannot be shared under causal attention. Models whose cache drops
+  and only the texts once per prompt. Text *before* the images is not worth sharing between images (some 15
+  tokens beside hundreds), and text after them cannot be shared under causal attention. Models whose cache drops
   tokens (sliding windows), or that see images by cross-attention, encode every prompt in full.
 
 Only safetensors are loaded, and no code from a model's repository is run.
@@ -229,7 +229,7 @@ class TransformersBackend(Backend):
                 pieces = self.tokenizer.convert_ids_to_tokens(tokens[-8:])
                 raise MllmError(
                     f"candidate {candidate!r} is not one token of {self.name} after {before[-24:]!r}: {pieces}; "
-                    "a word that goes on after a prefix begins with a space"
+                    "a word that continues a prefix must begin with a space"
                 )
             if tokens[-1] == self.tokenizer.unk_token_id and candidate != self.tokenizer.unk_token:
                 raise MllmError(f"{self.name} does not know candidate {candidate!r}")

@@ -43,7 +43,7 @@ _SENTENCE = re.compile(
 )
 _APART = re.compile(r"\s*(?:[,;(|/\n]|\s[-–—]\s|\b(?:is )?from\b|\boriginat)", re.IGNORECASE)
 _CLAUSE = re.compile(r"\b(?:is|are|was|comes|looks|shows|it|this|that)\b", re.IGNORECASE)
-_FEW_WORDS = 6  # a reply of so many words may be a bare name
+_FEW_WORDS = 6  # a reply of at most this many words can be a bare name
 _WORDS_ABOUT = r"\b(?:traditional |popular |typical )?(?:dish|food)\b|\bsomething\b"
 
 

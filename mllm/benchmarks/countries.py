@@ -231,7 +231,7 @@ Venezuela||Venezuelan
 
 @dataclass(frozen=True)
 class _Names:
-    """Lookups made of the table: key of a spelling → country, country → continent, and a pattern for running text."""
+    """Lookups made from the table: key of a spelling → country, country → continent, and a pattern for running text."""
 
     countries: dict[str, str]
     people: dict[str, str]
@@ -242,7 +242,7 @@ class _Names:
 def country_of(written: str) -> str | None:
     """Return the country that a label names, or None; case, accents, blanks and punctuation do not matter.
 
-    A number at the end is a variant (``mexico1``), and the name of a people stands for the country (``Azerbaijani``).
+    A number at the end is a variant (``mexico1``), and the name of a people means the country (``Azerbaijani``).
     Nothing is guessed: a spelling that is not in the table has no country.
 
     Examples:

@@ -111,7 +111,7 @@ def _check_images(name: str, items: Iterable[Item]) -> None:
 
 
 def _identity(items: Iterable[Item]) -> str:
-    """Hash what is asked and what is right; where the images lie does not matter."""
+    """Hash what is asked and what is right; where the images are does not matter."""
     return identity(
         [
             [

@@ -22,7 +22,7 @@ RATED = {"koniq": 10_073, "spaq": 11_125, "livec": 1_169, "kadid": 10_125, "agi"
 
 
 def read_qbench(folder: Path, *, split: str = "dev") -> Found:
-    """Read ``llvisionqa_<split>.json`` and its images; several questions may be about one image.
+    """Read ``llvisionqa_<split>.json`` and its images; several questions can be about one image.
 
     Args:
         folder: of the data set.
@@ -60,7 +60,7 @@ def read_qbench(folder: Path, *, split: str = "dev") -> Found:
 def read_qbench_iqa(folder: Path, *, sets: Sequence[str] = ()) -> Found:
     """Read ``<set>.json`` of the databases that Q-Bench rates, and their images in ``<folder>/<set>``.
 
-    A file may also be a model's published outputs on that database: the same fields, and logits, which are ignored.
+    A file can also hold a model's published outputs on that database: the same fields, and logits, which are ignored.
 
     Args:
         folder: of the lists, ``a3_iqa_databases/jsons`` of the repository.

@@ -181,7 +181,7 @@ SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"BM"
 
 
 class EmbeddedImages:
-    """Images of a Hugging Face image column: files beside the table, or bytes inside it to be written to files.
+    """Images of a Hugging Face image column: files next to the table, or bytes inside it that are written to files.
 
     Args:
         folder: what paths in the column are relative to.

@@ -215,7 +215,7 @@ def _rating_set(name: str, place: Path) -> list[Item]:
         reference = image if name == MAY_REPEAT else ""
         if known.reference:
             if not (match := re.match(known.reference, image)):
-                raise MllmError(f"{where}: {image} does not name its reference in the way of {name}.")
+                raise MllmError(f"{where}: the name {image} does not say its reference, as names in {name} do.")
             reference = match[0]
         items.append(
             Item(

@@ -1,6 +1,6 @@
 """Metrics of ratings, choices and open answers, each with what it counted and an interval.
 
-All take the table of ``join_items``: one row per scorer and item, beside what the item says.
+All take the table of ``join_items``: one row per scorer and item, together with what the item says.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Metrics of multiple-choice answers: accuracy by any group, beside what blind guessing would get on the same items."""
+"""Metrics of multiple-choice answers: accuracy by any group, compared with blind guessing on the same items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def choice_accuracy(
     by: Sequence[str] = BY,
     bootstrap: Bootstrap = Bootstrap(),  # noqa: B008 - frozen
 ) -> pd.DataFrame:
-    """Count right answers, beside what blind guessing would get on the same items.
+    """Count right answers, and say what blind guessing would get on the same items.
 
     Args:
         table: see ``join_items``; rows of other tasks than ``answer`` are left out.

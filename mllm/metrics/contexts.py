@@ -1,4 +1,4 @@
-"""Metrics of the same thing shown in several contexts: what a model answers should not depend on what lies beside it.
+"""Metrics of the same thing shown in several contexts: a model's answer should not depend on what is beside it.
 
 For CultureMix (arXiv 2511.22787) and similar sets. What the authors leave undefined is stated here: entropies have a
 base, a number of contexts and a bias; the answer for a dish alone is the most frequent one over its pictures alone.

@@ -1,4 +1,4 @@
-"""How many replies have each status: read no metric without it."""
+"""How many replies have each status: look at this before any metric."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..errors import MllmError
 
-SLACK = 6  # a group may have so many items more or fewer in another snapshot of the benchmark
+SLACK = 6  # a group can have this many items more or fewer in another snapshot of the benchmark
 DIGITS = 2
 
 

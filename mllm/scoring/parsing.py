@@ -4,7 +4,7 @@ The steps are the same for numbers and letters:
 
 1. Digits of any script become ASCII digits, full-width signs plain ones, minuses hyphens; emphasis and code marks are
    removed.
-2. Thinking is removed: what stands between ``<think>`` and ``</think>``. Thinking that never ends is ``truncated``.
+2. Thinking is removed: the text between ``<think>`` and ``</think>``. Thinking that never ends is ``truncated``.
 3. If there is ``<answer>…</answer>`` or ``\boxed{…}``, only the last one is read.
 4. An answer is searched, as ``parse_number`` and ``parse_letter`` describe. Several different ones of equal strength
    are ``ambiguous``.
@@ -88,7 +88,7 @@ def _answer_part(text: str, finished: bool) -> _Answer | Status:
         return "empty" if finished else "truncated"
     text = _normalise(text)
     text = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    # Templates may open the thinking in the prompt: then the reply holds only its end.
+    # Templates can open the thinking in the prompt: then the reply holds only its end.
     text = re.split(r"</think(?:ing)?>", text, flags=re.IGNORECASE)[-1]
     if re.search(r"<think(?:ing)?>", text, re.IGNORECASE):
         return "truncated"
@@ -105,7 +105,7 @@ def _answer_part(text: str, finished: bool) -> _Answer | Status:
 
 
 # ------------------------------------------------------------------------------------------------------------ numbers
-# Not inside words, sizes (448x448, 4K) or versions; a sign counts only where no digit or letter stands before it.
+# Not inside words, sizes (448x448, 4K) or versions; a sign counts only where no digit or letter is before it.
 _NUMBER = (
     r"(?<![A-Za-z0-9_.])[-+]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:[eE][-+]?\d+)?"
     r"(?=(?:points?|pts?|stars?)\b|[^A-Za-z0-9_]|$)(?![.,]\d)"
@@ -140,10 +140,10 @@ _FILLER = (
 _MARKED = re.compile(rf"{_MARK}{_FILLER}$", re.IGNORECASE)
 _MARKED_FINAL = re.compile(rf"{_FINAL}{_FILLER}(?:{_MARK}{_FILLER})?$", re.IGNORECASE)
 _INEQUALITY = re.compile(r"(?:^|\s)[<>≤≥]\s*$")
-_REACH = 80  # only words within so many characters of a number belong to it
+_REACH = 80  # only words within this many characters of a number belong to it
 _SENTENCE_END = re.compile(r"\n|[.!?;](?=\s|$)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_OTHER_WORDS = 2  # a bare number is an answer if at most so many words stand beside it: "very high 8.234"
+_OTHER_WORDS = 2  # a bare number is an answer if at most this many words are beside it: "very high 8.234"
 
 _FINAL_TIER, _MARKED_TIER, _BARE_TIER = range(3)
 

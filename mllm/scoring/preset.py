@@ -57,7 +57,7 @@ class Question:
     """What is asked, and how the answer is read.
 
     Attributes:
-        text: what the user says; ``{question}`` stands for a benchmark's question.
+        text: what the user says; ``{question}`` is replaced by a benchmark's question.
         reading: what the answer is: a level, a number or a letter.
         prefix: how the model's answer begins.
         system: the system message; empty leaves the chat template's own.

@@ -1,4 +1,4 @@
-"""Score scales: words or tokens that stand for values, and how their probabilities become one number."""
+"""Score scales: words or tokens that mean values, and how their probabilities become one number."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ScoreScale:
     Attributes:
         levels: the words or letter pairs, without the space before them.
         values: their values, in the same order.
-        lead: what stands between the answer's prefix and a level: a space before words, nothing if the level is the
+        lead: the text between the answer's prefix and a level: a space before words, nothing if the level is the
             whole answer.
         higher_is_better: direction of the values.
         temperature: the log-probabilities are divided by it before the softmax.
@@ -118,7 +118,7 @@ class ScoreScale:
                 mass.
 
         Raises:
-            MllmError: a wrong number of values, none that is finite, +∞, or unknown candidates that may matter: the
+            MllmError: a wrong number of values, none that is finite, +∞, or unknown candidates that can matter: the
                 known ones must hold 99 % of the vocabulary's probability, and the temperature must be 1.
         """
         logs = np.asarray(log_probabilities, dtype=np.float64)
@@ -146,7 +146,7 @@ class ScoreScale:
 
 
 def letter_pairs() -> tuple[str, ...]:
-    """Return the 101 letter pairs that stand for 0 … 100 in UniPercept (and ArtiMuse, which it extends).
+    """Return the 101 letter pairs that mean 0 … 100 in UniPercept (and ArtiMuse, which it extends).
 
     0–25 are ``aa`` … ``az``, 26–50 ``ca`` … ``cy``, 51–75 ``da`` … ``dy``, 76–100 ``ea`` … ``ey``.
     """

@@ -211,7 +211,7 @@ def deqa_soft_labels(mean: float, std: float, *, kind: Literal["density", "mass"
         kind: see ``deqa_raw``.
 
     Returns:
-        ``(5,)``, non-negative. As in the original, clipping may leave the sum above 1, by 0.076 at most for deviations
+        ``(5,)``, non-negative. As in the original, clipping can leave the sum above 1, by 0.076 at most for deviations
         up to 1.
 
     Raises:

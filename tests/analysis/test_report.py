@@ -201,7 +201,7 @@ def test_no_reference_models_have_a_section_and_are_counted(synthetic_tables, tm
     assert "Of 1 comparison of a discriminator&#39;s weights with random ones as a start" in text
     assert "pretrained: 1 of 6 runs, first split 0: 3 not ok of 25 scores" in text
     assert "VGG-16, linear from pretrained on rated" in text  # among the values that could not be computed
-    for title in ("What the initialisation is worth", "Layer by layer", "Differences, layer by layer"):
+    for title in ("How much the initialisation matters", "Layer by layer", "Differences, layer by layer"):
         assert title in text
     for unwanted in (">nan<", " nan", "None", "NA&gt;", "{{"):
         assert unwanted not in text, unwanted

@@ -144,14 +144,14 @@ def test_the_meaning_of_labels_must_be_stated(left_out: str, kadid: Path, tmp_pa
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (("--kind", "elo"), "--kind elo: known are mos, dmos, severity_grade"),
-        (("--better", "up"), "--better up: known are higher, lower"),
+        (("--kind", "elo"), "--kind elo: known: mos, dmos, severity_grade"),
+        (("--better", "up"), "--better up: known: higher, lower"),
         (
             ("--kind", "severity_grade", "--better", "higher"),
             "--better higher: severity grades are lower for better images",
         ),
         (("--scale", "5", "1"), "--scale 5 1: the first end must be below the second"),
-        (("--std", "score", "--std-of", "all"), "--std-of all: known are votes, mean"),
+        (("--std", "score", "--std-of", "all"), "--std-of all: known: votes, mean"),
         (("--std-of", "mean"), "--std-of mean: needs the column of the deviations; name it with --std"),
         (("--reference", "file"), "{source}: images with references need a column that names their distortion."),
     ],

@@ -210,8 +210,8 @@ def test_a_damaged_input_is_named_with_the_way_out(store):
     weights.write_bytes(weights.read_bytes()[:1000])
     ((cell, reason),) = run_experiment(SMOKE, store=store, overrides=overrides, reporter=SilentReporter()).failed
     assert cell.stage == "finetune"
-    assert reason.startswith(f"'{weights}' is missing or damaged")
-    assert reason.endswith("delete its folder and run again")
+    assert reason.startswith(f"'{weights}' is damaged: ")
+    assert f"found 1000 bytes; 'lopsided verify {store} --repair' sets it back" in reason
 
 
 def test_missing_weights_are_named_in_seconds_before_any_training(tmp_path):

@@ -366,6 +366,45 @@ def test_frozen_stages_do_not_learn_and_the_others_do(backbone):
     assert spec.identity != whole.identity
 
 
+@pytest.mark.parametrize("options", [{"trainable": False}, {"frozen_stages": 2}], ids=["trunk", "stages"])
+@pytest.mark.parametrize("backbone", ["resnet18-r", "clip_vit_b32-r", "conv"])
+def test_no_training_loop_wakes_what_is_frozen(backbone, options):
+    """As BasicSR, KAIR and CycleGAN train: the loop switches requires_grad of every parameter off and on again."""
+    spec = DiscriminatorSpec.model_validate({"form": "vanilla", "backbone": backbone, **options})
+    built = build_discriminator(spec)
+    side = max(64, spec.min_size)
+    frozen = {
+        f"{place}.{name}"
+        for module in built._frozen
+        for place, part in built.named_modules()
+        if part is module
+        for name in module.state_dict()
+    }
+    assert len(frozen) > 3
+    hosted = copy.deepcopy(torch.nn.ModuleDict({"net_d": built})).to(memory_format=torch.channels_last)
+    network = hosted["net_d"]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.Adam(hosted.parameters(), 1e-2)
+    hosted.train()
+    for part in network.modules():  # each by itself, as some loops do
+        part.train()
+    for _ in range(4):
+        for parameter in network.parameters():
+            parameter.requires_grad = False
+        for parameter in network.parameters():
+            parameter.requires_grad = True
+        network.requires_grad_(True)
+        optimiser.zero_grad()
+        network(images_of(side)).square().mean().backward()
+        optimiser.step()
+    after = network.state_dict()
+    assert list(after) == list(before)
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert not changed & frozen
+    assert changed  # the head learns
+    assert {name for name, _ in network.named_parameters()}.isdisjoint(frozen)
+
+
 def test_a_head_under_spectral_norm_has_unit_length():
     plain = DiscriminatorSpec.model_validate("patch-vgg16-r")
     spec = DiscriminatorSpec.model_validate({"form": "patch", "backbone": "vgg16-r", "spectral_norm": True})

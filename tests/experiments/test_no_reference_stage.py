@@ -88,8 +88,8 @@ FAULTS = [
     ("fr_sets: [ladder]", "datasets: {koniq: {}}", 19, "assessment.no_reference.datasets.koniq: a rated set is given by exactly one of `ladder: …`, `manifest: …` and `published: …`, got an empty mapping"),
     ("fr_sets: [ladder]", "datasets: {k: {published: koniq10k, path: x}}", 19, "assessment.no_reference.datasets.k.published: No data set called 'koniq10k'; did you mean 'koniq-10k'?"),
     ("fr_sets: [ladder]", "datasets: {b: {published: bapps, path: x}}", 19, "assessment.no_reference.datasets.b.published: 'bapps' holds judged pairs; no-reference models need images with a rating each"),
-    ("fr_sets: [ladder]", "datasets: {k: {published: tqd, path: nowhere}}", 19, "assessment.no_reference.datasets.k: nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
-    ("fr_sets: [ladder]", "fr_sets: [ladder]\n    datasets: {ladder: {published: tqd, path: nowhere}}", 20, "assessment.no_reference.datasets.ladder: 'ladder' is an FR set too; choose another name"),
+    ("fr_sets: [ladder]", "datasets: {k: {published: tqd, path: /nowhere}}", 19, "assessment.no_reference.datasets.k: /nowhere: no manifest.csv; TQD has no published layout known here: make one with 'lopsided data import'."),
+    ("fr_sets: [ladder]", "fr_sets: [ladder]\n    datasets: {ladder: {published: tqd, path: /nowhere}}", 20, "assessment.no_reference.datasets.ladder: 'ladder' is an FR set too; choose another name"),
     ("[random, discriminator,", "[randm, discriminator,", 20, f"{START}[0]: unknown initialisation 'randm'; did you mean 'random'?"),
     ("[random, discriminator,", "[random, random,", 20, f"{START}: 'random' is listed twice; keep one"),
     ("{name: self, steps: 2,", "{name: self, seed: 2,", 20, f"{START}[2]: initialisations take the seeds of the grid; leave seed out"),
@@ -334,7 +334,7 @@ def test_a_missing_discriminator_is_named(ran, tmp_path):
         hidden.rename(weights)
     reasons = {reason for cell, reason in summary.failed if cell.inputs.get("finetune") is not None}
     assert len(reasons) == 1
-    assert re.search(r"discriminator\.safetensors' is missing; delete its folder and run again", reasons.pop())
+    assert re.search(r"discriminator\.safetensors' is damaged: .*, found no such file", reasons.pop())
 
 
 def test_the_report_has_the_section(ran):

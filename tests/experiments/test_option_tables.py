@@ -51,7 +51,7 @@ def test_links_to_other_pages_lead_somewhere():
         "| `batch` | `8` | whole number ≥ 1 | Crops per step. |",
         "| `keep` | `last` | `last`, `best` | Which averaged weights are the result; best: by `validation`. |",
         "| `name` |  | text | Names the folder of its results. |",
-        "| `crop` | none | whole number ≥ 16 | Centre crop to this many pixels a side; default: whole. |",
+        "| `crop` | none | whole number ≥ 16 | Centre crop to this many pixels per side; default: the whole image. |",
         "| `seed` | `[0]` | whole number from 0 to 2³¹ − 1; one or a list | Seeds of weights and crops. |",
     ],
 )

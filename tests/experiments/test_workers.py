@@ -4,7 +4,10 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -66,6 +69,42 @@ def test_a_cell_left_by_a_dead_process_is_taken_over(serial, tmp_path):
     assert "1 computed, 42 cached of 43 cells" in again.stdout
     for expected, seen in zip(serial, scores(tmp_path), strict=True):
         pd.testing.assert_frame_equal(expected, seen, check_exact=True)
+
+
+def children(pid):
+    """Processes that a process has started, and those that they have."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            found.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    below = found.get(pid, [])
+    return below + [one for child in below for one in children(child)]
+
+
+def alive(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_helpers_end_when_the_first_process_is_killed(tmp_path):
+    """And what they were at resumes."""
+    long = ["--set", "super_resolution.pretrain.steps=100000", "--set", "grid.seed=[0,1]"]
+    process = subprocess.Popen([*RUN, *long, "--store", str(tmp_path), "-j", "2"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while len(list(tmp_path.glob("cells/pretrain/*/work/step-*.json"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    helpers = children(process.pid)
+    process.kill()
+    process.wait()
+    assert helpers
+    while any(map(alive, helpers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, helpers))
+    leases = [json.loads(path.read_text())["pid"] for path in tmp_path.glob("cells/*/*/lease.json")]
+    assert leases == [process.pid]  # the helper gave its own back
 
 
 def test_cells_behind_a_diverged_one_are_skipped_and_the_run_ends(tmp_path):

@@ -647,7 +647,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
             pictures(folder / "distorted_images", "I25_24_5.bmp", "i25_24_5.BMP")
             or (folder / "distorted_images/i25_24_5.bmp").unlink()
         ),
-        "{folder}/mos_with_names.txt, line 3: 'i25_24_5.bmp' may be 'I25_24_5.bmp' or 'i25_24_5.BMP'; remove one.",
+        "{folder}/mos_with_names.txt, line 3: 'i25_24_5.bmp' can mean 'I25_24_5.bmp' or 'i25_24_5.BMP'; remove one.",
     ),
     "line with three cells": (
         "tid2013",

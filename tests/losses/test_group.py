@@ -62,7 +62,7 @@ def test_a_reference_is_refused_by_another_measure(images, reference):
         create_measure(SMALL).score(images, prepared)
     with pytest.raises(MeasureError, match="do not match"):
         create_measure(SHALLOW).score(images[..., :32], prepared)
-    with pytest.raises(MeasureError, match=r"references must lie in \[0, 1\]"):
+    with pytest.raises(MeasureError, match=r"references must be in \[0, 1\]"):
         create_measure(SHALLOW).prepare(reference * 255)
 
 
@@ -99,5 +99,5 @@ def test_a_group_needs_different_measures(images, reference):
         MeasureGroup(["l1", "l1"])
     with pytest.raises(MeasureError, match="different keys, got none"):
         MeasureGroup([])
-    with pytest.raises(MeasureError, match="images must lie"):
+    with pytest.raises(MeasureError, match=r"images must be in \[0, 1\]"):
         MeasureGroup(KEYS).score(images * 2, reference)

@@ -248,8 +248,8 @@ GOOD = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     ("images", "references", "message"),
     [
-        (GOOD * 255, GOOD, r"images must lie in \[0, 1\], seen \[0\.\d+, 25\d"),
-        (GOOD, GOOD * 2 - 1, r"references must lie in \[0, 1\], seen \[-"),
+        (GOOD * 255, GOOD, r"images must be in \[0, 1\], seen \[0\.\d+, 25\d"),
+        (GOOD, GOOD * 2 - 1, r"references must be in \[0, 1\], seen \[-"),
         (GOOD.mul(255).byte(), GOOD, "got torch.uint8; divide by 255"),
         (GOOD[:, :1], GOOD[:, :1], r"must be \(N, 3, H, W\)"),
         (GOOD[0], GOOD[0], r"must be \(N, 3, H, W\)"),
@@ -269,7 +269,7 @@ def test_bad_images_are_refused_with_what_was_seen(images, references, message):
 def test_as_a_loss_overshoot_passes_and_wrong_scales_do_not():
     measure = create_measure("l1")
     assert torch.isfinite(measure(GOOD * 1.4 - 0.2, GOOD))
-    with pytest.raises(MeasureError, match="prediction must lie"):
+    with pytest.raises(MeasureError, match=r"prediction must be in \[0, 1\]"):
         measure(GOOD * 255, GOOD)
     # Left to the trainer, which locates and records it.
     assert torch.isnan(measure(GOOD * torch.nan, GOOD))

@@ -570,7 +570,7 @@ DAMAGES = {
     ),
     "file in UTF-16": ("unipercept-vr", rewrite(KADID, lambda b: b.decode().encode("utf-16")), "not UTF-8 text"),
     "path out of the folder": ("unipercept-vr", set_field(ISTA, 1, image="../../x.png"), "is not a path within"),
-    "name of no reference": ("unipercept-vr", set_field(KADID, 0, image="i3.png"), "does not name its reference"),
+    "name of no reference": ("unipercept-vr", set_field(KADID, 0, image="i3.png"), "does not say its reference"),
     "question without options": ("unipercept-vqa", set_field(VQA, 0, question="How?"), "lists no options"),
     "answer of no option": ("unipercept-vqa", set_field(VQA, 1, answer="C"), "answer 'C' is not one of the 2 options"),
     "answer of words": ("unipercept-vqa", set_field(VQA, 1, answer="Yes"), "answer 'Yes' is not one of"),

@@ -185,7 +185,7 @@ def test_results_of_another_scorer_are_not_mixed_in(backend: Backend, items: lis
     before = (tmp_path / "r.jsonl").read_bytes()
     with pytest.raises(MllmError, match=r"holds results of .*q-align .* and this scorer is .*; give another folder"):
         rate(Scorer(backend, create_preset("q-bench")), items[:1], tmp_path / "r.jsonl")
-    with pytest.raises(MllmError, match="as it was"):
+    with pytest.raises(MllmError, match="another model than before"):
         rate(q_align(backend), items[:1], tmp_path / "s.jsonl", remembered="0123456789ab")
     assert (tmp_path / "r.jsonl").read_bytes() == before
 

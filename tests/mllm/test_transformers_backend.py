@@ -155,7 +155,7 @@ def test_candidates_must_be_one_token_each_where_they_stand(backend, tiny_vlm, c
 def test_what_is_one_token_depends_on_the_prefix(backend, tiny_vlm):
     backend.check_candidates(tuple("ABCD"))
     prompt = Prompt((tiny_vlm.image(0.5, 0),), ASK, "The answer is")
-    with pytest.raises(MllmError, match="a word that goes on after a prefix begins with a space"):
+    with pytest.raises(MllmError, match="a word that continues a prefix must begin with a space"):
         backend.level_logits([prompt, replace(prompt, prefix="good")], ("poor", "bad"))
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from support.paths import ROOT
 
 from lopsided.common.basicsr_compat import load_basicsr
-from lopsided.sr import GeneratorSpec, build_generator, super_resolve
+from lopsided.sr import GeneratorSpec, Tiling, build_generator, super_resolve
 from lopsided.sr.errors import SuperResolutionError
 from lopsided.sr.generators import ARCHITECTURES, fitting_generators, list_generators
 from lopsided.sr.swinir import SwinIR
@@ -229,7 +229,7 @@ def test_generators_enlarge_by_their_scale_and_learn(name, scale):
     spec = GeneratorSpec(name=name)
     generator = build_generator(spec, scale)
     images = rand(1, 3, 17, 18)  # no multiples of anything
-    restored = super_resolve(generator, images, scale, multiple=spec.side_multiple)
+    restored = super_resolve(generator, images, scale, multiple=spec.side_multiple(scale))
     assert restored.shape == (1, 3, 17 * scale, 18 * scale)
     assert restored.min() >= 0
     assert restored.max() <= 1
@@ -237,9 +237,30 @@ def test_generators_enlarge_by_their_scale_and_learn(name, scale):
     check_step(generator, spec, scale)
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize(("name", "scale"), [case for case in CASES if case[0] in LIGHT])
+def test_restoring_equals_the_bare_network(name, scale, tiled):
+    """At sides from 16 to 40 that the network itself takes: every one for the smallest of each family."""
+    spec = GeneratorSpec(name=name)
+    generator = build_generator(spec, scale).eval()
+    multiple = spec.side_multiple(scale)
+    tiling = Tiling(tile=32, overlap=24) if tiled else None
+    sides = [side for side in range(16, 41) if side % multiple == 0][:: 1 if name.endswith("tiny") else 6]
+    if multiple == 1:
+        with torch.no_grad():
+            assert generator(rand(1, 3, 17, 19)).shape == (1, 3, 17 * scale, 19 * scale)
+    for height, width in zip(sides, reversed(sides), strict=True):
+        images = rand(1, 3, height, width)
+        with torch.no_grad():
+            bare = generator(images).clamp(0, 1)
+        restored = super_resolve(generator, images, scale, multiple=multiple, tiling=tiling)
+        torch.testing.assert_close(restored, bare, atol=1e-4, rtol=0)
+
+
 def check_step(generator, spec, scale):
     """One training step moves every parameter by a finite amount."""
-    side = spec.side_multiple * max(1, 8 // spec.side_multiple)
+    multiple = spec.side_multiple(scale)
+    side = multiple * max(1, 8 // multiple)
     before = [parameter.detach().clone() for parameter in generator.parameters()]
     optimiser = torch.optim.Adam(generator.parameters(), 1e-3)
     F.mse_loss(generator.eval()(rand(1, 3, side, side)), rand(1, 3, side * scale, side * scale, seed=1)).backward()
@@ -329,7 +350,7 @@ def test_official_files_load_strictly_and_restore_alike(tmp_path, name, scale, l
     torch.save({layout: state} if layout else state, path)
     spec = GeneratorSpec(name=name, weights=str(path))
     ours = build_generator(spec, scale, seed=2).eval()
-    side = 2 * spec.side_multiple if "swinir" in name else 12
+    side = 2 * spec.side_multiple(scale) if "swinir" in name else 12
     images = rand(1, 3, side, side)
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), atol=1e-5, rtol=0)
@@ -372,7 +393,7 @@ def test_state_dicts_are_recognised(name, scale):
 def table():
     """Rows of the table, by name: scales, side multiple, parameters, source."""
     text = (ROOT / "docs" / "generators.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w-]+)` \| ([×\d ]+) \| (\d+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| ([×\d ]+) \| ([\d, ]+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
     return {name: row for name, *row in rows}
 
 
@@ -381,7 +402,8 @@ def test_the_table_lists_every_generator():
     for name, (scales, multiple, _, source) in table().items():
         spec = GeneratorSpec(name=name)
         assert scales == " ".join(f"×{scale}" for scale in spec.scales), name
-        assert int(multiple) == spec.side_multiple, name
+        expected = dict.fromkeys(str(spec.side_multiple(scale)) for scale in spec.scales)
+        assert multiple == ", ".join(expected), name
         assert source == ARCHITECTURES[name].source, name
 
 

@@ -287,6 +287,29 @@ def test_what_is_there_is_skipped_and_overwritten_on_request(swinir, photos, tmp
     assert json.loads((out / "restore.json").read_text())["tile"] == 32
 
 
+def test_a_changed_image_of_the_same_name_is_restored_again(swinir, photos, tmp_path):
+    restore_folder(photos, tmp_path / "out", swinir, TILED)
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names(tmp_path / "out")}
+    photo = read_layers(photos / "sub" / "a.jpg")
+    Image.fromarray(photo[::-1]).save(photos / "sub" / "a.jpg")
+    again = restore_folder(photos, tmp_path / "out", swinir, TILED)
+    assert (again.restored, again.changed, again.skipped, len(again.failed)) == (1, 1, 1, 1)
+    assert "restored 1 (1 again, because the image had changed), skipped 1" in str(again)
+    expected = restore_image(read_layers(photos / "sub" / "a.jpg"), swinir, TILED)
+    with Image.open(tmp_path / "out" / "sub" / "a.png") as image:
+        assert np.array_equal(np.asarray(image), expected)
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before["a.png"]
+    assert restore_folder(photos, tmp_path / "out", swinir, TILED).restored == 0
+
+
+def test_a_result_of_an_earlier_version_is_skipped(swinir, photos, tmp_path):
+    restore_folder(photos, tmp_path / "out", swinir, TILED)
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        pixels = np.asarray(image)
+    Image.fromarray(pixels).save(tmp_path / "out" / "a.png")
+    assert restore_folder(photos, tmp_path / "out", swinir, TILED).restored == 0
+
+
 def test_an_interrupted_overwrite_does_not_pass_for_a_finished_one(swinir, photos, tmp_path):
     restore_folder(photos, tmp_path / "out", swinir, TILED)
 

@@ -1,5 +1,7 @@
 """The trainer and its checkpoints."""
 
+import hashlib
+import json
 import logging
 import math
 
@@ -19,8 +21,8 @@ from lopsided.sr import (
     TrainingSpec,
     build_generator,
 )
-from lopsided.sr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lopsided.sr.history import read_history
+from lopsided.sr.checkpoint import Checkpoint, load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from lopsided.sr.history import HistoryFile, read_history
 from lopsided.sr.images import PairCache
 from lopsided.sr.trainer import StoppedError
 
@@ -229,6 +231,63 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(tmp_path, d
     assert loaded is not None
     assert loaded.step == 10
     assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("edit", [{"step": 46}, {"step": 10**9}, {"scalars": {"w": 9.0}}])
+def test_nothing_that_is_written_beside_a_checkpoint_changes_what_is_resumed(tmp_path, edit):
+    write_three(tmp_path)
+    index = tmp_path / "step-000000100.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **edit}))
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.step, loaded.scalars) == (100, {"w": 0.1})
+
+
+@pytest.mark.parametrize("metadata", [{"step": 46}, {"step": 10**9}, {"scalars": {"w": 9.0}}])
+def test_a_checkpoint_whose_own_step_was_edited_is_discarded(tmp_path, metadata):
+    write_three(tmp_path)
+    path = tmp_path / "step-000000100.safetensors"
+    tensors, before = read_tensors(path)
+    write_tensors(path, tensors, {**before, **metadata})
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 10
+
+
+def test_a_checkpoint_whose_history_was_edited_is_discarded(tmp_path, caplog):
+    history = tmp_path / "history.jsonl"
+    for step in (1, 2, 3):
+        with HistoryFile(history, history.stat().st_size if history.exists() else 0) as file:
+            file.append({"step": step, "total": 0.5})
+        save_checkpoint(tmp_path, Checkpoint(step, {"x": torch.zeros(1)}, {}))
+    lines = history.read_text().splitlines()
+    history.write_text("\n".join([*lines[:2], lines[2].replace("0.5", "0.4")]) + "\n")
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 2
+    assert "history.jsonl is not as it was" in caplog.text
+    history.write_text("")
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_of_a_version_that_did_not_check_the_history_is_discarded(tmp_path, caplog):
+    path = tmp_path / "step-000000009.safetensors"
+    write_tensors(path, {"x": torch.zeros(1)}, {"step": 9, "scalars": {}})
+    index = {"step": 9, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "scalars": {}}
+    path.with_suffix(".json").write_text(json.dumps(index))
+    assert load_checkpoint(tmp_path) is None
+    assert "older version" in caplog.text
+
+
+def test_a_run_that_lost_its_place_writes_to_the_old_history(tmp_path):
+    """A process that slept, and wakes while another one goes on with its work, adds no line to the other's history."""
+    path = tmp_path / "history.jsonl"
+    with HistoryFile(path, 0) as slept:
+        slept.append({"step": 1})
+        with HistoryFile(path, path.stat().st_size) as other:
+            slept.append({"step": 2})
+            other.append({"step": 2, "ours": True})
+    assert read_history(path) == [{"step": 1}, {"step": 2, "ours": True}]
 
 
 def test_no_temporary_files_are_left(tmp_path):

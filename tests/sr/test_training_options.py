@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
+import safetensors.torch
 import torch
 from pydantic import ValidationError
 from support.paths import ROOT
@@ -28,6 +29,7 @@ from lopsided.sr import (
     build_generator,
 )
 from lopsided.sr.checkpoint import load_checkpoint, read_tensors
+from lopsided.sr.errors import SuperResolutionError
 from lopsided.sr.history import read_history
 from lopsided.sr.images import PairCache
 from lopsided.sr.trainer import StoppedError
@@ -333,6 +335,25 @@ def test_weights_that_an_older_checkpoint_ranks_are_there_when_it_is_needed(pair
     assert second.ranking is not None
     assert second.ranking.entries == [(4, 3.0)]
     assert read_tensors(second.ranking.paths()[0])[1]["step"] == 4
+
+
+def test_best_weights_that_were_damaged_are_not_resumed_from(pairs, tmp_path, caplog):
+    """Neither with the checkpoint that ranks them nor at the end, where they become the result."""
+    first, windows = validated_trainer(pairs, top=1), iter(range(1, 9))
+    with pytest.raises(StoppedError):
+        first.run(tmp_path, checkpoint_every=3, stop=lambda: next(windows) == 3)
+    assert first.ranking is not None
+    (path,) = first.ranking.paths()
+    whole = bytearray(path.read_bytes())
+    path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    with pytest.raises(SuperResolutionError, match="is damaged"):
+        list(first.ranking.read())
+    second = validated_trainer(pairs, top=1)
+    second.run(tmp_path, checkpoint_every=3)
+    assert "best weights of the checkpoint of step 9 are damaged" in caplog.text
+    assert second.ranking is not None
+    ((_, weights, _),) = second.ranking.read()
+    assert all(torch.equal(t, safetensors.torch.load(bytes(whole))[name]) for name, t in weights.items())
 
 
 def test_a_validation_that_is_not_finite_ends_as_diverged(pairs, tmp_path):

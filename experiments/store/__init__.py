@@ -1,0 +1,18 @@
+"""The content-addressed store: cells whole or absent, their bytes known, one writer each."""
+
+from .lease import Lease, LeasedError, LostLeaseError
+from .outputs import DamagedError, Output, checked
+from .status import End, Status
+from .store import Store
+
+__all__ = [
+    "DamagedError",
+    "End",
+    "Lease",
+    "LeasedError",
+    "LostLeaseError",
+    "Output",
+    "Status",
+    "Store",
+    "checked",
+]

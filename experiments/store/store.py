@@ -1,0 +1,209 @@
+"""The content-addressed store: one folder per cell, whole or absent, shared by every experiment and process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ...common.files import clear_temporary, remove, temporary_name, write_json, write_text
+from .lease import Lease, LeasedError, Watch, new_lease
+from .outputs import OTHERS, PROVENANCE, SPEC, describe, files_of, recorded
+from .status import End, Status
+
+
+class Store:
+    """A folder of cells, caches and experiments.
+
+    Layout: ``cells/<stage>/<id>/`` (``spec.json``, ``provenance.json``, ``status.json``, ``log.txt``, outputs and,
+    until it is done, ``work/``), ``cache/`` (image pairs, ladders), ``experiments/<name>/`` (tables, report).
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._watch = Watch()
+
+    def folder(self, stage: str, cell: str) -> Path:
+        """Return the folder of a cell."""
+        return self.root / "cells" / stage / cell
+
+    def cells(self) -> list[tuple[str, str]]:
+        """Return stage and ID of every cell that has a folder."""
+        found = (folder for folder in (self.root / "cells").glob("*/[!.]*") if folder.is_dir())
+        return sorted((folder.parent.name, folder.name) for folder in found)
+
+    def input_ids(self, stage: str, cell: str) -> dict[str, str]:
+        """Return the IDs of the cells whose outputs a cell reads, by role, as its ``spec.json`` states them."""
+        try:
+            record = json.loads((self.folder(stage, cell) / SPEC).read_text(encoding="utf-8"))
+            return {str(role): str(source) for role, source in record["inputs"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return {}
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be made again: image pairs and ladders."""
+        return self.root / "cache"
+
+    def experiment(self, name: str) -> Path:
+        """Return the folder of an experiment's tables and report."""
+        return self.root / "experiments" / name
+
+    def status(self, stage: str, cell: str) -> Status:
+        """Return what is known of a cell.
+
+        Raises:
+            ExperimentError: a newer version of lopsided recorded it.
+        """
+        folder = self.folder(stage, cell)
+        try:
+            if ended := recorded(folder):
+                return ended
+        except ValueError:
+            return Status("failed", f"its status file '{folder / 'status.json'}' is damaged")
+        holder = self._watch.holder(folder / "lease.json")
+        if holder:
+            return Status("running", f"leased by {holder}")
+        if (folder / "work").is_dir():
+            return Status("interrupted", "will resume from its last checkpoint")
+        return Status("pending")
+
+    @contextlib.contextmanager
+    def lease(self, stage: str, cell: str) -> Iterator[Lease]:
+        """Hold a cell for this process, renewing the lease until the block ends.
+
+        Raises:
+            LeasedError: another live process holds it.
+        """
+        folder = self.folder(stage, cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        lease, text = new_lease(folder)
+        with self._locked():
+            holder = self._watch.holder(lease.path)
+            if holder:
+                raise LeasedError(f"cell {cell} is being computed by {holder}")
+            write_text(lease.path, text)
+        try:
+            with lease.renewed():
+                clear_temporary(folder)  # of whoever held it before
+                lease.outputs.mkdir()
+                yield lease
+        finally:
+            remove(lease.outputs)
+            with self._locked():
+                if lease.held:
+                    lease.path.unlink()
+
+    @contextlib.contextmanager
+    def using_cache(self) -> Iterator[None]:
+        """Let others know, while the block runs, that this process uses what is in the cache."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def cache_in_use(self) -> bool:
+        """Tell whether a process is in :meth:`using_cache`."""
+        with (self.cache / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from looking at a lease and replacing it at the same time."""
+        with (self.root / "cells" / ".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, by a kill too
+            yield
+
+    def finish(
+        self,
+        lease: Lease,
+        state: End,
+        reason: str,
+        seconds: float,
+        memory: float,
+        together: int = 1,
+        inputs: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Record a cell's end and put its outputs in their place, unless it failed.
+
+        Its working files are deleted unless it failed: a retry resumes from them.
+
+        Args:
+            lease: the cell, held by this process.
+            state: how it ended.
+            reason: why, for people.
+            seconds: how long it took.
+            memory: largest resident memory in MiB.
+            together: how many cells were computed in one go.
+            inputs: SHA-256 of what it read, by role and name.
+
+        Raises:
+            LostLeaseError: it belongs to another process by now; nothing was changed.
+            OSError: something cannot be written.
+        """
+        folder = lease.folder
+        status = Status(state, reason, round(seconds, 3), round(memory, 1), time.time(), together)
+        if state != "failed":
+            described = {name: describe(lease.outputs / name) for name in files_of(lease.outputs)}
+            described |= {name: describe(folder / name) for name in (SPEC, PROVENANCE) if (folder / name).exists()}
+            status = replace(status, outputs=described, inputs=inputs)
+        with self._locked():
+            lease.check()
+            if state != "failed":
+                _publish(lease)
+            write_json(folder / "status.json", status.record())
+        if state != "failed":
+            shutil.rmtree(folder / "work", ignore_errors=True)
+
+    def record(self, stage: str, cell: str) -> None:
+        """Record the outputs of a cell that ended before outputs were recorded, as they are now.
+
+        Raises:
+            LeasedError: another live process holds the cell.
+        """
+        with self.lease(stage, cell) as lease:
+            status = self.status(stage, cell)
+            outputs = {name: describe(lease.folder / name) for name in files_of(lease.folder)}
+            write_json(lease.folder / "status.json", replace(status, outputs=outputs).record())
+
+    def reset(self, stage: str, cell: str) -> None:
+        """Set a cell back to pending: everything in its folder but the log is deleted.
+
+        Raises:
+            LeasedError: another live process holds it.
+        """
+        with self.lease(stage, cell) as lease:
+            (lease.folder / "status.json").unlink(missing_ok=True)  # first: the rest is nothing without it
+            for path in lease.folder.iterdir():
+                if path not in (lease.path, lease.outputs, lease.folder / "log.txt"):
+                    remove(path)
+
+    def remove(self, stage: str, cell: str) -> None:
+        """Delete a cell.
+
+        Raises:
+            LeasedError: another live process holds it.
+        """
+        with self.lease(stage, cell) as lease:
+            aside = temporary_name(lease.folder)  # at once, before another process looks at what is left of it
+            lease.folder.rename(aside)
+        remove(aside)
+
+
+def _publish(lease: Lease) -> None:
+    """Put what was written aside in its place, where nothing of an earlier attempt stays."""
+    kept = {*OTHERS, SPEC, PROVENANCE, lease.outputs.name}
+    for path in lease.folder.iterdir():
+        if path.name not in kept:
+            remove(path)
+    for path in lease.outputs.iterdir():
+        path.replace(lease.folder / path.name)

@@ -1,0 +1,1 @@
+"""Looking after a store: checking its bytes, and deleting what nobody needs."""
