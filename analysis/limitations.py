@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .figures.style import count, pretty
 from .statistics.frames import grouped
 from .study import Study
@@ -9,10 +11,18 @@ from .study import Study
 FEW_SEEDS = 5
 HELD = {2: 0.55, 3: 0.74, 4: 0.82}  # by seeds: benchmarks/resampling.py, 100 images, seeds that spread by 1
 FEW_REFERENCES = 20
+# What last digits depend on, of what is recorded of a cell's making: equal specs with equal values give equal bits.
+MACHINE = ("processor", "device", "threads", "python", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow")
+MACHINE += ("scikit-image", "basicsr", "pyiqa", "lpips")
 
 
-def limitations(study: Study) -> list[str]:
-    """Return the limitations that apply to this study, the most serious first."""
+def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list[str]:
+    """Return the limitations that apply to this study, the most serious first.
+
+    Args:
+        study: Result of ``analyse``.
+        facts: What identifies the run, see ``write_report``; a list holds the different values of its cells.
+    """
     assessed, trained, rated = study.assessment.table, study.gains.table, study.parts["nr_assessment"]
     found = []
     labelled = [table.loc[table["label_kind"] == "severity_grade", "dataset"] for table in (assessed, rated)]
@@ -82,6 +92,15 @@ def limitations(study: Study) -> list[str]:
         found.append(
             f"{count(lost, 'cell')} failed or diverged and {'has' if lost == 1 else 'have'} no scores; what diverges"
             " is not chosen at random, so what is left can make its setting look better than it is."
+        )
+    known = facts or {}
+    mixed = {name: values for name in MACHINE if isinstance(values := known.get(name), list) and len(values) > 1}
+    if mixed:
+        listed = "; ".join(f"{name}: {', '.join(values)}" for name, values in mixed.items())
+        found.append(
+            f"Cells come from several kinds of machine or versions ({listed}): numbers are equal bit for bit only on one"
+            " kind of processor with one set of versions, and where these differ, part of a difference between cells is"
+            " theirs."
         )
     found.append(
         "Intervals of single gains and of inversions are not corrected for how many there are; pairwise differences in"

@@ -240,6 +240,6 @@ def _facts(planned: Plan, store: Store) -> dict[str, object]:
         "gradient matching": "on" if sr.finetune.gradient_matching else "off",
         "compute": f"{seconds / 60:.1f} min in all cells",
         "report made": now["started"],
-        **{key: ", ".join(sorted(values)) for key, values in seen.items()},
+        **{key: sorted(values) for key, values in seen.items()},
         **({"provenance missing or damaged": f"{len(unknown)} cell(s), first {unknown[0]}"} if unknown else {}),
     }

@@ -206,7 +206,8 @@ class _Block(nn.Module):
         if not self.training or self.drop_rate == 0:
             return x + branch
         keep = 1 - self.drop_rate
-        kept = (torch.rand(len(x), 1, 1, device=x.device) + keep).floor() / keep
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        kept = (torch.rand(len(x), 1, 1, dtype=dtype, device=x.device) + keep).floor() / keep
         return torch.addcmul(x, branch, kept.to(branch.dtype))
 
 

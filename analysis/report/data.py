@@ -213,4 +213,5 @@ def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
         f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, scipy"
         f" {scipy.__version__}, matplotlib {mpl.__version__}"
     )
-    return Table("", "", ["fact", "value"], [[str(key), str(value)] for key, value in known.items()])
+    shown = {key: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in known.items()}
+    return Table("", "", ["fact", "value"], [[key, value] for key, value in shown.items()])

@@ -53,7 +53,8 @@ def write_report(
         title: Heading of the report.
         description: What was studied and why, plain text.
         gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
-        facts: What identifies the run, name → value: versions, machine, commit, hashes, hours.
+        facts: What identifies the run, name → value: versions, machine, commit, hashes, hours. A list holds the
+            values of cells that differ; of what changes last digits, the limitations say so.
 
     Raises:
         AnalysisError: A gallery row that cannot be drawn.
@@ -74,7 +75,7 @@ def write_report(
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),
         Section("counts", "What went in, what came out", count_blocks(study)),
-        Section("limitations", "Limitations", [Text(text) for text in limitations(study)]),
+        Section("limitations", "Limitations", [Text(text) for text in limitations(study, facts)]),
         Section("facts", "Run facts", [fact_table(study, facts or {})]),
     ]
     page = environment.get_template("report.html.j2").render(

@@ -132,6 +132,19 @@ def test_the_headline_admits_that_the_data_cannot_tell(synthetic_tables):
     assert "the data cannot tell" in inversions(pairs)
 
 
+@pytest.mark.parametrize("name", ["processor", "torch"])
+def test_cells_from_several_kinds_of_machine_are_a_limitation(study, tmp_path, name):
+    alone = {"processor": ["A, 3 GHz"], "torch": ["2.6.0"], "commit": ["x", "y"]}
+    assert limitations(study, alone) == limitations(study)
+    found = limitations(study, alone | {name: ["one", "another"]})
+    (said,) = set(found) - set(limitations(study))
+    assert f"several kinds of machine or versions ({name}: one, another): numbers are equal bit for bit only" in said
+    page = tmp_path / "report.html"
+    write_report(study, page, title="t", facts=alone | {name: ["one", "another"]})
+    assert said in page.read_text(encoding="utf-8")
+    assert "<td>one, another</td>" in page.read_text(encoding="utf-8")
+
+
 def test_limitations_follow_from_the_tables(study, synthetic_tables):
     found = " ".join(limitations(study))
     assert "severity grades" in found

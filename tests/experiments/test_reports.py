@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support.smoke import PART, SMOKE
 
-from lopsided.experiments import Store, collect_tables, report, run
+from lopsided.experiments import Store, collect_tables, provenance, report, run
 from lopsided.experiments.running.progress import SilentReporter
 
 FEW = [*PART, "grid.discriminator=none"]
@@ -39,6 +39,19 @@ def test_a_report_says_that_provenance_is_damaged(store, content):
     page = report(SMOKE, store=store.root, overrides=FEW).read_text(encoding="utf-8")
     assert "provenance missing or damaged" in page
     assert f"1 cell(s), first {path.parent.name}" in page
+
+
+@pytest.mark.parametrize("other", [{"processor": "Another CPU"}, {"packages": {"torch": "9.9.9"}}])
+def test_a_report_over_cells_of_two_machines_says_so(store, monkeypatch, other):
+    assert "several kinds of machine" not in written(store)
+    shutil.rmtree(next(store.root.glob("cells/judge/*")))
+    monkeypatch.setattr(
+        "lopsided.experiments.running.compute.provenance", lambda *options: provenance(*options) | other
+    )
+    assert run(SMOKE, store=store.root, overrides=FEW, reporter=SilentReporter()).done == 1
+    page = written(store)
+    assert "Cells come from several kinds of machine or versions" in page
+    assert "Another CPU" in page or "9.9.9" in page
 
 
 def test_a_renamed_test_set_makes_the_report_anew(store):
