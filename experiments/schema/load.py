@@ -90,7 +90,9 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     try:
         content = read_file(path, _MOST_BYTES)
     except OSError as error:
-        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or error}") from None
+        near = path.with_name(f"{path.name}.yaml")
+        hint = f"; did you mean '{near}'?" if near.is_file() else ""
+        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or error}{hint}") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
