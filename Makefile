@@ -5,7 +5,12 @@ VENV := .venv
 # Processes that share the quickstart's cells, and the tests; one thread each.
 WORKERS ?= 2
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# UV=1 installs with uv, which is faster; CONSTRAINTS=constraints.txt installs the versions that were tested together.
+UV ?=
+CONSTRAINTS ?=
+MAKE_VENV := $(if $(UV),uv venv --quiet --allow-existing --python "$(PYTHON)",$(PYTHON) -m venv) $(VENV)
+INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip --disable-pip-version-check install) \
+	--quiet $(if $(CONSTRAINTS),--constraint "$(CONSTRAINTS)")
 
 # One thread a process: two torch threads on two busy cores can be ten times slower than one.
 export OMP_NUM_THREADS ?= 1
@@ -23,13 +28,13 @@ test: lint types unit notebooks docs
 # torch and build tools first: basicsr imports torch while it builds, and would otherwise fetch a second copy.
 $(VENV)/.study: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "lopsided needs Python 3.10, 3.11 or 3.12 (basicsr does not build on newer ones)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet torch torchvision "setuptools>=77" wheel cython "numpy>=1.26"
-	$(PIP) install --quiet --no-build-isolation --editable ".[study]"
+	$(MAKE_VENV)
+	$(INSTALL) "torch>=2.6,<3" "torchvision<1" "setuptools>=77" wheel cython "numpy>=1.26,<3"
+	$(INSTALL) --no-build-isolation --editable ".[study]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
-	$(PIP) install --quiet --no-build-isolation --editable ".[study,mllm,docs,dev]"
+	$(INSTALL) --no-build-isolation --editable ".[study,mllm,docs,dev]"
 	mkdir -p .typing && ln -sfn .. .typing/lopsided
 	touch $@
 

@@ -98,9 +98,8 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
     if mixed:
         listed = "; ".join(f"{name}: {', '.join(values)}" for name, values in mixed.items())
         found.append(
-            f"Cells come from several kinds of machine or versions ({listed}): numbers are equal bit for bit only on one"
-            " kind of processor with one set of versions, and where these differ, part of a difference between cells is"
-            " theirs."
+            f"Cells come from several kinds of machine or versions ({listed}): numbers are equal bit for bit only on"
+            " one kind of processor with one set of versions; part of a difference between cells may come from there."
         )
     found.append(
         "Intervals of single gains and of inversions are not corrected for how many there are; pairwise differences in"
