@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..common.files import remove, write_text
@@ -20,6 +20,8 @@ from .schema.errors import ExperimentError
 from .schema.experiment import Experiment
 from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
+from .stages.cell import Cell
+from .stages.stage import Stage
 from .store import Status, Store, checked
 from .store.outputs import PROVENANCE
 
@@ -62,7 +64,7 @@ def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequenc
 
 def status(
     experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()
-) -> list[tuple[Any, Status]]:
+) -> list[tuple[Cell[Stage], Status]]:
     """Return every cell of the experiment with what the store knows of it."""
     return plan(experiment, overrides).with_status(Store(store))
 

@@ -6,10 +6,9 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from ..stages.cell import Cell
 from ..stages.stage import Stage
@@ -34,7 +33,7 @@ class Reporter:
         self._began = self._cell_began = self._last_line = time.monotonic()
         self._label = ""
         self._bar: Progress | None = None
-        self._tasks: tuple[Any, Any] | None = None
+        self._tasks: tuple[TaskID, TaskID] | None = None
 
     @contextlib.contextmanager
     def running(self, cells: Sequence[Cell[Stage]]) -> Iterator[None]:

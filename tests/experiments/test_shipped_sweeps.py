@@ -11,9 +11,9 @@ from lopsided.experiments.stages.train import Finetune
 @pytest.mark.parametrize("name", ["discriminators", "gan_weight_sweep"])
 def test_shipped_sweeps_are_planned_without_weights_or_network(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LOPSIDED_WEIGHTS", str(tmp_path / "none"))
-    finetunes = api.plan(Path(api.__file__).with_name(f"{name}.yaml")).of_stage("finetune")
+    finetunes = api.plan(Path(api.__file__).with_name(f"{name}.yaml")).of(Finetune)
     assert not (tmp_path / "none").exists()
-    specs = [cell.spec for cell in finetunes if isinstance(cell.spec, Finetune)]
+    specs = [cell.spec for cell in finetunes]
     adversaries = {spec.discriminator.key for spec in specs}
     weights = {spec.gan_weight for spec in specs} - {0}
     assert len({spec.seed for spec in specs}) >= 2
