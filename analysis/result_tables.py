@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..common.errors import one_line
 from ..common.files import atomic_path
 from ..common.spreadsheets import without_formulas
 from .errors import AnalysisError
@@ -133,7 +134,9 @@ class StudyTables:
             try:
                 tables[name] = pd.read_parquet(path)
             except (OSError, ValueError) as error:
-                raise AnalysisError(f"table {path} cannot be read: {error}. Collect the results again.") from error
+                raise AnalysisError(
+                    f"table {path} cannot be read: {one_line(error)}. Collect the results again."
+                ) from error
         return cls(**tables)
 
     def save(self, folder: str | Path, formats: Iterable[str] = ("parquet",)) -> list[Path]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..common.building import building, ordinary_tensors
 from .known_answers import check_known_answer
 from .pooling import L2Pool
 from .registry import BackboneError, BackboneSpec, architecture
@@ -32,6 +33,7 @@ class FeatureExtractor(nn.Module):
         min_size: smallest height and width accepted, in pixels.
     """
 
+    @building()
     def __init__(
         self,
         spec: BackboneSpec,
@@ -97,6 +99,9 @@ class FeatureExtractor(nn.Module):
                 f"'{self.spec.name}' needs images of at least {self.min_size}×{self.min_size} px, "
                 f"got {images.shape[-2]}×{images.shape[-1]}"
             )
+        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():  # torch cannot compile the question
+            with ordinary_tensors():  # features that are kept can then be trained against
+                return self(images)
         hidden = self._prepare(images).to(self.dtype)
         height, width = hidden.shape[-2:]
         readout = self._kind.readout

@@ -26,8 +26,10 @@ from urllib.request import Request, getproxies, proxy_bypass, urlopen
 import safetensors
 import torch
 
+from ..common.errors import one_line
 from ..common.files import atomic_path
 from ..common.identity import sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 from .registry import BackboneError
 
@@ -81,7 +83,7 @@ class WeightsFile:
     def on_disk(self) -> Path | None:
         """Return the path of the file, unchecked, or None if it is not on this machine."""
         offline = os.environ.get(WEIGHTS_FOLDER)
-        for folder in [*([Path(offline).expanduser()] if offline else []), _cache()]:
+        for folder in [*([expanded(offline)] if offline else []), _cache()]:
             if (path := folder / self.name).is_file():
                 return path
         if self.hub_id:
@@ -160,7 +162,8 @@ class WeightsFile:
         digest = f"SHA-256 {self.sha256}{'…' if len(self.sha256) < 64 else ''}" if self.sha256 else "digest unknown"
         return WeightsUnavailableError(
             f"weights {self.name} {why}. Put the file ({digest}{address}) under that name "
-            f"into {folder} or '{_cache()}', name a mirror by {MIRROR}" + (f", or use {instead}" if instead else "")
+            f"into {folder} or '{_cache()}', {'' if instead else 'or '}name a mirror by {MIRROR}"
+            + (f", or use {instead}" if instead else "")
         )
 
 
@@ -189,9 +192,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, HTTPError):
         return f"HTTP {error.code} {error.reason}"
     cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, OSError) and cause.strerror:  # without the number
-        return cause.strerror + (f": '{cause.filename}'" if cause.filename else "")
-    return str(cause) or type(error).__name__
+    return one_line(cause if isinstance(cause, Exception) else error)
 
 
 def _reach(url: str) -> None:
@@ -244,7 +245,7 @@ def _download(url: str, path: Path, sha256: str) -> None:
             try:
                 safetensors.safe_open(temporary, "pt")
             except safetensors.SafetensorError as error:
-                raise OSError(f"what arrived is not a safetensors file: {error}") from None
+                raise OSError(f"what arrived is not a safetensors file: {one_line(error)}") from None
 
 
 class _Progress:

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..common.errors import one_line
 from ..common.files import write_json
 from ..common.identity import sha256_file
 from .registry import BackboneError, BackboneSpec, architecture
@@ -138,4 +139,4 @@ def _read(file: Path) -> dict[str, dict[str, Answer]]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BackboneError(f"cannot read the known answers of backbones in '{file}': {error}") from None
+        raise BackboneError(f"cannot read the known answers of backbones in '{file}': {one_line(error)}") from None

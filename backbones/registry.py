@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
 from ..common.fields import Keyed, PathText
 from ..common.identity import identity, sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 
 
@@ -150,7 +150,7 @@ class BackboneSpec(Keyed):
 
     name: str
     weights: PathText = "official"
-    seed: int = 0
+    seed: Annotated[int, Field(gt=-(2**63), lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> BackboneSpec:
@@ -197,7 +197,7 @@ class BackboneSpec(Keyed):
         elif known := dict(architecture(self.name).known_files).get(self.weights):
             weights = f"sha256:{known}"
         else:
-            path = Path(self.weights).expanduser()
+            path = expanded(self.weights)
             if not path.is_file():
                 raise BackboneError(
                     f"weights of '{self.name}': no file '{path}'; give an existing .safetensors or .pth"

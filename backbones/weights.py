@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..common.paths import expanded
 from ..common.state_dicts import read_state_dict
 from .files import WeightsFile, WeightsUnavailableError
 from .registry import BackboneError, BackboneSpec, architecture, list_backbones
@@ -33,7 +34,7 @@ def locate(spec: BackboneSpec) -> Path | None:
     if spec.random:
         return None
     file = weights_file(spec)
-    return file.locate(f"'{spec.name}-r' for seeded random weights") if file else Path(spec.weights).expanduser()
+    return file.locate(f"'{spec.name}-r' for seeded random weights") if file else expanded(spec.weights)
 
 
 def weights_file(spec: BackboneSpec) -> WeightsFile | None:

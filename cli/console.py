@@ -21,7 +21,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, one_line
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit statuses besides 0
 WIDE = 200  # columns of a file or pipe, where nothing needs to be folded to fit a screen
@@ -205,11 +205,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, LopsidedError) and str(error):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: '{error.filename}'" if error.filename is not None else error.strerror
-    first = (str(error).strip() or "no further text").splitlines()[0]
-    return (
-        f"{type(error).__name__}: {first}\nlopsided did not expect this; 'lopsided --debug …' shows where it happened"
-    )
+        return one_line(error)
+    text = one_line(error) if str(error).strip() else "no further text"
+    return f"{type(error).__name__}: {text}\nlopsided did not expect this; 'lopsided --debug …' shows where it happened"
 
 
 def begin(debug: bool) -> None:

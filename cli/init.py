@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -42,9 +43,9 @@ def init(
 
 def next_steps(path: Path) -> list[tuple[str, str]]:
     """Return the commands that follow, each with its purpose."""
-    schema = path.with_name("experiment.schema.json")
+    schema, file = (shlex.quote(str(p)) for p in (path.with_name("experiment.schema.json"), path))
     return [
-        (f"lopsided plan {path}", "what will be computed"),
-        (f"lopsided run {path}", "compute it, and write the report"),
+        (f"lopsided plan {file}", "what will be computed"),
+        (f"lopsided run {file}", "compute it, and write the report"),
         (f"lopsided schema --to {schema}", "lets your editor complete and check the file"),
     ]

@@ -34,7 +34,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable)."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="CPU threads of torch.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="CPU threads of torch.")]
 Architecture = Annotated[
     str | None,
     typer.Option(

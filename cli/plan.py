@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ..experiments import Status
-    from ..experiments.stages.cell import Cell
 
 
 def plan(
@@ -34,7 +33,7 @@ def plan(
     counts = {"new": 0, "cached": 0}
     for cell, status in planned.with_status(experiments.Store(store)):
         counts["cached" if status.state in ("done", "diverged") else "new"] += 1
-        row = (cell.stage, _label(cell, every), status.state, _why(status))
+        row = (cell.stage, cell.title.removeprefix(f"{cell.stage} ") if every else cell.row, status.state, _why(status))
         rows[row] = rows.get(row, 0) + 1
     reasons = ["why"] if any(why for *_, why in rows) else []
     table = console.table("stage", "cells", "state", *reasons, whole=["state"])
@@ -43,15 +42,6 @@ def plan(
         table.add_row(stage, cells, _state(state), *([why] if reasons else []))
     console.show(table)
     console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
-
-
-def _label(cell: Cell, every: bool) -> str:
-    """Name a row; unless every cell is shown, the restored images of all trained networks share rows."""
-    if not every and "judge" in cell.labels:
-        return f"by {cell.labels['judge']}"
-    if not every and "test_set" in cell.labels:
-        return f"test set {cell.labels['test_set']}"
-    return cell.title.removeprefix(f"{cell.stage} ")
 
 
 def _state(state: str) -> Text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..common.errors import LopsidedError
+from ..common.errors import LopsidedError, one_line
 from . import console
 
 if TYPE_CHECKING:
@@ -96,5 +96,5 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = one_line(error)
         raise LopsidedError(f"'{path}' cannot be read as CSV: {reason}") from None

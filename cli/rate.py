@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from ..experiments import LocalModel, ServedModel
     from ..mllm import Benchmark, Meter
     from ..mllm.rating_folder import Rated
+    from ..mllm.scoring.preset import Preset
 
 FAILURES_SHOWN = 5
+EXTREMES_SHOWN = 5  # best and worst images of a folder
 # The columns of the tables of metrics that are printed: first these words, then these values with their intervals.
 WORDS = ("benchmark", "dimension", "reading", "of", "base")
 SHOWN = {
@@ -54,7 +56,7 @@ def rate(
         typer.Option("--preset", metavar="NAME", help="What is asked and how replies are read, such as q-align."),
     ],
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="FOLDER", help="Rate the images of a folder, not a benchmark.")
+        Path | None, typer.Option("--images", metavar="FOLDER", help="Rate the images of a folder and its sub-folders.")
     ] = None,
     dimension: Annotated[
         str | None,
@@ -163,6 +165,8 @@ def rate(
 ) -> None:
     """Rate the items of a benchmark or the images of a folder, and print how well the ratings agree with people.
 
+    Of a folder's images the best and the worst are printed.
+
     Nothing is asked twice: after Ctrl-C, or if some items got no reply, the same command continues.
 
     Example: lopsided rate --images photos --model models/tiny --preset numeric --to out/photos
@@ -201,6 +205,8 @@ def rate(
             provenance=provenance(threads, device),
             progress=progress,
         )
+    if images is not None:
+        _print_extremes(rated, settings.asked)
     for name, metrics in rated.metrics.items():
         if name in SHOWN:
             _print(name, metrics, SHOWN[name])
@@ -242,6 +248,29 @@ def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
         valid = f"{row['n_valid']}/{row['n']}" if "n_valid" in row else f"{row['n']}"
         table.add_row(of, valid, *(_cell(row, name) for name in shown))
     console.show(table)
+
+
+def _print_extremes(rated: Rated, preset: Preset) -> None:
+    """Print the best and the worst images of a folder, of which there are no targets to agree with."""
+    from ..mllm.rating_folder import SCORES
+
+    scores = rated.scores.dropna(subset="value")
+    if scores.empty:
+        return
+    best_first = scores.sort_values(
+        "value", ascending=not preset.scale(scores["dimension"].iloc[0] or None).higher_is_better, kind="stable"
+    )
+    table = console.table("image", "value", numbers=["value"], whole=["image"])
+    shown = list(zip(best_first["item"], best_first["value"], strict=True))
+    half = EXTREMES_SHOWN if len(shown) > 2 * EXTREMES_SHOWN else len(shown)
+    for name, value in shown[:half]:
+        table.add_row(str(name), f"{value:.3f}")
+    if half < len(shown):
+        table.add_row(f"… {len(shown) - 2 * half} between …", "")
+        for name, value in shown[-half:]:
+            table.add_row(str(name), f"{value:.3f}")
+    console.show(table)
+    console.say("best first; all are in ", Path(SCORES).with_suffix(".csv").name)
 
 
 def _cell(row: dict[Any, Any], name: str) -> Any:

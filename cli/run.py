@@ -19,7 +19,7 @@ def run(
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
     workers: Annotated[
-        int, typer.Option("--workers", "-j", metavar="N", min=1, help="Processes that share the work.")
+        int, typer.Option("--workers", "-j", metavar="N", min=1, max=1024, help="Processes that share the work.")
     ] = 1,
     write: Annotated[
         bool, typer.Option("--report/--no-report", metavar="", help="Write the report at the end.")

@@ -9,7 +9,7 @@ import sys
 import warnings
 from types import ModuleType
 
-from .errors import LopsidedError
+from .errors import LopsidedError, one_line
 
 _REMOVED = "torchvision.transforms.functional_tensor"  # imported by basicsr 1.4.2, gone since torchvision 0.17
 _PRESENT = "torchvision.transforms._functional_tensor"
@@ -37,5 +37,5 @@ def load_basicsr() -> ModuleType:
             return importlib.import_module("basicsr")
     except ImportError as error:
         raise BasicsrUnavailableError(
-            f"basicsr cannot be imported ({error}): pip install 'lopsided[study]' on Python 3.10 to 3.12."
+            f"basicsr cannot be imported ({one_line(error)}): pip install 'lopsided[study]' on Python 3.10 to 3.12."
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .errors import LopsidedError
+from .errors import LopsidedError, one_line
 
 
 class DeviceError(LopsidedError):
@@ -33,5 +33,5 @@ def check_device(device: str) -> None:
     try:
         torch.empty(1, device=known)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+        reason = one_line(error).split(". ")[0]
         raise DeviceError(f"device '{device}' cannot be used: {reason}") from None

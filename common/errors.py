@@ -1,4 +1,4 @@
-"""The root of every exception that lopsided raises on purpose, and the hint for a misspelt name."""
+"""The root of every exception that lopsided raises on purpose, and words for what others raise."""
 
 from __future__ import annotations
 
@@ -19,6 +19,28 @@ class ImageError(LopsidedError):
 
 class SourceError(LopsidedError):
     """A folder, manifest or embedded set of images that cannot be used as it is."""
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    r"""Return what an exception of another library says, in one line; never an empty one.
+
+    Args:
+        error: the exception.
+        most: number of characters at most.
+
+    Examples:
+        >>> one_line(ValueError("bad header\n  at byte 7"))
+        'bad header at byte 7'
+        >>> one_line(IndexError())
+        'IndexError without a message'
+    """
+    if isinstance(error, OSError) and error.strerror:  # without the number
+        return error.strerror + (f": '{error.filename}'" if error.filename else "")
+    text = " ".join(str(error).split())
+    if not text:
+        return f"{type(error).__name__} without a message"
+    text = f"KeyError {text}" if isinstance(error, KeyError) else text
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:

@@ -8,6 +8,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
 from pydantic_core import core_schema
 
+# Upper bounds: far above what anybody needs, so that what they stop is a slip of the keyboard.
+STEPS = 10**8
+BATCH = 2**16
+SIDE = 2**16  # of crops, in pixels
+WIDTH = 2**16  # channels or units of a layer
+COUNT = 10**6  # of other things
+THREADS = 1024
+NUMBER = 1e9  # weights and widths
+
 
 class Settings(BaseModel):
     """Base of everything that a YAML file can contain: frozen, and an unknown key is an error."""

@@ -8,34 +8,46 @@ palette                        converted to the colours of its palette
 alpha channel, colour key      dropped if every pixel is opaque; otherwise an error: flattening is the user's choice
 EXIF orientation               applied, so that pixels are upright as viewers show them
 colour profile, gamma          ignored: the stored numbers are the image
-16-bit, float, CMYK, Lab, HSV  an error, never a silent conversion
+16-bit, float, CMYK, Lab, HSV  an error, never a silent conversion (colours of a BMP in 5 or 6 bits become 8)
 several frames                 an error (except a phone's MPO file: its first frame, the photograph, is read)
 empty, corrupt, truncated      an error, even if another library has told Pillow to load truncated files
+more than 178,956,970 pixels   an error, because a small damaged file may claim to be huge; the environment variable
+                               ``LOPSIDED_MAX_PIXELS`` sets another limit
 =============================  ====================================================================================
 """
 
 from __future__ import annotations
 
 import io
+import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
-from .errors import ImageError
+from .errors import ImageError, one_line
 from .files import atomic_path
+from .paths import read_file, stand_in
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# What Pillow's decoders raise for damaged data.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, Image.DecompressionBombError)
 # Rounding of a clamp or an interpolation in float32 is far below this; a wrong scale (0..255, -1..1) far above.
 RANGE_TOLERANCE = 1e-4
 
-_truncation_lock = threading.Lock()
+MAX_PIXELS = "LOPSIDED_MAX_PIXELS"  # environment variable: the most pixels that an image may have
+MOST_PIXELS = 178_956_970  # without it: where Pillow takes a file for a bomb
+
+_pillow_lock = threading.Lock()
+_ORIENTATION, _WIDTH, _HEIGHT, _BITS = 0x0112, 256, 257, 258  # tags of EXIF and TIFF
 
 
 def read_rgb(path: Path | str) -> NDArray[np.uint8]:
@@ -66,28 +78,70 @@ def read_layers(path: Path | str) -> NDArray[np.uint8]:
     return _decoded(Path(path), _to_layers)
 
 
+class ImageHeader(NamedTuple):
+    """What a file says about its image before its pixels are decoded.
+
+    Attributes:
+        size: (width, height) of the upright image.
+        mode: Pillow's name of its channels, such as ``L`` or ``RGB``.
+    """
+
+    size: tuple[int, int]
+    mode: str
+
+
+def read_header(path: Path | str) -> ImageHeader:
+    """Read the size and the channels of an image file without decoding it.
+
+    Raises:
+        ImageError: the file is missing, no image, or larger than the limit.
+    """
+    path = Path(path)
+    try:
+        with as_written(), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            size = _upright(image, file)
+            _check_pixels(path, size)
+            return ImageHeader(size, image.mode)
+    except Image.UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            raise _no_image(path, file.read(64)) from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
+    except _DAMAGE as error:
+        raise ImageError(f"{path}: corrupt or truncated image ({one_line(error)}).") from error
+
+
+def upright_size(path: Path | str) -> tuple[int, int]:
+    """Return the (width, height) that :func:`read_rgb` gives an image, from the head of its file: EXIF included.
+
+    Raises:
+        ImageError: as for :func:`read_header`.
+    """
+    return read_header(path).size
+
+
 def _decoded(path: Path, convert: Callable[[Path, Image.Image], NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Decode a file, upright and with a colour key turned into alpha, and convert it."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    if not data:
-        raise ImageError(f"{path}: the file is empty (0 bytes).")
     try:
-        with _refuse_truncated():
+        with as_written():
             image = _open(path, data)
             image.load()
             if "transparency" in image.info:
                 image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
             return convert(path, ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path}: not a PNG, JPEG, BMP, GIF, TIFF or WebP image (it begins with {data[:8]!r})."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        # Pillow's decoders raise all of these for damaged data.
-        raise ImageError(f"{path}: corrupt or truncated image, {len(data)} bytes ({error}).") from error
+        raise _no_image(path, data[:64]) from error
+    except _DAMAGE as error:
+        raise ImageError(f"{path}: corrupt or truncated image, {len(data)} bytes ({one_line(error)}).") from error
+
+
+def _no_image(path: Path, head: bytes) -> ImageError:
+    what = stand_in(head) or f"not a PNG, JPEG, BMP, GIF, TIFF or WebP image (it begins with {head[:8]!r})"
+    return ImageError(f"{path}: {what}.")
 
 
 def to_tensor(array: NDArray[np.uint8]) -> torch.Tensor:
@@ -177,31 +231,79 @@ def check_images(tensor: torch.Tensor, name: str) -> None:
 
 
 @contextmanager
-def _refuse_truncated() -> Iterator[None]:
-    """Make Pillow refuse truncated files whatever its global switch says; some IQA libraries turn it on at import."""
-    with _truncation_lock:
-        before = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+def as_written() -> Iterator[None]:
+    """Make Pillow refuse truncated files and leave the limit on pixels to us, whatever its global switches say.
+
+    Some IQA libraries turn the first one on at import.
+    """
+    with _pillow_lock:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
         try:
             yield
         finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
 
 
 def _open(path: Path, data: bytes) -> Image.Image:
     """Open image bytes without decoding them, refusing what decoding would silently alter."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _check_pixels(path, image.size)
     if image.format == "PNG":
         # Decoding stops at the last row and does not check every checksum; verifying reads all chunks to the end.
         image.verify()
         image = Image.open(io.BytesIO(data), formats=("PNG",))
-    # Pillow quietly drops the low byte of 16-bit RGB; only the raw mode of the decoder's tiles shows it.
-    if any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
-        raise ImageError(f"{path}: 16 bits per channel; convert it to 8 bits first.")
+    # Pillow quietly drops the low byte of 16-bit RGB, or takes bytes of 16-bit planes for pixels.
+    if image.mode != "F" and (bits := _bits(image, data)) > 8:
+        raise ImageError(f"{path}: {bits} bits per channel; convert it to 8 bits first.")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise ImageError(f"{path}: holds {frames} frames; save the one you mean as a separate image.")
     return image
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Return the bits of the deepest channel, as the file states them; 8 for formats without deeper ones."""
+    if image.format == "PNG":
+        return data[24]
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return max(image.tag_v2.get(_BITS, (1,)))
+    return 8
+
+
+def _upright(image: Image.Image, file: BinaryIO) -> tuple[int, int]:
+    """Return (width, height) after the EXIF orientation, of an image whose pixels are not decoded."""
+    width, height = image.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # some versions of Pillow turn the size, others do not
+        width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+    if image.format == "PNG" and not ("exif" not in image.info and _late_exif(file)):
+        exif = Image.Image.getexif(image)  # PngImageFile's own decodes the pixels to see what follows them
+    else:
+        exif = image.getexif()
+    return (height, width) if exif.get(_ORIENTATION) in (5, 6, 7, 8) else (width, height)
+
+
+def _late_exif(file: BinaryIO) -> bool:
+    """Tell whether EXIF data follow the pixels of a PNG file."""
+    before = file.tell()
+    try:
+        return _exif_behind_pixels(file)
+    finally:
+        file.seek(before)
+
+
+def _exif_behind_pixels(file: BinaryIO) -> bool:
+    file.seek(8)
+    pixels_seen = False
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        begin = file.read(min(length, 22))
+        named = kind == b"eXIf" or begin.startswith((b"Raw profile type exif", b"XML:com.adobe.xmp"))
+        if pixels_seen and named:
+            return True
+        pixels_seen = pixels_seen or kind == b"IDAT"
+        file.seek(length - len(begin) + 4, io.SEEK_CUR)
+    return False
 
 
 def _to_layers(path: Path, image: Image.Image) -> NDArray[np.uint8]:
@@ -222,6 +324,19 @@ def _to_rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:
     elif image.mode not in ("1", "L", "P", "RGB"):
         raise ImageError(f"{path}: mode {image.mode} has no exact 8-bit RGB form; convert it to 8-bit RGB first.")
     return np.array(image.convert("RGB"))
+
+
+def _check_pixels(path: Path, size: tuple[int, int]) -> None:
+    """Raise if an image is larger than the limit."""
+    stated = os.environ.get(MAX_PIXELS, "")
+    if stated and not stated.isdecimal():
+        raise ImageError(f"{MAX_PIXELS} is '{stated}'; it must be a whole number of pixels.")
+    most = int(stated or MOST_PIXELS)
+    if size[0] * size[1] > most:
+        raise ImageError(
+            f"{path}: {size[0]}×{size[1]} pixels, {size[0] * size[1]:,} in all, above the limit of {most:,}; "
+            f"if the file is right, set the environment variable {MAX_PIXELS}={size[0] * size[1]}."
+        )
 
 
 def _check_array(array: NDArray[np.uint8]) -> None:

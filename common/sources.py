@@ -31,10 +31,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Tag, TypeAdapter, ValidationError, field_validator
 
-from .errors import SourceError
+from .errors import SourceError, one_line
 from .fields import Settings, by_own_key
 from .identity import identity, sha256_file
 from .images import EXTENSIONS
+from .paths import expanded, read_file, why_missing
 
 # Photographs inside the scikit-image wheel, by file name and SHA-256. Of the stereo pair only one view is used, and
 # diagrams, scans and silhouettes are left out. The test split is kept to scenes in colour where there are any.
@@ -150,14 +151,14 @@ class FolderSource(_Source):
         Raises:
             SourceError: no such folder, no image in it, or two images with one stem.
         """
-        folder = self.folder.expanduser()
+        folder = expanded(self.folder)
         if not folder.is_dir():
-            state = "is a file" if folder.exists() else "does not exist"
+            state = "is a file" if folder.exists() else f"does not exist{why_missing(folder)}"
             raise SourceError(f"{folder}: {state}; `folder` must name a folder of images.")
         try:
             found = [path for path in folder.glob(self.pattern or "*") if path.is_file()]
         except ValueError as error:
-            raise SourceError(f"{folder}: pattern {self.pattern!r} is not a glob ({error}).") from error
+            raise SourceError(f"{folder}: pattern {self.pattern!r} is not a glob ({one_line(error)}).") from error
         paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
         if self.pattern is None:
             paths = [path for path in paths if path.suffix.lower() in EXTENSIONS]
@@ -166,6 +167,28 @@ class FolderSource(_Source):
             raise SourceError(f"{folder}: no file {wanted}; `pattern: '**/*.png'` looks into subfolders too.")
         paths.sort(key=lambda path: _natural(path.relative_to(folder).as_posix()))
         return _unique(str(folder), [ImageItem(path.stem, path, hash_file(path)) for path in paths])
+
+
+def images_below(folder: Path | str) -> list[Path]:
+    """Return the images of a folder and its sub-folders, in natural order; hidden ones are left out.
+
+    Raises:
+        SourceError: there is no such folder, or it has no images.
+    """
+    folder = expanded(folder)
+    if not folder.is_dir():
+        state = "is a file, not a folder" if folder.exists() else f"no such folder{why_missing(folder)}"
+        raise SourceError(f"{folder}: {state}.")
+    paths = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not paths:
+        raise SourceError(f"{folder}: no file in it or its sub-folders ends in {', '.join(EXTENSIONS)}.")
+    return sorted(paths, key=lambda path: _natural(path.relative_to(folder).as_posix()))
 
 
 class ManifestSource(_Source):
@@ -179,12 +202,12 @@ class ManifestSource(_Source):
         Raises:
             SourceError: a bad CSV, a missing file, a hash that is not the stated one, or two images with one stem.
         """
-        manifest = self.manifest.expanduser()
+        manifest = expanded(self.manifest)
         items = []
         for line, row in read_rows(manifest, ["image"]):
             path = manifest.parent / row["image"]
             if not row["image"] or not path.is_file():
-                raise SourceError(f"{manifest}, line {line}: no such file: {row['image']!r}.")
+                raise SourceError(f"{manifest}, line {line}: no such file: {row['image']!r}{why_missing(path)}.")
             items.append(_checked(path, row.get("sha256", "").lower(), f"{manifest}, line {line}: {row['image']}"))
         return _unique(str(manifest), items)
 
@@ -242,7 +265,7 @@ def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
@@ -266,7 +289,7 @@ def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict
             else:
                 rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
-        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from error
+        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}).") from error
     if not rows:
         raise SourceError(f"{path}: the manifest lists no images.")
     return rows

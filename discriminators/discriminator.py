@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
+from ..common.building import building
 from ..common.errors import did_you_mean
-from ..common.fields import PathText, Settings
+from ..common.fields import COUNT, WIDTH, PathText, Settings
 from ..common.identity import identity, sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 from . import convolutional, patchgan, srgan, unet
 from .errors import DiscriminatorError
@@ -89,11 +91,11 @@ class DiscriminatorSpec(Settings):
     form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
     backbone: BackboneSpec | Literal["conv"] = Field(default="conv", union_mode="left_to_right")
     trainable: bool = True
-    stage: int | None = Field(default=None, ge=0)
-    frozen_stages: int = Field(default=0, ge=0)
+    stage: int | None = Field(default=None, ge=0, le=COUNT)
+    frozen_stages: int = Field(default=0, ge=0, le=COUNT)
     spectral_norm: bool | None = None
     norm: Norm | None = None
-    width: int | None = Field(default=None, ge=1)
+    width: int | None = Field(default=None, ge=1, le=WIDTH)
     receptive_field: patchgan.ReceptiveField | None = None
     input_normalisation: InputNormalisation | None = None
     weights: PathText | None = None
@@ -217,7 +219,7 @@ class DiscriminatorSpec(Settings):
         return NETWORKS[self.form].input_normalisation if self.form in NETWORKS else "symmetric"
 
     def _weights_file(self, path: str) -> Path:
-        file = Path(path).expanduser()
+        file = expanded(path)
         if not file.is_file():
             raise DiscriminatorError(f"weights of '{self.form}': no file '{file}'; give a .safetensors or .pth file")
         return file
@@ -276,7 +278,7 @@ class Discriminator(nn.Module):
         else:
             self._build_trunk_and_head(spec, seed)
         if spec.weights:
-            load_weights(self, Path(spec.weights).expanduser(), spec.form)
+            load_weights(self, expanded(spec.weights), spec.form)
         self.train()
 
     def _build_trunk_and_head(self, spec: DiscriminatorSpec, seed: int) -> None:
@@ -372,6 +374,7 @@ def list_discriminators() -> list[str]:
     return ["none", *trunks, *_PATCHGANS, *(form for form in NETWORKS if form != "patchgan")]
 
 
+@building()
 def build_discriminator(spec: DiscriminatorSpec | str | Mapping[str, Any], *, seed: int = 0) -> Discriminator:
     """Build a discriminator on the CPU.
 

@@ -23,7 +23,7 @@ from .schema.restoration import SuperResolution
 from .store import Status, Store, checked
 from .store.outputs import PROVENANCE
 
-if TYPE_CHECKING:  # the analysis imports scipy and matplotlib, which a run with nothing to do is spared
+if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
     from ..analysis import Study, StudyTables
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def plan(experiment: Source, overrides: Sequence[str] = ()) -> Plan:
     """Plan an experiment given by its YAML file (or already loaded).
 
     Raises:
-        LopsidedError: the YAML or the data are not as they should be.
+        LopsidedError: the YAML or the data are wrong.
     """
     return make_plan(_loaded(experiment, overrides))
 
@@ -78,7 +78,7 @@ def collect_tables(
     """Collect the result tables, and write them to ``folder`` (default: the experiment's folder in the store)."""
     from .results import tables
 
-    planned, place = plan(experiment, overrides), Store(store)
+    planned, place = plan(experiment, overrides), _existing(store)
     collected = tables.collect(planned, place)
     collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
     return collected
@@ -95,7 +95,7 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
 
     planned = plan(experiment, overrides)
     settings = planned.experiment.analysis
-    collected = tables.collect(planned, Store(store))
+    collected = tables.collect(planned, _existing(store))
     return analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed)
 
 
@@ -123,7 +123,7 @@ def report(
     Raises:
         AnalysisError: too little is done for an analysis.
     """
-    planned, place = planned or plan(experiment, overrides), Store(store)
+    planned, place = planned or plan(experiment, overrides), _existing(store)
     exp = planned.experiment
     folder = place.experiment(exp.name)
     path, stamp = folder / "report.html", folder / "report.json"
@@ -154,7 +154,7 @@ def report(
 
 
 def _made_from(planned: Plan, store: Store) -> str:
-    """Text that changes with anything the report is made from."""
+    """Text that changes whenever the report would."""
     exp = planned.experiment
     cells = {
         f"{cell.stage}/{cell.id}": {
@@ -186,6 +186,13 @@ def _set_aside(folder: Path, stamp: Path, planned: Plan) -> None:
         planned.experiment.name,
         aside,
     )
+
+
+def _existing(root: str | Path) -> Store:
+    """Return the store, which has to exist: its name may be mistyped."""
+    if not Path(root).is_dir():
+        raise ExperimentError(f"there is no store '{root}'; run the experiment first, or name another folder")
+    return Store(root)
 
 
 def _loaded(experiment: Source, overrides: Sequence[str]) -> Experiment:

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
-from ..common.images import ImageError, read_rgb
+from ..common.images import read_rgb, upright_size
 from ..common.sources import ImageItem, hash_file
 from .datasets import dataset_info, list_datasets
 from .manifest import FRDataset, FRRow, NRDataset
@@ -146,15 +144,7 @@ def pictures_of_dataset(dataset: FRDataset | NRDataset) -> Pictures:
 
 
 def _sizes(paths: Iterable[Path]) -> set[tuple[int, int]]:
-    return {_size(path) for path in paths}
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:  # reads the header only
-            return image.size
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read as an image ({error})") from None
+    return {upright_size(path) for path in paths}
 
 
 def _pixels(paths: Iterable[Path], sizes: set[tuple[int, int]]) -> set[str]:
@@ -162,4 +152,4 @@ def _pixels(paths: Iterable[Path], sizes: set[tuple[int, int]]) -> set[str]:
         image = read_rgb(path)
         return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
-    return {digest(path) for path in paths if _size(path) in sizes}
+    return {digest(path) for path in paths if upright_size(path) in sizes}

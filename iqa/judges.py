@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
-from ..common.fields import Keyed
+from ..common.fields import SIDE, Keyed
 from ..common.identity import identity
 from ..common.images import check_images
 from ..common.registry import Registry
@@ -77,7 +77,7 @@ class JudgeSpec(Keyed):
 
     judge: str = Field(description="Key of a full-reference measure or of a no-reference model.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the measure.")
-    crop: int | None = Field(default=None, ge=0, description="Pixels cut off each border; default: the scale.")
+    crop: int | None = Field(default=None, ge=0, le=SIDE, description="Pixels cut off each border; default: the scale.")
 
     @model_validator(mode="after")
     def _known(self) -> JudgeSpec:

@@ -24,10 +24,11 @@ from PIL import Image, features
 from pydantic import Field, field_validator
 
 from ..common.errors import SourceError, did_you_mean
-from ..common.fields import Settings
+from ..common.fields import SIDE, Settings
 from ..common.files import atomic_path, temporary_name, write_json
 from ..common.identity import identity
 from ..common.images import read_rgb, write_png
+from ..common.paths import expanded
 from ..common.sources import ImageItem, ImageSource, hash_file
 from .manifest import FRDataset
 
@@ -145,7 +146,7 @@ class LadderSpec(Settings):
     """
 
     source: ImageSource
-    size: int | None = Field(default=192, ge=32)
+    size: int | None = Field(default=192, ge=32, le=SIDE)
     types: tuple[str, ...] = Field(default=DISTORTIONS, min_length=1)
     levels: tuple[int, ...] = Field(default=LEVELS, min_length=1)
 
@@ -250,7 +251,7 @@ def build_ladder(spec: LadderSpec, folder: Path | str) -> Path:
         ...     len(FRDataset(manifest)), build_ladder(spec, folder) == manifest
         (6, True)
     """
-    folder, key = Path(folder).expanduser(), spec.identity
+    folder, key = expanded(folder), spec.identity
     root = folder / spec.folder_name
     if _whole(root):
         return root / "manifest.csv"

@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..common.errors import ImageError
+from ..common.errors import ImageError, one_line
 from ..common.files import atomic_path
 from ..common.images import read_rgb, to_tensor
+from ..common.paths import expanded
 from ..common.sources import ImageItem, ImageSource, SkimageSource, hash_file
 from ..losses import DISTS, DistsSpec
 from ..losses.learn_weights import Examples, LearningError, LearningSpec, MosRecipe, Weights, learn, learnable
@@ -67,13 +68,13 @@ class LearntWeights:
         Raises:
             OSError: the disk is full or not writable.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         tensors = {"alpha": self.weights.alpha.float(), "beta": self.weights.beta.float()}
         with atomic_path(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata={"lopsided": json.dumps(self.record(), sort_keys=True)})
             except SafetensorError as error:  # how safetensors reports a full disk
-                raise OSError(f"cannot write {path.name}: {error}") from error
+                raise OSError(f"cannot write {path.name}: {one_line(error)}") from error
 
 
 def learn_from_dataset(

@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast, get_args
 
-from PIL import Image
-
-from ..common.errors import SourceError
+from ..common.errors import ImageError, SourceError
 from ..common.identity import identity
+from ..common.images import upright_size
+from ..common.paths import expanded, why_missing
 from ..common.sources import hash_file, read_rows
 
 LabelKind = Literal["mos", "dmos", "severity_grade"]
@@ -158,7 +158,7 @@ class _RatedDataset(Generic[RowT]):
     def __init__(
         self, manifest: Path | str, *, name: str | None = None, split: Split | None = None, verify: bool = True
     ) -> None:
-        manifest = Path(manifest).expanduser()
+        manifest = expanded(manifest)
         self._fill(read_manifest(manifest, self._required), name or manifest.resolve().parent.name, split, verify)
 
     @classmethod
@@ -279,7 +279,7 @@ def read_manifest(manifest: Path | str, required: tuple[str, ...] = REQUIRED) ->
     Raises:
         SourceError: a bad CSV, an unknown or changing kind, direction or scale.
     """
-    manifest = Path(manifest).expanduser()
+    manifest = expanded(manifest)
     table = read_rows(manifest, required)
     _, first = table[0]
     labels = Labels(
@@ -364,13 +364,7 @@ def _check_file(where: str, folder: Path, column: str, name: str) -> None:
     path = folder / name
     if name and path.is_file():
         return
-    hint = ""
-    if name and path.is_dir():
-        hint = " (it is a folder)"
-    elif name and path.parent.is_dir():
-        alike = [other.name for other in path.parent.iterdir() if other.name.lower() == path.name.lower()]
-        hint = f" (there is {alike[0]!r}: names differ in case)" if alike else ""
-    raise SourceError(f"{where}: no such {column} file: {name!r}{hint}.")
+    raise SourceError(f"{where}: no such {column} file: {name!r}{why_missing(path) if name else ''}.")
 
 
 def _number(where: str, column: str, text: str) -> float:
@@ -448,9 +442,8 @@ def unequal(row: FRRow, image: tuple[int, int], reference: tuple[int, int]) -> s
 
 
 def _size(where: str, path: Path) -> tuple[int, int]:
-    """Read an image's (width, height) without decoding it."""
+    """Read the (width, height) of an upright image without decoding it."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise SourceError(f"{where}: {path} is not a readable image ({error}).") from error
+        return upright_size(path)
+    except ImageError as error:
+        raise SourceError(f"{where}: {error}") from error

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..common.paths import expanded
+
 
 class PartialScores:
     """Scores of images by one measure as they come, kept in a file of JSON lines.
@@ -38,7 +40,7 @@ class PartialScores:
         self._file = None
         if path is None:
             return
-        path = Path(path).expanduser()
+        path = expanded(path)
         header = json.dumps({"scores_of": of}, sort_keys=True).encode() + b"\n"
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         if lines[:1] != [header]:

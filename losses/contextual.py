@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..backbones import FeatureExtractor
+from ..common.fields import NUMBER
 from .layerwise import LayerwiseMeasure, LayerwiseSpec, places, unit
 from .measure import Reduction
 
@@ -33,7 +34,7 @@ class ContextualSpec(LayerwiseSpec):
     """
 
     measure: Literal["contextual"] = "contextual"
-    bandwidth: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    bandwidth: float = Field(default=0.5, gt=0, le=NUMBER, allow_inf_nan=False)
 
     @property
     def stages(self) -> tuple[int, ...]:

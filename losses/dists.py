@@ -5,20 +5,21 @@ Ding, Ma, Wang and Simoncelli, "Image Quality Assessment: Unifying Structure and
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
-from safetensors import safe_open
 from torch import Tensor
 
 from ..backbones import BackboneError, FeatureExtractor
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
-from ..common.fields import PathText
+from ..common.errors import one_line
+from ..common.fields import NUMBER, PathText
 from ..common.identity import sha256_file
+from ..common.paths import expanded
+from ..common.state_dicts import read_metadata
 from .features import FeatureMeasure, FeatureSpec
 from .measure import MeasureError, Reduction
 from .statistics import Moments, joint_moments, moments
@@ -68,8 +69,8 @@ class DistsSpec(FeatureSpec):
     pooling: Literal["max", "l2"] = "l2"
     image_layer: bool = True
     alpha_beta: PathText = "uniform"
-    c1: float = Field(default=1e-6, gt=0)
-    c2: float = Field(default=1e-6, gt=0)
+    c1: float = Field(default=1e-6, gt=0, le=NUMBER)
+    c2: float = Field(default=1e-6, gt=0, le=NUMBER)
 
     @model_validator(mode="before")
     @classmethod
@@ -226,7 +227,7 @@ def dists(images: Tensor, references: Tensor, backbone: str | None = None) -> Te
 
 
 def _existing(path: str) -> Path:
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.is_file():
         raise MeasureError(f"alpha_beta: no file '{found}'; give an existing file, 'published' or 'uniform'")
     return found
@@ -257,11 +258,13 @@ def _alpha_beta(spec: DistsSpec, channels: int) -> tuple[Tensor, Tensor]:
 
 def _refuse_other_definition(path: Path, spec: DistsSpec) -> None:
     """Raise MeasureError if the file records (iqa/learn.py writes it) that it was learnt for another DISTS."""
-    with safe_open(path, framework="pt") as file:
-        record = json.loads((file.metadata() or {}).get("lopsided", "{}"))
+    try:
+        record = read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise MeasureError(f"alpha_beta: cannot read '{path}': {one_line(error)}") from None
     wanted = spec.model_copy(update={"alpha_beta": "uniform"}).identity
     if record.get("measure", wanted) != wanted:
         raise MeasureError(
-            f"'{path}' was learnt for '{record.get('key')}' ({record['measure']}), not for this definition on "
+            f"'{path}' was learnt for '{record.get('key')}' ({record.get('measure')}), not for this definition on "
             f"'{spec.backbone.name}' ({wanted}); learn its own weights, see `lopsided learn-weights`"
         )

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
 from ..backbones.registry import Architecture, architecture
+from ..common.building import building
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 
 Resize = Literal["none", "bilinear-256", "antialias-256"]
@@ -101,6 +102,7 @@ class FeatureSpec(MeasureSpec):
         """The fields, the backbone's weights by content."""
         return self.model_dump(mode="json") | {"backbone": self.backbone.definition()}
 
+    @building()
     def build_extractor(self, stages: int) -> FeatureExtractor:
         """Build the frozen backbone up to its first ``stages`` stages."""
         extractor = build_extractor(self.backbone, pooling=self.pooling, stages=stages, precision=self.precision)

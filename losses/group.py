@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import FeatureExtractor
+from ..common.building import ordinary_tensors, usable
 from .features import FeatureMeasure, FeatureSpec
 from .measure import Measure, MeasureError, MeasureSpec, Reduction, Reference
 from .registry import parse_measure
@@ -79,11 +80,12 @@ class MeasureGroup(nn.Module):
         return self._prepared(references)
 
     def _prepared(self, references: Tensor) -> Reference:
+        references = usable(references)
         prepared: dict[MeasureSpec, Any] = {measure.spec: None for measure in self._others}  # nothing to compute once
         for measures in self._sharing:
-            with torch.no_grad():
+            with torch.no_grad(), ordinary_tensors():
                 passed = measures[0].backbone_pass(references)
-            prepared |= {measure.spec: measure.digest(*passed) for measure in measures}
+                prepared |= {measure.spec: measure.digest(*passed) for measure in measures}
         return Reference(references, prepared)
 
     def score(self, images: Tensor, references: Tensor | Reference) -> dict[str, Tensor]:

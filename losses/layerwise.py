@@ -9,11 +9,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from ..common.fields import NUMBER
 from .features import FeatureMeasure, FeatureSpec
 
 UNIT_EPSILON = 1e-10  # under the root of a norm: keeps the gradient finite where all features are zero
 
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, le=NUMBER, allow_inf_nan=False)]
 
 
 class LayerwiseSpec(FeatureSpec):

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..common.errors import LopsidedError, did_you_mean
-from ..common.fields import ByKey, Settings
+from ..common.fields import BATCH, COUNT, NUMBER, SIDE, STEPS, ByKey, Settings
 from ..common.identity import identity
 from .dists import DistsSpec
 from .measure import MeasureSpec
@@ -74,9 +74,9 @@ class Recipe(Settings, ABC):
 
     sharpness: ClassVar[float]
 
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    batch: int = Field(ge=1, description="Images or pairs per step.")
-    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="Learning rate at the start.")
+    steps: int = Field(ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(ge=1, le=BATCH, description="Images or pairs per step.")
+    learning_rate: float = Field(gt=0, le=NUMBER, allow_inf_nan=False, description="Learning rate at the start.")
 
     @abstractmethod
     def optimizer(self, raw: Tensor, scale: Tensor) -> torch.optim.Optimizer:
@@ -114,13 +114,17 @@ class MosRecipe(Recipe):
     sharpness: ClassVar[float] = 100.0
 
     name: Literal["mos"] = "mos"
-    steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=32, ge=1, description="Images per step.")
-    learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate.")
-    halve_every: int = Field(default=1000, ge=1, description="Steps after which the learning rate is halved.")
-    texture_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="Weight of the texture term.")
-    texture_crop: int = Field(default=256, ge=16, description="Side of the texture crops in pixels.")
-    texture_pairs: int = Field(default=16, ge=1, description="Pairs of crops from each texture.")
+    steps: int = Field(default=5000, ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(default=32, ge=1, le=BATCH, description="Images per step.")
+    learning_rate: float = Field(
+        default=1e-4, gt=0, le=NUMBER, allow_inf_nan=False, description="Adam's learning rate."
+    )
+    halve_every: int = Field(default=1000, ge=1, le=STEPS, description="Steps after which the learning rate is halved.")
+    texture_weight: float = Field(
+        default=1.0, ge=0, le=NUMBER, allow_inf_nan=False, description="Weight of the texture term."
+    )
+    texture_crop: int = Field(default=256, ge=16, le=SIDE, description="Side of the texture crops in pixels.")
+    texture_pairs: int = Field(default=16, ge=1, le=COUNT, description="Pairs of crops from each texture.")
 
     def optimizer(self, raw: Tensor, scale: Tensor) -> torch.optim.Optimizer:
         """Adam; the distance is not scaled."""
@@ -172,12 +176,14 @@ class PairwiseRecipe(Recipe):
     sharpness: ClassVar[float] = 1.0
 
     name: Literal["pairwise"] = "pairwise"
-    steps: int = Field(default=5000, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=128, ge=1, description="Pairs per step.")
-    learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False, description="AdamW's learning rate.")
-    weight_decay: float = Field(default=1e-3, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
+    steps: int = Field(default=5000, ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(default=128, ge=1, le=BATCH, description="Pairs per step.")
+    learning_rate: float = Field(
+        default=5e-4, gt=0, le=NUMBER, allow_inf_nan=False, description="AdamW's learning rate."
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, le=NUMBER, allow_inf_nan=False, description="AdamW's weight decay.")
     pairs: Literal["reference", "set"] = Field(default="reference", description="Pairs of one reference, or any.")
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learnt"] = Field(
+    scale: Annotated[float, Field(gt=0, le=NUMBER, allow_inf_nan=False)] | Literal["learnt"] = Field(
         default=1.0, description="Factor on the distance inside Φ; the source has 1."
     )
 

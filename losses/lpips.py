@@ -20,6 +20,7 @@ from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
 from ..common.fields import PathText
 from ..common.identity import sha256_file
+from ..common.paths import expanded
 from .features import FeatureMeasure, FeatureSpec
 from .layerwise import unit, wide
 from .measure import MeasureError, Reduction
@@ -225,7 +226,7 @@ class LPIPS(FeatureMeasure[LpipsSpec]):
 
 
 def _existing(path: str) -> Path:
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.is_file():
         raise MeasureError(f"linear: no file '{found}'; give an existing file, 'v0.1' or 'none'")
     return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from ..common.building import building, ordinary_tensors, usable
 from ..common.errors import LopsidedError
 from ..common.fields import Settings
 from ..common.identity import identity
@@ -34,6 +35,12 @@ class MeasureSpec(Settings, ABC):
     """
 
     version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Build the measure in float32 and outside of inference mode, whatever the caller has set."""
+        super().__init_subclass__(**options)
+        if "build" in vars(cls):
+            cls.build = building()(cls.build)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -148,7 +155,9 @@ class Measure(nn.Module, ABC, Generic[Spec]):
             MeasureError: wrong type, shape, size or value range.
         """
         self.check_references(references)
-        return Reference(references, {self.spec: self._prepare(references)})  # pyright: ignore[reportUnhashable]
+        with ordinary_tensors():
+            references = usable(references)
+            return Reference(references, {self.spec: self._prepare(references)})  # pyright: ignore[reportUnhashable]
 
     def score(self, images: Tensor, references: Tensor | Reference) -> Tensor:
         """Return one score per image, in the measure's own direction (see ``lower_is_better``).
@@ -199,7 +208,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
     def scored(self, images: Tensor, references: Tensor | Reference) -> Tensor:
         """Return ``(N,)`` scores of a pair that :meth:`check` has passed."""
         if not isinstance(references, Reference):
-            return self._score(images, references)
+            return self._score(images, usable(references))
         return self._score_prepared(images, references.images, references.prepared[self.spec])
 
     def reduced(self, score: Tensor) -> Tensor:

@@ -75,19 +75,26 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
     """
     if isinstance(value, MeasureSpec):
         return value
+    if not isinstance(value, str | Mapping):
+        raise MeasureError(f"a measure is a key or a mapping, got {value!r}")
     fields = _from_key(value) if isinstance(value, str) else dict(value)
-    name = fields.get("measure")
+    if "measure" not in fields:
+        raise MeasureError(f"'measure' is missing in {fields}; write {{measure: dists, …}}, known: {', '.join(SPECS)}")
+    name = fields["measure"]
     if not isinstance(name, str) or name not in SPECS:
         raise MeasureError(_unknown(str(name), list(SPECS)))
     try:
         return SPECS[name].model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key says more than what is missing because of it.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
+        if first["type"] == "missing":
+            message = "is missing"
+        elif first["type"] == "extra_forbidden":
             known = [field.alias or option for option, field in SPECS[name].model_fields.items()]
-            message = _unknown(str(first["loc"][-1]), known, what="option")
+            message = "unknown option" if "." in where else _unknown(where, known, what="option")
         raise MeasureError(f"measure '{name}': {where + ': ' if where else ''}{message}") from None
     except BackboneError as error:
         raise MeasureError(f"measure '{name}': {error}") from None

@@ -21,6 +21,8 @@ import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from ..common.building import float32_default
+from ..common.errors import one_line
 from .measure import MeasureError, MeasureSpec, Reduction, Spec
 from .precise import PreciseMeasure
 
@@ -128,7 +130,9 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
     except AssertionError:
         raise MeasureError(f"pyiqa {pyiqa_version()} has no metric '{metric}'") from None
     except TypeError as error:
-        raise MeasureError(f"pyiqa {pyiqa_version()} cannot build '{metric}' with {options}: {error}") from None
+        raise MeasureError(
+            f"pyiqa {pyiqa_version()} cannot build '{metric}' with {options}: {one_line(error)}"
+        ) from None
     except (URLError, OSError, RuntimeError, ValueError) as error:
         chain, seen = error, []
         while chain is not None:
@@ -137,7 +141,7 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
         if not {"URLError", "gaierror", "LocalEntryNotFoundError", "OfflineModeIsEnabled"} & set(seen):
             raise
         raise MeasureError(
-            f"pyiqa cannot download the weights of '{metric}' ({str(error).splitlines()[0][:120]}). Run once with a "
+            f"pyiqa cannot download the weights of '{metric}' ({one_line(error, 120)}). Run once with a "
             "network and HF_HUB_OFFLINE=0, or copy the files into pyiqa's cache (torch.hub.get_dir()/pyiqa), or "
             "leave it out"
         ) from None
@@ -173,11 +177,12 @@ class PyiqaMeasure(PreciseMeasure[Spec]):
     def _call(self, images: Tensor, references: Tensor) -> Tensor:
         where = f"{self.spec.key}: pyiqa {pyiqa_version()}"
         try:
-            score = self.network(images, references)
+            with float32_default():  # in which pyiqa makes its constants
+                score = self.network(images, references)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-            reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+            reason = one_line(error, 160)
             raise MeasureError(f"{where} failed on images of shape {tuple(images.shape)}: {reason}") from error
         if not isinstance(score, Tensor) or score.numel() != len(images):
             raise MeasureError(f"{where} gave {type(score).__name__}, not one number per image; not a measure")
@@ -366,7 +371,7 @@ class Pyiqa(PyiqaMeasure[PyiqaSpec]):
             found = "zero" if not gradient.any() else "not finite"
             self._has_gradient = bool(torch.isfinite(gradient).all() and gradient.any())
         except RuntimeError as error:  # no graph, or an in-place operation in it
-            found = str(error).splitlines()[0][:120]
+            found = one_line(error, 120)
         if not self._has_gradient:
             raise MeasureError(
                 f"{self.spec.key}: pyiqa {self.spec.pyiqa} gives '{self.spec.metric}' no usable gradient ({found}), so "

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..common.errors import ImageError
 from ..common.identity import identity, sha256_file
-from ..common.images import read_rgb
+from ..common.images import read_rgb, upright_size
 from .errors import MllmError
 from .item import Item
 from .results import Name, ResultFile, Row
@@ -186,9 +186,8 @@ def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) 
 def _pixels(path: Path) -> int:
     """Return the number of pixels in a file's header; 0 if it cannot be read, which is reported when it is shown."""
     try:
-        with Image.open(path) as image:
-            return image.width * image.height
-    except (OSError, ValueError, Image.DecompressionBombError):
+        return math.prod(upright_size(path))
+    except ImageError:
         return 0
 
 

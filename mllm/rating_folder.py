@@ -3,7 +3,7 @@
 ==================================  =================================================================================
 ``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
 ``meta.json``                       the scorer, the benchmark, and what each run took
-``mllm_scores.parquet``             one row per item
+``mllm_scores.parquet``, ``.csv``   one row per item
 ``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
 ==================================  =================================================================================
 """
@@ -19,7 +19,9 @@ from typing import Any
 import pandas as pd
 
 from ..common.files import atomic_path, write_json
-from ..common.sources import FolderSource
+from ..common.identity import identity
+from ..common.paths import expanded
+from ..common.sources import hash_file, images_below
 from ..common.spreadsheets import without_formulas
 from .backends.meter import Meter
 from .benchmarks.benchmark import Benchmark
@@ -40,12 +42,14 @@ class Rated:
 
     Attributes:
         run: the result of every item, and how many were asked.
+        scores: the table ``mllm_scores``, one row per item.
         metrics: tables of metrics by name.
         cost: what the tokens of this run cost at the prices given; None without prices.
         batching: by how much batching moved log-probabilities at most, on a sample; None where it was not measured.
     """
 
     run: Run
+    scores: pd.DataFrame
     metrics: dict[str, pd.DataFrame]
     cost: float | None
     batching: float | None
@@ -97,28 +101,32 @@ def rate_into(
         write_json(folder / META, meta)
     table = scores_table(items, run.rows)
     metrics = summarise(table, items, preset)
-    _write(storable(table), folder / SCORES)
+    scores = storable(table)
+    for suffix in (".parquet", ".csv"):
+        _write(scores, (folder / SCORES).with_suffix(suffix))
     for name, values in metrics.items():
         _write(values, folder / f"{name}.parquet")
         _write(values, folder / f"{name}.csv")
-    return Rated(run, metrics, cost, moved["max_log_probability_difference"] if moved else None)
+    return Rated(run, scores, metrics, cost, moved["max_log_probability_difference"] if moved else None)
 
 
 def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
-    """Make a benchmark without targets of the images of a folder.
+    """Make a benchmark without targets of the images of a folder and its sub-folders.
 
     Args:
-        images: the folder.
+        images: the folder; items are named by their paths below it, such as ``cats/1.png``.
         dimension: what they are rated for.
 
     Raises:
         SourceError: there is no such folder, or it has no images.
     """
-    source = FolderSource(folder=Path(images))
-    listed = source.items()
+    folder = expanded(images)
+    paths = images_below(folder)
+    names = [path.relative_to(folder) for path in paths]
     common: dict[str, Any] = {"benchmark": "images", "dimension": dimension, "task": "rate"}
-    items = tuple(Item(**common, id=image.path.name, images=(image.path,)) for image in listed)
-    return Benchmark("images", items, source.identity(listed))
+    items = tuple(Item(**common, id=name.as_posix(), images=(path,)) for name, path in zip(names, paths, strict=True))
+    hashes = [[name.with_suffix("").as_posix(), hash_file(path)] for name, path in zip(names, paths, strict=True)]
+    return Benchmark("images", items, identity({"images": hashes}))
 
 
 def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
+    from ..common.sources import parse_source
     from .checkpoint import read_tensors, write_tensors
     from .degradation import bicubic_resize, mod_crop
     from .distributed import current_ranks, join_torchrun
@@ -74,6 +75,7 @@ __all__ = [
     "load_exported",
     "mod_crop",
     "pairs",
+    "parse_source",
     "read_history",
     "read_metadata",
     "read_tensors",
@@ -87,6 +89,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        "..common.sources": ["parse_source"],
         ".checkpoint": ["read_tensors", "write_tensors"],
         ".degradation": ["bicubic_resize", "mod_crop"],
         ".distributed": ["current_ranks", "join_torchrun"],

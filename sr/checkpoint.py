@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..common.files import atomic_path, write_json
 from ..common.identity import sha256_file
+from ..common.state_dicts import parse_metadata
 from .history import NOTHING, Written, written
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Map
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote."""
     with safe_open(path, framework="pt") as file:
-        metadata = json.loads((file.metadata() or {}).get("lopsided", "{}"))
+        metadata = parse_metadata((file.metadata() or {}).get("lopsided", "{}"))
         # Cloned: a mapped file's tensors start at any multiple of four bytes, and vector code may round differently
         # on them than on aligned memory; a resumed run must equal an uninterrupted one to the last digit.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118

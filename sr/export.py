@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from torch import nn
 
 from .. import __version__
+from ..common import state_dicts
+from ..common.errors import one_line
 from ..common.files import atomic_path
-from .checkpoint import read_tensors, write_tensors
+from ..common.paths import expanded
+from .checkpoint import write_tensors
 from .errors import SuperResolutionError
 from .generators import GeneratorSpec, build_generator
 from .swinir import SwinIR
@@ -67,7 +69,7 @@ def load_exported(path: Path | str, name: str | None = None, scale: int | None =
         >>> loaded.spec.name, loaded.scale, loaded.digest == generator.digest
         ('swinir-tiny', 4, True)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     stated = read_metadata(path)
     for key, given in (("generator", name), ("scale", scale)):
         if given is not None and stated.get(key, given) != given:
@@ -88,15 +90,15 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     Raises:
         SuperResolutionError: a missing or damaged file.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise SuperResolutionError(f"no generator file '{path}'")
     if path.suffix != ".safetensors":
         return {}
     try:
-        return read_tensors(path)[1]
-    except (OSError, ValueError, SafetensorError) as error:
-        raise SuperResolutionError(f"cannot read '{path}': {error}") from None
+        return state_dicts.read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise SuperResolutionError(f"cannot read '{path}': {one_line(error)}") from None
 
 
 def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mapping[str, Any] | None = None) -> None:
@@ -115,7 +117,7 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
         SuperResolutionError: another suffix.
         OSError: the file cannot be written.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     generator = loaded.generator
     state = generator.official_state_dict() if isinstance(generator, SwinIR) else generator.state_dict()
     state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

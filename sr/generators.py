@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..common.basicsr_compat import load_basicsr
-from ..common.errors import did_you_mean
+from ..common.building import building
+from ..common.errors import did_you_mean, one_line
 from ..common.fields import Keyed
 from ..common.identity import identity, sha256_file
+from ..common.paths import expanded
 from ..common.registry import Registry
 from ..common.state_dicts import read_state_dict
 from .errors import SuperResolutionError
@@ -81,7 +83,7 @@ def _hat(scale: int, *, groups: int = 6, **options: Any) -> nn.Module:
     try:
         from spandrel.architectures.HAT import HAT
     except ImportError as error:
-        raise SuperResolutionError(f"HAT needs spandrel ({error}): pip install 'lopsided[study]'") from error
+        raise SuperResolutionError(f"HAT needs spandrel ({one_line(error)}): pip install 'lopsided[study]'") from error
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.meshgrid")  # spandrel's call; the result is right
         return HAT(upscale=scale, window_size=16, mlp_ratio=2, depths=(6,) * groups, num_heads=(6,) * groups, **options)
@@ -174,7 +176,7 @@ class GeneratorSpec(Keyed):
         """
         weights = None
         if self.weights is not None:
-            path = Path(self.weights).expanduser()
+            path = expanded(self.weights)
             if not path.is_file():
                 raise SuperResolutionError(f"generator '{self.name}': no weights file '{path}'")
             weights = sha256_file(path)
@@ -195,6 +197,7 @@ def list_generators() -> list[str]:
     return list(ARCHITECTURES)
 
 
+@building()
 def build_generator(spec: GeneratorSpec, scale: int, *, seed: int = 0) -> nn.Module:
     """Build a generator on the CPU: LR images ``(N, 3, h, w)`` in [0, 1] to ``(N, 3, scale·h, scale·w)``, unclamped.
 
@@ -234,14 +237,14 @@ def load_generator(generator: nn.Module, path: Path | str) -> None:
     Raises:
         SuperResolutionError: missing, unreadable or ill-fitting file; the message names a generator that it fits.
     """
-    state = _learnt(_renamed(read_state(Path(path).expanduser())))
+    state = _learnt(_renamed(read_state(expanded(path))))
     own = generator.state_dict()
     constants = {name: own[name] for name in own.keys() - _learnt(own).keys()}
     try:
         generator.load_state_dict(state | constants, strict=True)
     except RuntimeError as error:
         fits = fitting_generators(state)
-        detail = f"it fits {' and '.join(fits)}" if fits else " ".join(str(error).split())[:240]
+        detail = f"it fits {' and '.join(fits)}" if fits else one_line(error, 240)
         raise SuperResolutionError(f"'{path}' does not fit this generator: {detail}") from None
 
 

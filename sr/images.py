@@ -21,6 +21,7 @@ from ..common.errors import ImageError
 from ..common.files import atomic_path, write_json
 from ..common.identity import identity, sha256_file
 from ..common.images import read_rgb
+from ..common.paths import expanded
 from ..common.sources import ImageItem
 from .degradation import DEGRADATION, bicubic_resize, mod_crop
 from .errors import SuperResolutionError
@@ -189,7 +190,7 @@ class PairCache:
         task = task or Bicubic()
         stored = None if task.random else DEGRADATION
         key = _key(items, scale, task)
-        root = Path(folder).expanduser() / _folder_name(key)
+        root = expanded(folder) / _folder_name(key)
         files = [root / "hr.u8"] if task.random else [root / "hr.u8", root / "lr.u8"]
         entries = _read_index(root / "index.json", key, files, verify=verify)
         if entries is None:

@@ -3,7 +3,7 @@
 How each kind of image is handled:
 
 =====================  ============================================================================================
-size                   any, from 1×1 pixels on
+size                   any from 1×1 pixels on, up to the limit that :mod:`lopsided.common.images` names
 RGB, palette           RGB
 grey, bilevel          grey: the mean of the three channels that the generator makes of three equal ones
 transparency           ``keep``: the colours are restored as stored, alpha is resized bicubically and attached;
@@ -34,6 +34,7 @@ from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
 from ..common.identity import sha256_file
 from ..common.images import EXTENSIONS, read_layers, to_tensor
+from ..common.paths import expanded
 from .degradation import bicubic_resize
 from .errors import SuperResolutionError
 from .export import LoadedGenerator
@@ -206,7 +207,7 @@ def restore_folder(
             settings or of another program; settings that do not fit the generator.
         OSError: the results cannot be written.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
+    source, target = expanded(source), expanded(target)
     settings = settings or RestoreSettings()
     settings.check(loaded)
     folder = source if source.is_dir() else source.parent

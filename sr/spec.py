@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..common.errors import LopsidedError
-from ..common.fields import Settings
+from ..common.fields import BATCH, NUMBER, SIDE, STEPS, Settings
 from ..discriminators import Augmentation, objective
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=NUMBER, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=NUMBER, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -25,19 +25,20 @@ class TrainingSpec(Settings):
         [0.1, 1.0, 1.0, 0.5]
     """
 
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    batch: int = Field(default=8, ge=1, description="Crops per step.")
+    steps: int = Field(ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(default=8, ge=1, le=BATCH, description="Crops per step.")
     micro_batches: int = Field(
         default=1,
         ge=1,
+        le=BATCH,
         description="Parts the batch is cut into: their gradients are averaged, one part in memory at a time; "
         "processes started by torchrun share them.",
     )
-    patch: int = Field(default=192, ge=8, description="Side of a high-resolution crop, in pixels.")
+    patch: int = Field(default=192, ge=8, le=SIDE, description="Side of a high-resolution crop, in pixels.")
     learning_rate: Positive = Field(default=2e-4, description="Adam's learning rate after warm-up.")
     betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.99), description="Adam's betas, of both networks.")
-    warmup: int = Field(default=0, ge=0, description="Steps over which the learning rate rises linearly.")
-    milestones: tuple[int, ...] = Field(
+    warmup: int = Field(default=0, ge=0, le=STEPS, description="Steps over which the learning rate rises linearly.")
+    milestones: tuple[Annotated[int, Field(le=STEPS)], ...] = Field(
         default=(), description="Steps at which the learning rate is multiplied by gamma."
     )
     gamma: Positive = Field(default=0.5, description="Factor applied at each milestone.")
@@ -54,6 +55,7 @@ class TrainingSpec(Settings):
     skip_budget: int = Field(
         default=10,
         ge=0,
+        le=STEPS,
         description="Steps with a non-finite loss or gradient that are skipped, at most half of all; one more ends the "
         "run as diverged.",
     )
@@ -61,7 +63,7 @@ class TrainingSpec(Settings):
         default="last", description="Which averaged weights are the result; best: by `validation`."
     )
     augment: bool = Field(default=True, description="Random flips and transpositions of the crops.")
-    log_every: int = Field(default=10, ge=1, description="Steps averaged into one row of the training table.")
+    log_every: int = Field(default=10, ge=1, le=STEPS, description="Steps averaged into one row of the training table.")
 
     @field_validator("milestones")
     @classmethod

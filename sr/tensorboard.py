@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..common.errors import one_line
 from .errors import SuperResolutionError
 
 
@@ -27,7 +28,8 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise SuperResolutionError(
-                f"tensorboard is not installed ({error}); pip install tensorboard, or set execution.tensorboard: false"
+                f"tensorboard is not installed ({one_line(error)}); pip install tensorboard, "
+                "or set execution.tensorboard: false"
             ) from None
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 

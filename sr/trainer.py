@@ -250,7 +250,7 @@ class Trainer:
         A step in which one of them is not finite changes no weight: it is recorded in ``skipped``.
 
         Raises:
-            DivergedError: as many steps were skipped before this one as may be.
+            DivergedError: the allowed number of steps was already skipped.
         """
         section = self.section
         if self.adversarial:

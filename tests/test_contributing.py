@@ -54,7 +54,7 @@ from lopsided.experiments import load_experiment
 from lopsided.experiments.stages.draft import Draft
 (cell,) = CountImages.plan(Draft(load_experiment("experiments/smoke.yaml")))
 assert cell.labels == {"test_set": "photographs"}
-assert cell.stage == "count_images"
+assert cell.title == "count_images photographs"
 """,
 }
 

@@ -85,3 +85,11 @@ def test_the_index_names_every_page():
     index = PAGES["docs/README.md"].read_text(encoding="utf-8")
     pages = [name.removeprefix("docs/") for name in PAGES if name.startswith("docs/") and name != "docs/README.md"]
     assert [page for page in pages if f"({page})" not in index] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
+def test_python_imports_from_doors(page):
+    """A door is a package; modules within it may move. (What is added to lopsided is written inside it.)"""
+    for module in re.findall(r"^ *(?:from|import) (lopsided[\w.]*)", "\n".join(blocks(page, "python")), re.MULTILINE):
+        if module != "lopsided.losses.basicsr_plugin":  # imported for what it registers
+            assert ROOT.joinpath(*module.split(".")[1:], "__init__.py").is_file(), module

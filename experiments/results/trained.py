@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.identity import sha256_file
+from ...common.paths import expanded
 from ...sr.generators import list_generators
 from ..schema.errors import ExperimentError
 from ..stages.train import GENERATOR
@@ -24,7 +25,7 @@ def find_generator(source: str | Path, store: str | Path = "runs") -> tuple[Path
     Raises:
         ExperimentError: there is no such file or cell, or the cell is not done, or its weights are damaged.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_file():
         return path, {"file": path.name, "sha256": sha256_file(path)}
     folders = [path] if path.is_dir() else [Store(store).folder(stage, str(source)) for stage in STAGES]

@@ -32,7 +32,7 @@ log = logging.getLogger("lopsided")
 def compute(cells: list[Cell[Stage]], context: Context) -> bool:
     """Compute cells in one go, under their leases, and record how each ended; False if others hold them all.
 
-    If several fail, each is tried alone: the failure of one is not that of the others. If one is lost to another
+    If several fail, each is tried alone: one failure must not fail the others. If one is lost to another
     process, because this one slept, nothing is recorded of them.
 
     Raises:
@@ -62,7 +62,7 @@ def compute(cells: list[Cell[Stage]], context: Context) -> bool:
             if not context.store.root.is_dir():
                 raise ExperimentError(f"the store '{context.store.root}' is not there any more") from None
             if next(iter(leases)).spec.distributed and current_ranks().count > 1:
-                raise ExperimentError(f"{error}, and the other processes wait in it") from None
+                raise ExperimentError(f"{error}, and the other processes are waiting in this cell") from None
             log.warning("%s, because this one did not show itself for too long; left to it", error)
             return False
     for cell in leases:
@@ -97,7 +97,9 @@ def _finish(
         cause = disk_reason(error, context.store.root)
         raise ExperimentError(f"cannot record how {cell.id} ended: {cause}") from None
     if state == "failed" and cell.spec.distributed and current_ranks().count > 1:
-        raise ExperimentError(f"{cell.stage} {cell.id} failed, and the other processes wait in it: {reason}")
+        raise ExperimentError(
+            f"{cell.stage} {cell.id} failed, and the other processes are waiting in this cell: {reason}"
+        )
 
 
 def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End, str]:
@@ -109,10 +111,10 @@ def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End
     """
     try:
         for cell, lease in leases.items():
-            (lease.folder / "status.json").unlink(missing_ok=True)  # of a failure that is tried again
+            (lease.folder / "status.json").unlink(missing_ok=True)  # left by a failure that is tried again
             _describe(cell, lease.folder, context.execution)
             if cell.spec.distributed:
-                current_ranks().agreed(cell.id)  # calls those that follow
+                current_ranks().agreed(cell.id)  # asks the following processes to join
         first = next(iter(leases))
         if len(leases) == 1:
             first.spec.run(first, leases[first].outputs, context)

@@ -35,7 +35,7 @@ from .stopping import stop_on_signal
 
 log = logging.getLogger("lopsided")
 
-POLL_SECONDS = 0.2  # between two looks at cells that other processes are computing
+POLL_SECONDS = 0.2  # seconds between two checks of cells that other processes are computing
 
 Failures = Mapping[str, float | None]  # when each cell failed in an earlier run, so that a failure in this one is told
 
@@ -79,12 +79,12 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     Several workers, or several runs started by hand on one store, share the work: a cell belongs to whoever holds its
     lease, and the others go on with what is free. Results do not depend on who computed what.
 
-    Under torchrun this is process 0, which computes everything and calls the others, which :func:`follow`, to each
-    training.
+    Under torchrun this is process 0, which computes everything and asks the others, which run :func:`follow`, to join
+    each training.
 
     Args:
         plan: the cells.
-        store: where they lie.
+        store: where the cells are.
         execution: threads, device, checkpoint interval.
         reporter: follows the run.
         workers: processes, this one included.
@@ -146,7 +146,7 @@ def _work(
     failures: Failures,
     workers: int,
 ) -> None:
-    """Go over the cells until each is computed, here or elsewhere, or cannot be."""
+    """Go over the cells until each is computed, here or elsewhere, or cannot be computed."""
     store = context.store
     remaining, lost = {cell.id: cell for cell in pending}, set[str]()
 

@@ -42,7 +42,7 @@ class Reporter:
         self._cells, self._began = list(cells), time.monotonic()
         self._waiting = {cell.id: cell for cell in cells}
         if not self.console.is_terminal:
-            self._line(f"{len(cells)} cells to compute")
+            self._line(f"{len(cells)} cell{'s' * (len(cells) != 1)} to compute")
             yield
             return
         columns = (
@@ -90,7 +90,7 @@ class Reporter:
     def skipped(self, cell: Cell[Stage]) -> None:
         """Note that a cell cannot be computed because an input is missing."""
         self._advance(cell)
-        if cell.spec.effort:  # what follows from trainings is counted at the end
+        if cell.spec.effort:  # cells that depend on trainings are only counted at the end
             self._line(f"skipped: {cell.title} [{cell.id}]: its input is not done")
 
     def _advance(self, cell: Cell[Stage]) -> None:
@@ -104,7 +104,7 @@ class Reporter:
         if not seen:
             return ""
         work = sum(self._expected(cell) for cell in self._waiting.values())
-        # Workers beside this one show in how much was done in the time that has passed.
+        # Other workers are counted through the amount of work done so far.
         elapsed = time.monotonic() - self._began
         return f"{_duration(elapsed)} so far, about {_duration(work * elapsed / max(sum(seen), elapsed))} left"
 
@@ -124,7 +124,7 @@ class Reporter:
 
 
 class SilentReporter(Reporter):
-    """Follows a run without a word: for the processes beside the one that speaks."""
+    """Shows nothing: for all processes but the one that reports."""
 
     def _line(self, text: str) -> None:
         """Say nothing."""

@@ -31,7 +31,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Yield what says, while the block runs, whether a signal has asked to stop."""
+    """Yield an object that tells, while the block runs, whether a signal has asked to stop."""
     stop = Stop()
     previous = {}
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     Field,
     model_validator,
 )
 
-from ...common.fields import ByKey, OneOrMore, Settings
+from ...common.fields import NUMBER, ByKey, OneOrMore, Settings
 from ...discriminators import DiscriminatorSpec, list_discriminators
 from ...sr import GeneratorSpec
 from ...sr.generators import list_generators
@@ -19,13 +20,22 @@ Generator = Annotated[GeneratorSpec, ByKey(list_generators(), name={"enum": list
 
 DiscriminatorAxis = Annotated[DiscriminatorSpec, ByKey(list_discriminators(), backbone=backbone_schema("conv"))]
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=NUMBER, allow_inf_nan=False)]
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 _Value = TypeVar("_Value")
 
-Axis = Annotated[list[_Value], Field(min_length=1), OneOrMore()]
+
+def _each_once(values: list[Any]) -> list[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            name = getattr(value, "key", getattr(value, "name", "none" if value is None else value))
+            raise ValueError(f"{name} is given twice; give every value of an axis once")
+    return values
+
+
+Axis = Annotated[list[_Value], Field(min_length=1), AfterValidator(_each_once), OneOrMore()]
 
 
 class GridRule(Settings):

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from ...common.errors import LopsidedError
-from ...common.fields import Settings
+from ...common.fields import COUNT, Settings
 from ...common.sources import ImageSource
 from ...iqa import JudgeSpec, parse_judge
 from ...losses.learn_weights import LearningSpec
@@ -78,7 +78,7 @@ class Learn(LearningSpec):
 class Analysis(Settings):
     """How intervals are computed."""
 
-    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples.")
+    resamples: int = Field(default=2000, ge=100, le=COUNT, description="Bootstrap resamples.")
     seed: Seed = Field(default=0, description="Seed of the bootstrap.")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ...common.errors import one_line
+from ...common.paths import expanded, read_file
 from .errors import ExperimentError, PlacedError
 from .experiment import Experiment
 from .grid import expand
@@ -18,6 +20,26 @@ from .wording import allowed_types, described, without_echoes
 _PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys of paths, relative to the YAML
 _WORDS = {"official", "uniform", "published"}  # values of those keys that are not paths
 _MOST_VALUES = 100_000  # aliases can make a small file hold endlessly many
+_MOST_BYTES = 10_000_000
+_DEEPEST = 100  # levels of nesting
+
+
+class _TooDeepError(yaml.YAMLError):
+    """Nesting that no experiment has, and that would exhaust Python's stack."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML to plain values, up to a depth."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _TooDeepError(f"nested more than {_DEEPEST} levels deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -66,9 +88,11 @@ def _booleans(value: Any) -> Iterator[Location]:
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     """Return the file's nodes and values."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, _MOST_BYTES)
     except OSError as error:
-        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or error}") from None
+        near = path.with_name(f"{path.name}.yaml")
+        hint = f"; did you mean '{near}'?" if near.is_file() else ""
+        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or error}{hint}") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -76,7 +100,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
         seen = f"byte 0x{content[error.start]:02x}"
         raise ExperimentError(f"{path}:{line}: not UTF-8 text ({seen}); save the file as UTF-8") from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if root is None or root.tag == "tag:yaml.org,2002:null":
             raise ExperimentError(f"{path}:1: the file is empty; an experiment begins with name, data, …")
         if not isinstance(root, yaml.MappingNode):
@@ -84,14 +108,24 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
             raise ExperimentError(
                 f"{path}:{root.start_mark.line + 1}: an experiment is a mapping of keys, this is {seen}"
             )
-        _check(path, root)
-        return root, _unshared(yaml.safe_load(text))
+        _check(f"{path}:", root)
+        return root, _unshared(yaml.load(text, Loader=_Loader))  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise ExperimentError(_yaml_fault(path, text, error)) from None
     except ValueError as error:  # an impossible date or number, such as 2024-13-45
-        raise ExperimentError(f"{path}:1: not valid YAML: {error}; put such a value in quotes") from None
-    except RecursionError:
-        raise ExperimentError(f"{path}:1: nested too deeply to be an experiment") from None
+        reason = "a number has too many digits; put it in quotes if it is text"
+        if "limit" not in str(error):  # Python's, of digits
+            reason = f"{one_line(error)}; put such a value in quotes"
+        raise ExperimentError(f"{path}:1: not valid YAML: {reason}") from None
+
+
+_BACKSLASH = "in double quotes a backslash begins an escape; use single quotes, or / in paths"
+
+
+def _escapes(error: Exception) -> bool:
+    r"""Tell whether YAML failed at a backslash in double quotes, as in "C:\data"."""
+    problem = getattr(error, "problem", None) or ""
+    return "escape" in problem
 
 
 def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
@@ -99,7 +133,7 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
         line = text.count("\n", 0, error.position) + 1
         return f"{path}:{line}: not text: it holds the control character {error.character:#04x}"
     if not isinstance(error, yaml.MarkedYAMLError):
-        return f"{path}:1: not valid YAML: {' '.join(str(error).split())}"
+        return f"{path}:1: not valid YAML: {one_line(error)}"
     problem, begun, mark = error.problem or "", error.context_mark, error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
     if "'\\t'" in problem:
@@ -111,6 +145,8 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
         problem = f"the tag {tag} is not allowed; write plain values"
     elif "expected a single document" in (error.context or ""):
         problem = "a second document; one file holds one experiment"
+    elif _escapes(error):
+        problem = _BACKSLASH
     elif begun and "flow" in (error.context or ""):
         line, problem = begun.line + 1, "a bracket that opens here is not closed, or a comma is missing"
     elif begun and "quoted" in (error.context or ""):
@@ -120,14 +156,22 @@ def _yaml_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
     return f"{path}:{line}: not valid YAML: {problem}"
 
 
-def _check(path: Path, root: yaml.Node) -> None:
-    """Refuse equal keys (YAML silently keeps the last one) and endless aliases."""
+def _check(where: str, root: yaml.Node) -> None:
+    """Refuse equal keys (YAML silently keeps the last one) and endless aliases.
+
+    Args:
+        where: what a message begins with, before the number of the line.
+        root: the node.
+
+    Raises:
+        ExperimentError: names the line.
+    """
     nodes, count = [root], 0
     while nodes:
         node = nodes.pop()
         count += 1
         if count > _MOST_VALUES:
-            raise ExperimentError(f"{path}:1: more than {_MOST_VALUES} values; does an alias refer to itself?")
+            raise ExperimentError(f"{where}1: more than {_MOST_VALUES} values; does an alias refer to itself?")
         if isinstance(node, yaml.SequenceNode):
             nodes += node.value
         elif isinstance(node, yaml.MappingNode):
@@ -135,10 +179,10 @@ def _check(path: Path, root: yaml.Node) -> None:
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if not isinstance(key, yaml.ScalarNode):
-                    raise ExperimentError(f"{path}:{line}: a key must be text, this is a list or a mapping")
+                    raise ExperimentError(f"{where}{line}: a key must be text, this is a list or a mapping")
                 if key.value in seen:
                     message = f"'{key.value}' is given twice (first on line {seen[key.value]}); keep one"
-                    raise ExperimentError(f"{path}:{line}: {message}")
+                    raise ExperimentError(f"{where}{line}: {message}")
                 seen[key.value] = line
                 nodes.append(value)
 
@@ -150,13 +194,25 @@ def _unshared(value: Any) -> Any:
     return [_unshared(child) for child in value] if isinstance(value, list) else value
 
 
+def _parsed(override: str, text: str) -> Any:
+    """Read the value of an override."""
+    root = yaml.compose(text, Loader=_Loader)
+    if root is not None:
+        _check(f"--set {_short(override)}: line ", root)
+    return _unshared(yaml.load(text, Loader=_Loader))  # noqa: S506  (a SafeLoader)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
 def _override(data: dict[str, Any], text: str) -> Location:
     """Set one value in ``data``; returns its location."""
     key, separator, value = text.partition("=")
     names = key.strip().split(".")
     if not separator or not all(names):
         raise ExperimentError(
-            f"--set {text}: write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"
+            f"--set {_short(text)}: write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"
         )
     location: list[str | int] = []
     target: Any = data  # a mapping or a list; anything else is refused below
@@ -165,13 +221,18 @@ def _override(data: dict[str, Any], text: str) -> Location:
             step: Any = int(name) if isinstance(target, list) and name.isdecimal() else name
             location.append(step)
             if index == len(names) - 1:
-                target[step] = yaml.safe_load(value)
+                target[step] = _parsed(text, value)
             else:
                 target = target.setdefault(step, {}) if isinstance(target, dict) else target[step]
-    except (yaml.YAMLError, ValueError):
-        raise ExperimentError(f"--set {text}: '{value}' is not a YAML value; a list is written [a, b]") from None
+    except (yaml.YAMLError, ValueError) as error:
+        hint = "a list is written [a, b]"
+        if _escapes(error):
+            hint = _BACKSLASH
+        elif isinstance(error, _TooDeepError):
+            hint = str(error)
+        raise ExperimentError(f"--set {_short(text)}: '{_short(value)}' is not a YAML value; {hint}") from None
     except (IndexError, TypeError):
-        raise ExperimentError(f"--set {text}: there is no '{'.'.join(names[: len(location)])}'") from None
+        raise ExperimentError(f"--set {_short(text)}: there is no '{'.'.join(names[: len(location)])}'") from None
     return tuple(location)
 
 
@@ -179,7 +240,7 @@ def _make_absolute(value: Any, base: Path) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in list(items):
         if key in _PATHS and isinstance(child, str) and child not in _WORDS:
-            value[key] = str(base / Path(child).expanduser())
+            value[key] = str(base / expanded(child))
         elif key == "model" and isinstance(child, str) and (base / child).is_dir():  # else a name on a hub or server
             value[key] = str(base / child)
         else:

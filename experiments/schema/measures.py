@@ -113,7 +113,11 @@ def backbone_schema(*others: str) -> dict[str, Any]:
     """Return the JSON schema of a backbone, or of one of ``others``."""
     mapping = {
         "type": "object",
-        "properties": {"name": {"enum": list_backbones()}, "weights": {"type": "string"}, "seed": {"type": "integer"}},
+        "properties": {
+            "name": {"enum": list_backbones()},
+            "weights": {"type": "string"},
+            "seed": {"type": "integer", "maximum": 2**63 - 1},
+        },
         "required": ["name"],
         "additionalProperties": False,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, Tag, field_validator, model_validator
 
 from ...common.errors import LopsidedError
-from ...common.fields import Settings, by_own_key
+from ...common.fields import BATCH, COUNT, NUMBER, Settings, by_own_key
 from ...iqa.manifest import hash_file
 from ...mllm import Benchmark, Preset, create_preset, list_benchmarks, list_presets, open_benchmark
 from .datasets import RatedSet
@@ -75,8 +75,10 @@ class LocalModel(_ScorerSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of weights and activations; auto: the checkpoint's."
     )
-    max_pixels: int | None = Field(default=None, ge=1, description="Larger images are reduced to this many pixels.")
-    batch: int = Field(default=16, ge=1, description="Prompts computed together.")
+    max_pixels: int | None = Field(
+        default=None, ge=1, le=10**9, description="Larger images are reduced to this many pixels."
+    )
+    batch: int = Field(default=16, ge=1, le=BATCH, description="Prompts computed together.")
 
     @property
     def model_name(self) -> str:
@@ -114,13 +116,13 @@ class ServedModel(_ScorerSettings):
     server: str = Field(description="Address, which ends in /v1, such as http://127.0.0.1:8000/v1.")
     model: str = Field(min_length=1, description="Name under which the server knows the model.")
     api_key_env: str | None = Field(default=None, description="Environment variable that holds the key.")
-    concurrency: int = Field(default=32, ge=1, description="Most requests under way at the same time.")
-    timeout: float = Field(default=120.0, gt=0, description="Most seconds for one request.")
+    concurrency: int = Field(default=32, ge=1, le=COUNT, description="Most requests under way at the same time.")
+    timeout: float = Field(default=120.0, gt=0, le=NUMBER, description="Most seconds for one request.")
     logprobs: Literal["auto", "chat", "decision", "none"] = Field(
         default="auto", description="How level probabilities are obtained, see docs/servers.md."
     )
     top_logprobs: int = Field(
-        default=20, ge=1, description="How many of the most probable tokens to ask for, with logprobs chat."
+        default=20, ge=1, le=COUNT, description="How many of the most probable tokens to ask for, with logprobs chat."
     )
     prefix: Literal["refuse", "continue"] = Field(
         default="refuse", description="Whether the server can continue an answer that has begun, see docs/servers.md."

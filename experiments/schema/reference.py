@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from ...common.fields import NUMBER
 from .experiment import Experiment
 
 _INTRO = """\
@@ -170,11 +171,16 @@ def _references(value: Any) -> list[str]:
 
 def _range(field: Schema) -> str:
     low, high = field.get("minimum"), field.get("maximum", field.get("exclusiveMaximum", 0) == 2**31 and "2³¹ − 1")
+    high = (
+        None if high == NUMBER else f"{high:,}" if isinstance(high, int) and high else high
+    )  # NUMBER stops slips only
     if low is not None and high:
         return f" from {low:g} to {high}"
     above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
     bounds = (("≥", low), (">", above), ("≤", high or None), ("<", below))
-    return " and".join(f" {sign} {bound:g}" for sign, bound in bounds if bound is not None)
+    return " and".join(
+        f" {sign} {bound if isinstance(bound, str) else f'{bound:g}'}" for sign, bound in bounds if bound is not None
+    )
 
 
 def _default(field: Schema) -> str:

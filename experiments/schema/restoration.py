@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...common.fields import ByKey, Settings
+from ...common.fields import COUNT, SIDE, STEPS, ByKey, Settings
 from ...common.sources import ImageSource
 from ...iqa import JudgeSpec, list_judges
 from ...sr import TASKS, AnyTask, Bicubic, FinetuneSpec, TrainingSpec
@@ -20,7 +20,7 @@ class TestSet(Settings):
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
     crop: int | None = Field(
-        default=None, ge=16, description="Centre crop to this many pixels per side; default: the whole image."
+        default=None, ge=16, le=SIDE, description="Centre crop to this many pixels per side; default: the whole image."
     )
 
 
@@ -29,11 +29,15 @@ class ValidationSet(Settings):
 
     images: ImageSource = Field(description="Where the high-resolution images come from.")
     crop: int | None = Field(
-        default=None, ge=16, description="Centre crop to this many pixels per side; default: the whole image."
+        default=None, ge=16, le=SIDE, description="Centre crop to this many pixels per side; default: the whole image."
     )
-    every: int = Field(default=500, ge=1, description="Steps between validations; the last step is validated too.")
+    every: int = Field(
+        default=500, ge=1, le=STEPS, description="Steps between validations; the last step is validated too."
+    )
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges; the first one ranks the weights.")
-    top: int = Field(default=1, ge=1, description="How many of the best weights are kept in addition to the last ones.")
+    top: int = Field(
+        default=1, ge=1, le=COUNT, description="How many of the best weights are kept in addition to the last ones."
+    )
 
 
 class Data(Settings):

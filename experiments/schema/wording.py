@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterator
@@ -132,6 +133,8 @@ def _shown(value: Any) -> str:
         return f"a mapping with {', '.join(map(str, value))}" if value else "an empty mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
     return repr(value) if isinstance(value, str | int | float) else str(value)
 
 

@@ -19,6 +19,7 @@ from .draft import Draft
 from .learn_weights import planned_measure, weights_input
 from .outputs import SCORES, read_table, write_table
 from .stage import Stage
+from .titles import assessed
 from .train import Finetune
 
 PARTIAL = "scores.jsonl"
@@ -41,6 +42,10 @@ class AssessFR(Stage):
     def caches(self) -> tuple[str, ...]:
         """Those of the set."""
         return self.dataset.caches()
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The measure and the images."""
+        return assessed(labels)
 
     @property
     def together(self) -> str:

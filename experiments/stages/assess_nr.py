@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-from PIL import Image
 from pydantic import SerializeAsAny, ValidationError
 
 from ...common.errors import LopsidedError
 from ...common.identity import identity
+from ...common.images import upright_size
 from ...common.sources import ImageItem
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.inputs import InputNormalisation
@@ -43,6 +43,7 @@ from .context import Context
 from .draft import Draft
 from .outputs import SCORES, read_table, write_table
 from .stage import Stage
+from .titles import assessed, network
 from .train import DISCRIMINATOR, Finetune
 
 PLACE = ("assessment", "no_reference")
@@ -143,6 +144,16 @@ class AssessNR(Stage):
         """Those of the set."""
         return self.dataset.caches()
 
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The model, its start, the images and the split."""
+        source = f" of {network(labels)}" if "fidelity" in labels else ""
+        seed = "" if source or labels["seed"] is None else f" seed {labels['seed']}"
+        return f"{self.row(labels)}{source}{seed} split {self.split}"
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """The model, its start and the images: seeds and splits share a row."""
+        return assessed(labels)
+
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
         """Plan the section ``assessment.no_reference``.
@@ -189,8 +200,7 @@ class AssessNR(Stage):
             dataset = _dataset(spec, context)
             _split(spec, dataset, context)
             for row in dataset.rows:
-                with Image.open(row.image_path) as image:
-                    width, height = image.size
+                width, height = upright_size(row.image_path)
                 if min(width, height) < need:
                     raise ExperimentError(
                         f"assessment.no_reference: '{row.image_path}' is {width}×{height} px, at least {need} per side "

@@ -27,6 +27,14 @@ class CellSpec(Settings, ABC):
     def content(self) -> dict[str, Any]:
         """Return what determines the outputs, as JSON: contents by hash, never places on this machine."""
 
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """Return what tells a cell with these labels apart from others of its stage, in a few words."""
+        return " ".join(str(value) for value in labels.values() if value is not None)
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """Return the row of ``lopsided plan`` that the cell shares with others; by default one of its own."""
+        return self.title(labels)
+
     @property
     def together(self) -> str | None:
         """A key shared by cells that are best computed in one go; None: the cell is computed alone."""
@@ -70,19 +78,13 @@ class Cell(Generic[S]):
 
     @property
     def title(self) -> str:
-        """The cell in a few words."""
-        names = self.labels
-        parts = [self.stage]
-        if "measure" in names:
-            parts += [str(names["measure"]), "on", str(names["dataset"])]
-        else:
-            parts += [str(names[key]) for key in ("generator", "fidelity", "discriminator") if key in names]
-            if names.get("gan_weight"):
-                parts.append(f"w={names['gan_weight']:g}")
-            parts.append(f"seed {names['seed']}")
-            if "judge" in names:
-                parts += ["by", str(names["judge"])]
-        return " ".join(parts)
+        """The cell in a few words, its stage first."""
+        return f"{self.stage} {self.spec.title(self.labels)}"
+
+    @property
+    def row(self) -> str:
+        """The row of ``lopsided plan`` that the cell shares with others."""
+        return self.spec.row(self.labels)
 
     def input(self, role: str, kind: type[K]) -> Cell[K]:
         """Return the input of that role, a cell of ``kind``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from .outputs import SCORES, read_table, write_table
 from .pictures import TestImagesStage, check_judged_sizes
 from .restore import IMAGES, Restore, restored_by
 from .stage import Stage
+from .titles import restored_set
 
 
 class JudgeImages(TestImagesStage):
@@ -34,6 +35,14 @@ class JudgeImages(TestImagesStage):
     def content(self) -> dict[str, Any]:
         """The judge and the references."""
         return {"judge": self.judge.identity, **super().content()}
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """What is judged, and by whom."""
+        return f"{restored_set(labels)} {self.row(labels)}"
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """The judge."""
+        return f"by {labels['judge']}"
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from .context import ALPHA_BETA, Context
 from .draft import Draft
 from .outputs import damaged
 from .stage import Stage
+from .titles import assessed
 
 RESULT = "result.json"
 
@@ -51,6 +52,10 @@ class LearnWeights(Stage):
     def caches(self) -> tuple[str, ...]:
         """Those of the set."""
         return self.dataset.caches()
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The measure and the images."""
+        return assessed(labels)
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterable[Cell[LearnWeights]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...common.errors import one_line
 from ...common.files import atomic_path
 from ..schema.errors import ExperimentError
 from ..store import checked
@@ -35,4 +36,4 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 def damaged(path: Path, error: Exception) -> ExperimentError:
     """Return the error about an output that cannot be read."""
-    return ExperimentError(f"'{path}' is missing or damaged ({error}); delete its folder and run again")
+    return ExperimentError(f"'{path}' is missing or damaged ({one_line(error)}); delete its folder and run again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from .draft import Draft
 from .outputs import SCORES, read_table, write_table
 from .restore import IMAGES, Restore, restored_by
 from .stage import Stage
+from .titles import assessed, restored_set
 
 RESULTS = "results.jsonl"
 
@@ -54,6 +55,10 @@ class Rate(Stage):
     @abstractmethod
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """Return what is rated, once the cell's inputs are there."""
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The model and the images."""
+        return assessed(labels)
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
@@ -143,6 +148,14 @@ class RateRestored(Rate):
 
     test: TestSet
     task: SerializeAsAny[Degradation] = Bicubic()
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """What is judged, and by which model."""
+        return f"{restored_set(labels)} {self.row(labels)}"
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """The model."""
+        return f"by {labels['judge']}"
 
     def rated(self) -> dict[str, Any]:
         """The dimension; the images come in as an input."""

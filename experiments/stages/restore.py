@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from .draft import Draft
 from .outputs import NAMES
 from .pictures import TestImagesStage
 from .stage import Stage
+from .titles import restored_set
 from .train import GENERATOR, Finetune
 
 UNTRAINED = {"generator": "none", "discriminator": "none", "gan_weight": 0.0, "seed": 0}  # fidelity: the baseline
@@ -44,6 +45,14 @@ class Restore(TestImagesStage):
         multiple = self.generator.side_multiple(self.scale)
         largest = max(map(self.generator.side_multiple, self.generator.scales))
         return {"side_multiple": multiple} if multiple < largest else {}
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """What restores, and the test set."""
+        return restored_set(labels)
+
+    def row(self, labels: Mapping[str, Any]) -> str:
+        """The test set."""
+        return f"test set {labels['test_set']}"
 
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:

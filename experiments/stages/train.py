@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,6 +49,7 @@ from .learn_weights import planned_measure, weights_input
 from .outputs import NAMES, damaged
 from .pictures import check_judged_sizes, of_task
 from .stage import Stage
+from .titles import network
 
 GENERATOR = "generator.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
@@ -111,6 +112,10 @@ class TrainingStage(Stage, ABC):
             **self.validation.model_dump(mode="json", include={"crop", "every", "top"}),
         }
         return {**common, "validation": validation}
+
+    def title(self, labels: Mapping[str, Any]) -> str:
+        """The network."""
+        return network(labels)
 
     @property
     def effort(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from ..schema.errors import ExperimentError
 
 State = Literal["done", "failed", "diverged", "running", "interrupted", "pending"]
-End = Literal["done", "failed", "diverged"]  # states that are written down; the others follow from what lies there
+End = Literal["done", "failed", "diverged"]  # states that are written down; the others follow from the files that exist
 FORMAT = 2  # of status.json. 2: outputs and inputs are recorded
 
 
@@ -42,7 +42,7 @@ class Status:
         state: ``done``, ``failed``, ``diverged`` (a result), ``running`` (leased by a live process), ``interrupted``
             (work to resume) or ``pending``.
         reason: why, for people.
-        seconds: time of the finishing run, of cells computed in one go an equal share of it; None before.
+        seconds: time of the finishing run; for cells computed in one go, an equal share of it. None before.
         peak_memory_mb: largest resident memory of the process by then; None before.
         ended: when it ended, in seconds since 1970; None before.
         together: how many cells were computed in one go, this one included.

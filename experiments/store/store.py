@@ -47,7 +47,7 @@ class Store:
 
     @property
     def cache(self) -> Path:
-        """Folder of what can be made again: image pairs and ladders."""
+        """Folder of files that can be made again: image pairs and ladders."""
         return self.root / "cache"
 
     def experiment(self, name: str) -> Path:
@@ -120,7 +120,7 @@ class Store:
     def _locked(self) -> Iterator[None]:
         """Keep other processes from looking at a lease and replacing it at the same time."""
         with (self.root / "cells" / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, by a kill too
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
             yield
 
     def finish(

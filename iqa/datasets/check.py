@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from ...common.errors import ImageError, SourceError
-from ...common.images import EXTENSIONS, read_rgb
+from ...common.images import EXTENSIONS, read_header, read_rgb
+from ...common.paths import expanded
 from ..manifest import FRRow, Listing, RatedImage, check_hashes, parse_rows, unequal
 from . import pairs
 from .opening import MANIFEST, list_images, wrong_counts
@@ -84,7 +83,7 @@ def check_dataset(name: str, path: Path | str, *, complete: bool = True, progres
         >>> report.ok, report.listed, report.right
         (True, 12, 12)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     info = None if name == MANIFEST else dataset_info(name)
     try:
         if info and info.task == "pairs":
@@ -139,8 +138,7 @@ def _check_row(
 def _decode(path: Path) -> _Decoded:
     """Decode an image as strictly as it will be for scoring."""
     pixels = read_rgb(path)
-    with Image.open(path) as image:
-        grey = image.mode in ("1", "L", "LA")
+    grey = read_header(path).mode in ("1", "L", "LA")
     height, width = pixels.shape[:2]
     return _Decoded((width, height), hashlib.sha256(pixels.tobytes()).hexdigest(), grey)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -9,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, one_line
 from ...common.files import atomic_path
+from ...common.paths import expanded, read_file
 from ...common.sources import hash_file
 from ..manifest import Labels, Listing, Record
 from .check import CheckReport, Progress, check_listing, silent
@@ -87,7 +89,7 @@ def import_csv(
         >>> report.ok, report.right
         (True, 6)
     """
-    table, to = Path(table).expanduser(), Path(to).expanduser()
+    table, to = expanded(table), expanded(to)
     if columns.reference and not columns.distortion:
         raise SourceError(f"{table}: images with references need a column that names their distortion.")
     named = columns.named()
@@ -97,7 +99,7 @@ def import_csv(
         if "split" in cells:
             cells["split"] = SPLITS.get(cells["split"].lower(), cells["split"])
         records.append((where, cells))
-    listing = Listing(table, Path(images).expanduser() if images else table.parent, records, labels)
+    listing = Listing(table, expanded(images) if images else table.parent, records, labels)
     report = check_listing(table.stem, listing, [], progress)
     if report.ok:
         write_manifest(listing, to)
@@ -110,7 +112,7 @@ def write_manifest(listing: Listing, to: Path | str) -> None:
     Raises:
         SourceError: the name does not end in ``.csv``.
     """
-    to = Path(to).expanduser()
+    to = expanded(to)
     if to.suffix.lower() != ".csv":
         raise SourceError(f"{to}: a manifest's name must end in .csv.")
     folder = to.resolve().parent
@@ -132,16 +134,25 @@ def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8
         SourceError: missing, of another encoding, empty, without a required column, or a row of another length.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        plain = codecs.lookup(encoding).name == "utf-8"  # which has many spellings, such as UTF_8
+        text = read_file(path).decode("utf-8-sig" if plain else encoding)
     except (UnicodeError, LookupError) as error:
-        raise SourceError(f"{path}: not {encoding} text ({error}); give its encoding, such as latin-1.") from None
+        raise SourceError(
+            f"{path}: not {encoding} text ({one_line(error)}); give its encoding, such as latin-1."
+        ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    tables = [(mark, _split(path, text, mark)) for mark in DELIMITERS]
-    tables = [(mark, table) for mark, table in tables if table]
-    if not tables:
+    if not text.strip():
         raise SourceError(f"{path}: the file is empty.")
+    tables, fault = [], None
+    for mark in DELIMITERS:
+        try:
+            tables.append((mark, _split(path, text, mark)))
+        except SourceError as error:  # quoted cells end where it does not expect it
+            fault = fault or error
     fitting = [table for _, table in tables if set(required) <= set(table[0][1])]
+    if not fitting and fault:
+        raise fault
     if not fitting:
         mark, table = max(tables, key=lambda pair: len(pair[1][0][1]))
         missing = [column for column in required if column not in table[0][1]]
@@ -167,7 +178,7 @@ def _split(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]
     try:
         rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from None
+        raise SourceError(f"{path}, line {reader.line_num}: not valid CSV ({one_line(error)}).") from None
     return [(line, cells) for line, cells in rows if any(cells)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, one_line
 from ...common.sources import read_rows
 from ..manifest import Record
 
@@ -117,7 +117,7 @@ def read_mat(path: Path, *names: str) -> list[NDArray[Any]]:
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file.") from None
     except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
-        raise SourceError(f"{path}: not a readable MATLAB file ({error}).") from None
+        raise SourceError(f"{path}: not a readable MATLAB file ({one_line(error)}).") from None
     missing = [name for name in names if name not in found]
     if missing:
         seen = ", ".join(name for name in found if not name.startswith("__"))
@@ -173,7 +173,7 @@ def _read_sheet(path: Path, required: Sequence[str]) -> list[Record]:
     try:
         workbook = load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl lets errors of zip and XML through as they come
-        raise SourceError(f"{path}: not a readable Excel file ({error}).") from None
+        raise SourceError(f"{path}: not a readable Excel file ({one_line(error)}).") from None
     for sheet in workbook:
         header: list[str] = []
         records = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...common.errors import SourceError
+from ...common.paths import expanded
 from ..manifest import REFERENCED, FRDataset, Listing, NRDataset, Split, read_manifest
 from .pairs import PairDataset
 from .registry import DatasetInfo, dataset_info
@@ -43,7 +44,7 @@ def open_dataset(
         >>> type(dataset).__name__, len(dataset)
         ('FRDataset', 12)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if name != MANIFEST and dataset_info(name).task == "pairs":
         if split:
             raise SourceError(f"{path}: each row of {dataset_info(name).title} states its split; open the whole set.")
@@ -64,7 +65,7 @@ def list_images(name: str, path: Path | str) -> Listing:
     Raises:
         SourceError: a label file is missing or cannot be read.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if name == MANIFEST:
         return read_manifest(path)
     info = dataset_info(name)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from ...common.errors import SourceError
+from ...common.errors import ImageError, SourceError, one_line
 from ...common.identity import identity
+from ...common.images import upright_size
+from ...common.paths import expanded, why_missing
 from ...common.sources import hash_file
 from .label_files import one_of
 from .registry import DatasetInfo, register
@@ -84,7 +85,7 @@ class PairDataset:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = folder = Path(folder).expanduser()
+        self.folder = folder = expanded(folder)
         self.name = "bapps"
         rows = []
         for _, row in read_pairs(folder):
@@ -144,7 +145,7 @@ def read_pairs(folder: Path) -> Iterator[tuple[str, PairRow | SourceError]]:
 def _file(folder: Path, name: str, suffix: str) -> Path:
     path = folder / f"{name}{suffix}"
     if not path.is_file():
-        raise SourceError(f"{path}: no such file, but other files of this pair exist.")
+        raise SourceError(f"{path}: no such file, but other files of this pair exist{why_missing(path)}.")
     return path
 
 
@@ -153,7 +154,7 @@ def _judgement(path: Path) -> float:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{path}: not a readable NumPy file ({error}).") from None
+        raise SourceError(f"{path}: not a readable NumPy file ({one_line(error)}).") from None
     if values.size != 1 or not 0 <= (value := float(values.ravel()[0])) <= 1:
         raise SourceError(f"{path}: expected one judgement between 0 and 1, found {values.ravel()[:4].tolist()}.")
     return value
@@ -164,10 +165,9 @@ def _check_sizes(row: PairRow) -> None:
     sizes = []
     for path in row.files:
         try:
-            with Image.open(path) as image:
-                sizes.append(image.size)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise SourceError(f"{path}: not a readable image ({error}).") from error
+            sizes.append(upright_size(path))
+        except ImageError as error:
+            raise SourceError(str(error)) from error
     if len(set(sizes)) > 1:
         raise SourceError(unequal(row, sizes))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ...common.building import ordinary_tensors
 from ...common.images import read_rgb, to_tensor
 from ...common.sources import hash_file
 from ..manifest import RatedImage
@@ -140,11 +141,12 @@ class FeatureCache:
         return found
 
 
-@torch.no_grad()  # not inference_mode: heads are trained on these tensors
+@torch.no_grad()
 def _compute(spec: NRSpec, trunk: Trunk, row: RatedImage, device: str) -> Tensor:
     """Return the pooled features of one image, ``(views, D)``, all columns of :func:`pool`."""
     image = read_image(row, spec.min_size).to(device)
     try:
-        return pool(trunk(cut_views(image, spec))).cpu()
+        with ordinary_tensors():  # heads are trained on these tensors
+            return pool(trunk(cut_views(image, spec))).cpu()
     except NRError as error:
         raise NRError(f"{row.image}: {error}") from None

@@ -6,14 +6,14 @@ the same seed starts from, and trained weights are used as they were trained.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...backbones import BackboneSpec
 from ...backbones.registry import architecture
+from ...common.paths import expanded
+from ...common.state_dicts import read_metadata
 from ...discriminators import Discriminator, DiscriminatorSpec, build_discriminator, convolutional
 from .errors import NRError
 from .spec import CONV, FromDiscriminator, NRSpec, Pretrained, Random, SelfSupervised
@@ -78,7 +78,7 @@ def load_discriminator(spec: DiscriminatorSpec, weights: Path | str | None, *, s
     """
     if weights is None:
         return build_discriminator(spec, seed=seed).eval()
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if (written := _discriminator_of(path)) not in (None, spec.key):
         raise NRError(f"'{path}' holds discriminator '{written}', not '{spec.key}'; give its own definition")
     return build_discriminator(spec.model_copy(update={"weights": str(path)}), seed=seed).eval()
@@ -87,7 +87,6 @@ def load_discriminator(spec: DiscriminatorSpec, weights: Path | str | None, *, s
 def _discriminator_of(path: Path) -> str | None:
     """Return the key of the discriminator that a file states, if lopsided wrote the file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("lopsided", "{}")).get("discriminator")
-    except (OSError, ValueError, AttributeError, SafetensorError):
+        return read_metadata(path).get("discriminator")
+    except (OSError, ValueError):
         return None  # not written by lopsided; faults appear when it is read

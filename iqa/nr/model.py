@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...backbones.known_answers import probe
+from ...common.building import building
+from ...common.errors import one_line
 from ...common.files import atomic_path
 from ...common.images import check_images
+from ...common.paths import expanded
+from ...common.state_dicts import read_metadata
 from .errors import NRError
 from .features import cut_views, pool, pooled_columns
 from .initialisation import Trunk, build_trunk
@@ -36,6 +39,7 @@ class Network(nn.Module):
     slope: Tensor
     intercept: Tensor
 
+    @building()
     def __init__(self, spec: NRSpec, trunk: Trunk, generator: torch.Generator) -> None:
         super().__init__()
         self.trunk = trunk
@@ -141,7 +145,7 @@ class NRModel:
         Raises:
             OSError: the disk is full or not writable.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         about = {
             "kind": KIND,
             "spec": self.spec.model_dump(mode="json"),
@@ -154,7 +158,7 @@ class NRModel:
             try:
                 save_file(tensors, temporary, metadata={"lopsided": json.dumps(about, sort_keys=True)})
             except SafetensorError as error:  # how safetensors reports a full disk
-                raise OSError(f"cannot write {path.name}: {error}") from error
+                raise OSError(f"cannot write {path.name}: {one_line(error)}") from error
 
     def answer(self) -> list[float]:
         """Return the scores of the probe's two images."""
@@ -167,14 +171,14 @@ def load_nr(path: Path | str, *, device: str = "cpu") -> NRModel:
     Raises:
         NRError: the file is missing or damaged, holds something else, or does not score its probe as before.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise NRError(f"no model file '{path}'")
     try:
+        about = read_metadata(path)
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("lopsided", "{}"))
             state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        if not isinstance(about, dict) or about.get("kind") != KIND:
+        if about.get("kind") != KIND:
             raise NRError(f"'{path}' is not a no-reference model; its metadata: {str(about)[:80]}")
         spec = NRSpec.model_validate(about["spec"])
         # All weights come from the file: the initial ones do not matter and may no longer exist.
@@ -182,11 +186,12 @@ def load_nr(path: Path | str, *, device: str = "cpu") -> NRModel:
         network = Network(spec, trunk, torch.Generator())
         network.load_state_dict(state)
         model = NRModel(spec, about["identity"], network, about["training"])
-        expected, seen = about["answer"], model.answer()
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ValidationError) as error:
-        raise NRError(f"cannot read model '{path}': {str(error).splitlines()[0][:200]}") from None
-    allowed = TOLERANCE * model.training["deviation"]
-    if not all(abs(a - b) <= allowed for a, b in zip(expected, seen, strict=True)):
+        seen, expected = model.answer(), [float(value) for value in about["answer"]]
+        allowed = TOLERANCE * float(model.training["deviation"])
+        right = all(abs(a - b) <= allowed for a, b in zip(expected, seen, strict=True))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise NRError(f"cannot read model '{path}': {one_line(error)}") from None
+    if not right:
         raise NRError(
             f"'{path}' fails its known-answer test: it scores the probe {_shown(seen)}, expected {_shown(expected)}; "
             "the file was changed, or this version of lopsided computes something else"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -10,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from ...backbones import BackboneError, BackboneSpec, list_backbones
 from ...backbones.registry import architecture
 from ...common.errors import did_you_mean
-from ...common.fields import ByKey, Settings
+from ...common.fields import BATCH, COUNT, NUMBER, SIDE, STEPS, WIDTH, ByKey, Settings
 from ...common.identity import identity
+from ...common.paths import expanded
 from ...common.sources import hash_file
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.discriminator import NETWORKS
@@ -86,11 +86,13 @@ class SelfSupervised(Settings):
         lt=2**31,
         description="Seed of the weights and of all other random choices; experiments use the seeds of the grid.",
     )
-    steps: int = Field(default=300, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=4, ge=1, description="Crops per step, each at six grades.")
-    crop: int = Field(default=96, ge=16, description="Side of the crops in pixels.")
-    learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate.")
-    margin: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Margin between two grades.")
+    steps: int = Field(default=300, ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(default=4, ge=1, le=BATCH, description="Crops per step, each at six grades.")
+    crop: int = Field(default=96, ge=16, le=SIDE, description="Side of the crops in pixels.")
+    learning_rate: float = Field(
+        default=1e-4, gt=0, le=NUMBER, allow_inf_nan=False, description="Adam's learning rate."
+    )
+    margin: float = Field(default=1.0, gt=0, le=NUMBER, allow_inf_nan=False, description="Margin between two grades.")
 
 
 # --- how it is trained ----------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ class LinearProbe(Settings):
     """
 
     name: Literal["linear_probe"] = "linear_probe"
-    penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["grouped_cv"] = Field(
+    penalty: Annotated[float, Field(gt=0, le=NUMBER, allow_inf_nan=False)] | Literal["grouped_cv"] = Field(
         default="grouped_cv", description="Penalty relative to the mean eigenvalue, or grouped_cv."
     )
 
@@ -126,13 +128,15 @@ class _Descent(Settings):
     """
 
     head: Literal["linear", "mlp"] = Field(default="linear", description="linear, or mlp with one hidden layer.")
-    hidden: int = Field(default=128, ge=1, description="Hidden units of an mlp.")
+    hidden: int = Field(default=128, ge=1, le=WIDTH, description="Hidden units of an mlp.")
     loss: LossName = Field(default="l1", description="Loss between predictions and standardised labels.")
-    margin: float = Field(default=0.5, gt=0, allow_inf_nan=False, description="Margin of loss rank.")
-    steps: int = Field(default=500, ge=1, description="Optimiser steps.")
-    batch: int = Field(default=16, ge=2, description="Images per step.")
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Learning rate of the head.")
-    weight_decay: float = Field(default=1e-2, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
+    margin: float = Field(default=0.5, gt=0, le=NUMBER, allow_inf_nan=False, description="Margin of loss rank.")
+    steps: int = Field(default=500, ge=1, le=STEPS, description="Optimiser steps.")
+    batch: int = Field(default=16, ge=2, le=BATCH, description="Images per step.")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, le=NUMBER, allow_inf_nan=False, description="Learning rate of the head."
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, le=NUMBER, allow_inf_nan=False, description="AdamW's weight decay.")
 
 
 class Frozen(_Descent):
@@ -151,9 +155,9 @@ class FineTuned(_Descent):
 
     name: Literal["fine_tuned"] = "fine_tuned"
     backbone_learning_rate: float = Field(
-        default=1e-4, gt=0, allow_inf_nan=False, description="Learning rate of the backbone."
+        default=1e-4, gt=0, le=NUMBER, allow_inf_nan=False, description="Learning rate of the backbone."
     )
-    crop: int = Field(default=128, ge=16, description="Side of the training crops in pixels.")
+    crop: int = Field(default=128, ge=16, le=SIDE, description="Side of the training crops in pixels.")
 
 
 def _known(kind: str, *models: type[BaseModel]) -> BeforeValidator:
@@ -195,8 +199,10 @@ class Views(Settings):
         test_grid: crops per row and per column, evenly spaced from border to border.
     """
 
-    test_crop: int | None = Field(default=None, ge=16, description="Side of test crops; null: the whole image.")
-    test_grid: int = Field(default=3, ge=1, description="Test crops per row and per column.")
+    test_crop: int | None = Field(
+        default=None, ge=16, le=SIDE, description="Side of test crops; null: the whole image."
+    )
+    test_grid: int = Field(default=3, ge=1, le=COUNT, description="Test crops per row and per column.")
 
     @property
     def view_identity(self) -> Any:
@@ -231,8 +237,8 @@ class NRSpec(Views):
     backbone: str = Field(description="Architecture, such as squeezenet1_1, or conv.")
     initialisation: AnyInitialisation = Field(default=Random(), description="Where the backbone's weights come from.")
     protocol: AnyProtocol = Field(default=LinearProbe(), description="How the model is trained.")
-    depth: int | None = Field(default=None, ge=1, description="Stages of the backbone in use; default: all.")
-    stages: Literal["all", "last"] | Annotated[int, Field(ge=0)] = Field(
+    depth: int | None = Field(default=None, ge=1, le=COUNT, description="Stages of the backbone in use; default: all.")
+    stages: Literal["all", "last"] | Annotated[int, Field(ge=0, le=COUNT)] = Field(
         default="all", description="Stages that are pooled: all, last, or an index from 0."
     )
     statistics: Statistics = Field(default="mean_std", description="Statistics of each channel.")
@@ -450,7 +456,7 @@ def _check_trunk(discriminator: DiscriminatorSpec, backbone: str) -> None:
 
 
 def _sha256(file: str) -> str:
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         raise NRError(f"no weights file '{path}'; give the discriminator.safetensors of a finished finetune cell")
     return hash_file(path)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ...common.fields import Settings
+from ...common.fields import COUNT, Settings
 from ...common.identity import identity
 from ...common.sources import hash_file
 from ..manifest import FRDataset, FRRow, NRDataset, RatedImage
@@ -53,7 +53,7 @@ class Splits(Settings):
     """
 
     kind: Literal["random", "official"] = Field(default="random", description="random, or the authors' own division.")
-    count: int = Field(default=10, ge=1, description="Number of random splits.")
+    count: int = Field(default=10, ge=1, le=COUNT, description="Number of random splits.")
     test: float = Field(default=0.2, gt=0, lt=1, description="Share of the references that are tested.")
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of the random splits.")
 

@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from ...common.errors import one_line
 from ..errors import MllmError
 from .backend import Backend, LevelLogits, Prompt, Reply
 from .chat_completions import MalformedReplyError, chat_messages, has_logprobs, png_base64, read_levels, read_reply
@@ -319,7 +320,7 @@ class ServerBackend(Backend):
             try:  # in a thread: deflate releases the interpreter lock
                 encoded = await asyncio.to_thread(png_base64, image)
             except OSError as error:  # an exotic mode, or a truncated file
-                raise _FailedError(f"image {number + 1} cannot be sent as PNG: {error}") from None
+                raise _FailedError(f"image {number + 1} cannot be sent as PNG: {one_line(error)}") from None
             content = content.replace(_slot(number).encode(), encoded)  # JSON would look at every character
         request = client.build_request("POST", path, content=content, headers={"Content-Type": "application/json"})
         return await self._send(client, request, read)
@@ -342,7 +343,7 @@ class ServerBackend(Backend):
                 problem = f"no answer within {CONNECT_TIMEOUT if gone else self.timeout:g} s"
             except httpx.RequestError as error:
                 gone = isinstance(error, httpx.ConnectError)
-                problem = f"{'no connection' if gone else 'the connection broke'} ({error or type(error).__name__})"
+                problem = f"{'no connection' if gone else 'the connection broke'} ({one_line(error)})"
             except MalformedReplyError as error:
                 problem = f"garbage: {error}"
             except (ValueError, RecursionError):

@@ -47,6 +47,7 @@ from transformers import (
 from transformers import __version__ as transformers_version
 from transformers.cache_utils import DynamicLayer
 
+from ...common.errors import one_line
 from ...common.identity import identity, sha256_file
 from ..errors import MllmError
 from .backend import Backend, LevelLogits, Prompt, Reply
@@ -127,7 +128,7 @@ class TransformersBackend(Backend):
                 output_loading_info=True,
             )
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-            raise MllmError(f"{model} cannot be loaded as an image-text-to-text model: {_line(error)}") from error
+            raise MllmError(f"{model} cannot be loaded as an image-text-to-text model: {one_line(error)}") from error
         self.model, report = loaded
         if lacking := sorted(report["missing_keys"]):  # transformers would use random numbers instead
             raise MllmError(f"the weights of {model} lack {len(lacking)} tensors of the model, e.g. {lacking[0]}")
@@ -375,7 +376,7 @@ class TransformersBackend(Backend):
         try:
             text = self._template(messages, generate=True)
         except Exception as error:  # templates raise any exception
-            raise MllmError(f"the chat template of {self.name} refuses the prompt: {_line(error)}") from error
+            raise MllmError(f"the chat template of {self.name} refuses the prompt: {one_line(error)}") from error
         place = text.rfind(prompt.text.strip())
         if place < 0 or prompt.system.strip() not in text:
             raise MllmError(f"the chat template of {self.name} changes or drops the text or the system message")
@@ -400,7 +401,7 @@ class TransformersBackend(Backend):
                 return_tensors="pt",
             )
         except Exception as error:  # and so do processors
-            raise _RefusedError(f"the processor of {self.name} refuses the prompt: {_line(error)}") from error
+            raise _RefusedError(f"the processor of {self.name} refuses the prompt: {one_line(error)}") from error
         self._check_length(inputs["attention_mask"])
         inputs = {key: value for key, value in inputs.items() if isinstance(value, Tensor)}
         return {
@@ -531,15 +532,10 @@ def _find(model: str, revision: str | None) -> tuple[Path, str | None]:
                 "give a local folder, or fetch it with `hf download` where there is a network"
             ) from error
         except (HfHubHTTPError, OSError, ValueError) as error:
-            raise MllmError(f"{model} cannot be fetched from the hub: {_line(error)}") from error
+            raise MllmError(f"{model} cannot be fetched from the hub: {one_line(error)}") from error
         hub = f"hub:{model}@{folder.name}"
     elif revision is not None:
         raise MllmError(f"{model} is a folder: it has no revision {revision}")
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise MllmError(f"{folder} is not a model: it needs config.json and weights as *.safetensors")
     return folder, hub
-
-
-def _line(error: BaseException) -> str:
-    """Return an error's first line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...common.identity import identity
+from ...common.paths import expanded, why_missing
 from ..errors import MllmError
 from ..item import Item
 from .benchmark import Benchmark
@@ -52,7 +53,7 @@ def open_benchmark(
     if images not in ("present", "absent"):
         raise MllmError(f"images must be 'present' or 'absent', got {images!r}.")
     _check_options(info, options)
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not place.exists():
         raise MllmError(f"{place}: is not there; {info.title} is read from {info.layout}.")
     found = info.read(place, **options)
@@ -103,7 +104,7 @@ def _check_images(name: str, items: Iterable[Item]) -> None:
     if missing := [path for path in paths if not path.is_file()]:
         more = f", … {missing[-1]}" if len(missing) > 1 else ""
         raise MllmError(
-            f"{name}: {len(missing)} of {len(paths)} images are not there: {missing[0]}{more};"
+            f"{name}: {len(missing)} of {len(paths)} images are not there: {missing[0]}{why_missing(missing[0])}{more};"
             " give images='absent' to use only the labels."
         )
     if empty := [path for path in paths if not path.stat().st_size]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...common.errors import SourceError
+from ...common.errors import SourceError, one_line
 from ...common.files import atomic_path
 from ...common.sources import read_rows
 from ..errors import MllmError
@@ -126,7 +126,7 @@ def read_parquet(paths: Iterable[Path], required: Iterable[str]) -> list[Entry]:
         try:
             table = parquet.read_table(path)
         except (OSError, pyarrow.ArrowException) as error:
-            raise MllmError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}).") from error
+            raise MllmError(f"{path}: not a readable parquet file ({one_line(error)}).") from error
         if missing := [name for name in required if name not in table.column_names]:
             raise MllmError(f"{path}: lacks the column {missing[0]!r}; it has {', '.join(table.column_names)}.")
         entries += [(f"{path}, row {n}", row) for n, row in enumerate(table.to_pylist(), start=1)]

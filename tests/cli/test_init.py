@@ -46,6 +46,13 @@ def test_the_next_steps_are_true(here: Path) -> None:
     assert Path("experiment.schema.json").is_file()
 
 
+def test_the_next_steps_can_be_pasted_where_a_folder_has_a_blank(here: Path) -> None:
+    Path("my studies").mkdir()
+    shown = invoke("init", "my studies/study")
+    assert "  lopsided plan 'my studies/study.yaml'  " in shown.out
+    assert "  lopsided schema --to 'my studies/experiment.schema.json'  " in shown.out
+
+
 @pytest.mark.slow
 def test_it_runs(here: Path) -> None:
     """As it is, but for the number of steps, seeds and judges, which takes a minute."""

@@ -2,6 +2,7 @@
 
 import json
 
+from PIL import Image
 from support.command_line import invoke
 from support.smoke import PART, SMOKE, cell_of, cells
 
@@ -42,6 +43,17 @@ def test_what_failed_or_diverged_says_why(tmp_path):
     assert failed.rstrip().endswith("will be tried again: no [red]disk\\x1b[2J")
     (diverged,) = [line for line in lines if " diverged " in line]
     assert diverged.rstrip().endswith("NaN at step 3")
+
+
+def test_a_rated_image_above_the_limit_of_pixels_is_one_line(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    header = "image,reference,distortion,label,label_kind,label_higher_is_better"
+    (tmp_path / "m.csv").write_text(f"{header}\na.png,a.png,blur,1,mos,true\n")
+    override = f"assessment.datasets={{mine: {{manifest: {tmp_path / 'm.csv'}}}}}"
+    shown = invoke("plan", SMOKE, "--store", tmp_path / "s", "--set", override, LOPSIDED_MAX_PIXELS=2399)
+    assert shown.status == 1
+    assert len(shown.err.splitlines()) == 1
+    assert "a.png: 60×40 pixels, 2,400 in all, above the limit of 2,399" in shown.err
 
 
 def test_an_error_of_the_file_is_one_line_with_its_place(tmp_path):

@@ -81,6 +81,35 @@ def test_a_folder_of_images_is_rated_without_targets(model: Path, benchmark: Pat
     assert "holds results of images, not of jsonl" in error
 
 
+def test_images_of_sub_folders_are_rated_and_the_best_and_worst_are_shown(
+    model: Path, tiny_vlm: ModuleType, tmp_path: Path
+) -> None:
+    for n, image in enumerate(tiny_vlm.images(13, seed=1)):
+        path = tmp_path / "photos" / ("", "cats", "cats/.hidden")[n % 3] / f"{n // 3}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    common = ("--model", model, "--preset", "q-align", "--to", tmp_path / "out")
+    code, text, error = command_rate("--images", tmp_path / "photos", *common)
+    assert code == 0, error
+    scores = pd.read_csv(tmp_path / "out" / "mllm_scores.csv")
+    assert scores["item"].tolist() == [*(f"{n}.png" for n in range(5)), *(f"cats/{n}.png" for n in range(4))]
+    best_first = scores.sort_values("value", ascending=False, kind="stable")
+    shown = re.findall(r"(\S+\.png) +(\d+\.\d+)", text)
+    expected = zip(best_first["item"], best_first["value"], strict=True)
+    assert shown == [(name, f"{value:.3f}") for name, value in expected]
+    assert "mllm_scores.csv" in text
+
+
+def test_a_folder_without_images_is_named_without_advice_for_yaml(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    common = ("--model", model, "--preset", "q-align", "--to", tmp_path / "out")
+    for folder, seen in (("empty", "no file in it or its sub-folders ends in .png"), ("Empty", "names differ in case")):
+        code, _, error = command_rate("--images", tmp_path / folder, *common)
+        assert code == 1
+        assert seen in error
+        assert "pattern" not in error
+
+
 def test_answers_and_words_get_the_metrics_of_their_own(model: Path, benchmark: Path, tmp_path: Path) -> None:
     listed: list[dict[str, Any]] = []
     for n in range(6):

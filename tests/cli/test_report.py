@@ -1,5 +1,6 @@
 """``lopsided report``: what is done, and a note of what is not."""
 
+import pytest
 from support.command_line import invoke
 from support.smoke import SMOKE, cells
 
@@ -17,3 +18,11 @@ def test_what_is_not_done_is_said(store):
     shown = invoke("report", SMOKE, "--store", store, "--set", "grid.seed=[0,1]")
     assert shown.status == 0
     assert shown.out.splitlines()[0] == f"note: {len(cells())} of {more} cells are done; the report is about those"
+
+
+@pytest.mark.parametrize("command", ["report", "tables"])
+def test_a_store_that_is_not_there_is_refused_and_not_made(command, tmp_path):
+    shown = invoke(command, SMOKE, "--store", tmp_path / "rnus")
+    assert shown.status == 1
+    assert f"there is no store '{tmp_path / 'rnus'}'" in shown.err
+    assert not (tmp_path / "rnus").exists()

@@ -42,6 +42,19 @@ def test_it_restores_reports_and_fails_as_it_should(exported, tmp_path):
     assert len(other.err.splitlines()) == 1
 
 
+def test_an_image_above_the_limit_says_how_to_raise_it_and_is_then_restored_in_tiles(exported, tmp_path):
+    photo = save(tmp_path / "photo.png", photograph(40, 52))
+    command = ("restore", photo, "--generator", exported, "--output", tmp_path / "out", "--tile", 32, "--overlap", 16)
+    shown = invoke(*command, LOPSIDED_MAX_PIXELS=2000)
+    assert shown.status == 1
+    assert "52×40 pixels, 2,080 in all, above the limit of 2,000" in shown.text
+    assert "set the environment variable LOPSIDED_MAX_PIXELS=2080" in shown.text
+    assert "corrupt" not in shown.text
+    shown = invoke(*command, LOPSIDED_MAX_PIXELS=2080)
+    assert (shown.status, shown.err) == (0, "")
+    assert read_layers(tmp_path / "out" / "photo.png").shape == (160, 208, 3)
+
+
 def test_it_takes_a_cell_by_its_id(swinir, tmp_path):
     store = store_with(swinir, tmp_path / "runs")
     photo = save(tmp_path / "photo.png", photograph(9, 12))

@@ -92,6 +92,20 @@ def test_a_reference_in_another_file_format_is_recognised(rated, tmp_path):
     assert (found.finding, found.n_shared, found.n) == ("shares references", 1, 2)
 
 
+def test_a_reference_that_exif_turns_is_recognised(rated, tmp_path):
+    """The same photograph, stored lying on its side: its size in the file is another one."""
+    pixels = np.asarray(Image.open(rated / "r0.png"))
+    lying, upright = tmp_path / "lying" / "a.png", tmp_path / "upright" / "a.png"
+    for path in (lying, upright):
+        path.parent.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(pixels)).save(lying, exif=exif)
+    Image.fromarray(pixels).save(upright)
+    sets = [pictures_of_items(FolderSource(folder=path.parent).items()) for path in (lying, upright)]
+    assert overlap_by_content(*sets).finding == "shares references"
+
+
 def test_an_equal_distorted_file_is_recognised(rated, tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "x.png").write_bytes((rated / "d0.png").read_bytes())

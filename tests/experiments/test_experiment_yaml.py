@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ FAULTS = [
     ("name: tiny", "name: a: b", 1, "not valid YAML: an unexpected ':'; fix the indentation, or put a value that holds ': ' in quotes"),
     ("batch: 2, patch: 32}", "batch: 2, patch: 32", 8, "not valid YAML: a bracket that opens here is not closed, or a comma is missing"),
     ("name: tiny", "name: 'tiny", 1, "not valid YAML: a quotation that opens here is not closed"),
+    ("name: tiny", r'name: "C:\data"', 1, "not valid YAML: in double quotes a backslash begins an escape; use single quotes, or / in paths"),
+    ("name: tiny", r'name: "C:\users"', 1, "not valid YAML: in double quotes a backslash begins an escape; use single quotes, or / in paths"),
     ("  scale: 4", "  scale: 4\n  scale: 2", 8, "'scale' is given twice (first on line 7); keep one"),
     ("name: tiny", "name: !!python/object/apply:os.system [ls]", 1, "not valid YAML: the tag !!python/object/apply:os.system is not allowed; write plain values"),
     ("name: tiny", "name: tiny\n---\nname: b", 2, "not valid YAML: a second document; one file holds one experiment"),
@@ -118,6 +121,18 @@ FAULTS = [
     ("  scale: 4", "  scale: 5", 7, "super_resolution.scale: must be 1, 2, 3 or 4, got 5"),
     ("{steps: 20,", "{steps: many,", 8, "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
     ("{steps: 20,", "{steps: 0,", 8, "super_resolution.pretrain.steps: must be at least 1, got 0"),
+    ("{steps: 20,", "{steps: 1" + 300 * "0" + ",", 8, "super_resolution.pretrain.steps: must be at most 100000000, got a number of about 300 digits"),
+    ("{steps: 20,", "{steps: 0x1" + 9000 * "0" + ",", 8, "super_resolution.pretrain.steps: must be at most 100000000, got a number of about 10837 digits"),
+    ("batch: 2,", "batch: 1000000000000,", 8, "super_resolution.pretrain.batch: must be at most 65536, got 1000000000000"),
+    ("threads: 1,", "threads: 1000000000,", 37, "execution.threads: must be at most 1024, got 1000000000"),
+    ("gan_weight: 0.005", "gan_weight: 1.0e+300", 18, "grid.gan_weight: must be at most 1000000000.0, got 1e+300"),
+    ("seed: [0, 1]", "seed: [0, 1, 0]", 19, "grid.seed: 0 is given twice; give every value of an axis once"),
+    ("gan_weight: 0.005", "gan_weight: [0.01, 1.0e-2]", 18, "grid.gan_weight: 0.01 is given twice; give every value of an axis once"),
+    ("[none, ssim]", "[none, ssim, {measure: ssim}]", 16, "grid.fidelity: ssim is given twice; give every value of an axis once"),
+    ("[none, ssim]", "[none, none]", 16, "grid.fidelity: none is given twice; give every value of an axis once"),
+    ("[none, patch]", "[patch, patch]", 17, "grid.discriminator: patch is given twice; give every value of an axis once"),
+    ("swinir-tiny", "[swinir-tiny, {name: swinir-tiny}]", 15, "grid.generator: swinir-tiny is given twice; give every value of an axis once"),
+    ("gmsd, seed: 0}", "gmsd, seed: [0, 0]}", 21, "grid.include[0].seed: 0 is given twice; give every value of an axis once"),
     ("{steps: 20,", "{steps: yes,", 8, f"super_resolution.pretrain.steps: {BOOLEAN}"),
     (PATCH, "    patch: 40\n", 11, "super_resolution.finetune.patch: at ×4 'swinir-tiny' needs a patch that is a multiple of 32 px, e.g. 32; got 40"),
     (PATCH, PATCH + "    learning_rate: .inf\n", 12, "super_resolution.finetune.learning_rate: must be a finite number, got inf"),
@@ -183,7 +198,9 @@ def test_a_fault_is_one_line_that_names_place_value_and_way_out(tmp_path, old, n
         (b"\x89PNG\r\n\x1a\n", ":1: not UTF-8 text (byte 0x89); save the file as UTF-8"),
         ("name: a\ntitle: é".encode("latin-1"), ":2: not UTF-8 text (byte 0xe9); save the file as UTF-8"),
         (b"name: a\ntitle: \x00", ":2: not text: it holds the control character 0x00"),
-        (b"[" * 5000, ":1: nested too deeply to be an experiment"),
+        (b"[" * 100_000, ":1: not valid YAML: nested more than 100 levels deep"),
+        (b"- " * 100_000, ":1: not valid YAML: nested more than 100 levels deep"),
+        (b"a: " + b"1" * 5000, ":1: not valid YAML: a number has too many digits; put it in quotes if it is text"),
     ],
 )
 def test_files_that_are_no_experiment(tmp_path, content, text):
@@ -196,6 +213,24 @@ def test_missing_file_and_folder_in_place_of_a_file(tmp_path):
     absent = tmp_path / "absent.yaml"
     assert message(absent) == f"cannot read experiment '{absent}': No such file or directory"
     assert message(tmp_path) == f"cannot read experiment '{tmp_path}': Is a directory"
+
+
+def test_what_has_no_end_or_waits_is_not_opened(tmp_path):
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        assert message(path) == f"cannot read experiment '{path}': it is a pipe or device, not a file"
+    large = tmp_path / "large.yaml"
+    with large.open("wb") as file:
+        file.truncate(10**10)
+    assert "10,000,000,000 bytes, at most 10,000,000 are read" in message(large)
+
+
+def test_a_home_folder_of_nobody_is_a_folder_that_does_not_exist(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE.replace(TRAIN, "train: {folder: ~nobody-of-this-name/x}"))
+    with pytest.raises(LopsidedError, match=r"~nobody-of-this-name/x.*does not exist"):
+        plan(load_experiment(path))
 
 
 def test_several_faults_are_several_lines(tmp_path):
@@ -218,6 +253,11 @@ def test_several_faults_are_several_lines(tmp_path):
         ("grid..seed=1", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
         ("grid.seed=[0", "'[0' is not a YAML value; a list is written [a, b]"),
         ("name=!!python/name:os.system", "'!!python/name:os.system' is not a YAML value; a list is written [a, b]"),
+        (
+            'name="C:\\data"',
+            "'\"C:\\data\"' is not a YAML value; in double quotes a backslash begins an escape; use single quotes, or / in paths",
+        ),
+        ("grid.seed=[0, 0]", "grid.seed: 0 is given twice; give every value of an axis once"),
         ("judges.9=ssim", "there is no 'judges.9'"),
         ("name.first=x", "there is no 'name.first'"),
         ("gird.seed=1", "gird: unknown key 'gird'; did you mean 'grid'?"),
@@ -231,6 +271,32 @@ def test_a_fault_of_an_override_names_the_override(tmp_path, override, text):
     path = tmp_path / "e.yaml"
     path.write_text(BASE)
     assert message(path, [override]) == f"--set {override}: {text}"
+
+
+LAUGHS = (
+    "{a: &a [x, x, x, x, x, x, x, x, x], "
+    + ", ".join(
+        f"{name}: &{name} [{', '.join(9 * [f'*{before}'])}]" for before, name in itertools.pairwise("abcdefghi")
+    )
+    + "}"
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (LAUGHS, "more than 100000 values"),
+        ("[" * 100_000, "nested more than 100 levels deep"),
+        ("&a [*a]", "more than 100000 values"),
+        ("{seed: 0, seed: 1}", "'seed' is given twice"),
+    ],
+)
+def test_an_override_is_read_with_the_care_of_a_file(tmp_path, value, text):
+    path = tmp_path / "e.yaml"
+    path.write_text(BASE)
+    seen = message(path, [f"grid.seed={value}"])
+    assert text in seen
+    assert len(seen) < 1000
 
 
 def test_overrides_replace_and_add(tmp_path):
@@ -369,6 +435,25 @@ def test_shipped_experiments_load_and_fit_the_schema(path):
 def test_committed_schema_is_the_models():
     committed = json.loads((EXPERIMENTS / "experiment.schema.json").read_text(encoding="utf-8"))
     assert committed == Experiment.model_json_schema(), "lopsided schema --to experiments/experiment.schema.json"
+
+
+def test_every_number_has_an_upper_bound():
+    """Of the levels of a ladder a check of their own says that they end at 5."""
+
+    bounds = {"maximum", "exclusiveMaximum", "enum", "const"}
+
+    def unbounded(node, place):
+        if isinstance(node, dict):
+            if node.get("type") in ("integer", "number") and not node.keys() & bounds:
+                yield place
+            for key, child in node.items():
+                yield from unbounded(child, f"{place}.{key}")
+        elif isinstance(node, list):
+            for child in node:
+                yield from unbounded(child, place)
+
+    found = set(unbounded(Experiment.model_json_schema(), ""))
+    assert found == {".$defs.LadderSpec.properties.levels.items"}
 
 
 def test_schema_is_valid_and_closed():

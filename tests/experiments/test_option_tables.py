@@ -48,10 +48,11 @@ def test_links_to_other_pages_lead_somewhere():
 @pytest.mark.parametrize(
     "row",
     [
-        "| `batch` | `8` | whole number ≥ 1 | Crops per step. |",
+        "| `batch` | `8` | whole number from 1 to 65,536 | Crops per step. |",
         "| `keep` | `last` | `last`, `best` | Which averaged weights are the result; best: by `validation`. |",
         "| `name` |  | text | Names the folder of its results. |",
-        "| `crop` | none | whole number ≥ 16 | Centre crop to this many pixels per side; default: the whole image. |",
+        "| `crop` | none | whole number from 16 to 65,536 | "
+        "Centre crop to this many pixels per side; default: the whole image. |",
         "| `seed` | `[0]` | whole number from 0 to 2³¹ − 1; one or a list | Seeds of weights and crops. |",
     ],
 )

@@ -597,7 +597,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "text named as an image": (
         "kadid-10k",
         rewritten(IMAGE, b"<html>not found</html>"),
-        f"{{folder}}/{IMAGE}: not a PNG, JPEG, BMP, GIF, TIFF or WebP image (it begins with b'<html>no').",
+        f"{{folder}}/{IMAGE}: it is a web page (perhaps one that asks to log in); download the file itself.",
     ),
     "zero bytes": ("kadid-10k", rewritten(IMAGE, b""), f"{{folder}}/{IMAGE}: the file is empty (0 bytes)."),
     "wrong column": (
@@ -726,7 +726,7 @@ def test_a_broken_data_set_gives_the_one_clear_message(fault: str, tmp_path: Pat
     with pytest.raises(SourceError) as caught:
         open_dataset(name, tmp_path, complete=False)
     if fault in NO_IMAGES:
-        assert f"{FIRST}: {{folder}}/{IMAGE} is not a readable image (".format(folder=tmp_path) in str(caught.value)
+        assert str(caught.value) == f"{FIRST.format(folder=tmp_path)}: {message}"
     else:
         assert str(caught.value) == message
 
@@ -1103,3 +1103,39 @@ def documented(name: str) -> list[str]:
         (labels.licence if labels else None) or "not confirmed",
         info.source,
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ('"who; or what";file;score', '"a;b";{};3'),
+        ('"who, or what",file,score', '"a,b",{},3'),
+        ('file;score;"note, long"', '{};3;"one, two; three"'),
+        ('file,score,"note; long"', '{},3,"one, two; three"'),
+        ('file\tscore\t"note; long"', '{}\t3\t"one, two; three"'),
+    ],
+)
+def test_quoted_cells_may_hold_any_delimiter(tmp_path: Path, header: str, row: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text(f"{header}\n{row.format('a.png')}\n")
+    columns = Columns(image="file", label="score")
+    report = import_csv(tmp_path / "t.csv", tmp_path / "m.csv", columns, Labels("mos", higher_is_better=True))
+    assert report.ok, report.problems
+    assert NRDataset(tmp_path / "m.csv").rows[0].label == 3
+
+
+def test_a_table_that_no_delimiter_splits_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('file,score\n"a.png,3\n')
+    columns = Columns(image="file", label="score")
+    with pytest.raises(SourceError, match=r"t\.csv, line 2: not valid CSV"):
+        import_csv(tmp_path / "t.csv", tmp_path / "m.csv", columns, Labels("mos", higher_is_better=True))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF_8", "utf8", "U8", "utf", "utf-8-sig", "utf-16"])
+def test_the_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, encoding: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    text = "file,score\na.png,3\n"
+    (tmp_path / "t.csv").write_text(text, encoding="utf-16" if encoding == "utf-16" else "utf-8-sig")
+    columns = Columns(image="file", label="score")
+    labels = Labels("mos", higher_is_better=True)
+    assert import_csv(tmp_path / "t.csv", tmp_path / "m.csv", columns, labels, encoding=encoding).ok

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lopsided.common.errors import SourceError
 from lopsided.common.identity import sha256_file
@@ -132,7 +133,19 @@ def test_images_must_be_images_of_their_references_size(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"line 3: d/b1\.png has 11×8 pixels, its reference r/b\.png 12×8"):
         FRDataset(write(folder, *GOOD))
     (folder / "d" / "b1.png").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"line 3: .*b1\.png is not a readable image"):
+    with pytest.raises(SourceError, match=r"line 3: .*b1\.png: the file is empty"):
+        FRDataset(write(folder, *GOOD))
+
+
+def test_sizes_are_compared_upright(folder: Path) -> None:
+    """A photograph that EXIF turns has the size of its upright reference."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((12, 8, 3), np.uint8)).save(folder / "d" / "b1.png", exif=exif)
+    data = FRDataset(write(folder, *GOOD))
+    assert data.rows[1].image == "d/b1.png"
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(folder / "d" / "b1.png", exif=exif)
+    with pytest.raises(SourceError, match=r"d/b1\.png has 8×12 pixels, its reference r/b\.png 12×8"):
         FRDataset(write(folder, *GOOD))
 
 

@@ -628,7 +628,7 @@ def test_progress_tells_what_is_done(ladder):
 
 
 def test_a_training_that_diverges_is_a_status_and_never_a_number(ladder):
-    protocol = {"name": "fine_tuned", "loss": "l2", "steps": 30, "learning_rate": 1e30, "crop": 32}
+    protocol = {"name": "fine_tuned", "loss": "l2", "steps": 30, "learning_rate": 1e9, "crop": 32}
     split = first_split(ladder)
     table = evaluate_split(spec(protocol=protocol), ladder, split)
     assert len(table) == len(split.test)

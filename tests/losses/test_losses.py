@@ -233,7 +233,9 @@ def test_keys_are_unique_and_parse():
         ("dists-vgg19", "did you mean 'dists-vgg16'"),
         ({"measure": "dists", "backbon": "vgg16"}, "unknown option 'backbon'; did you mean 'backbone'"),
         ({"measure": "dists", "c1": -1}, "c1: Input should be greater than 0"),
-        ({"backbone": "vgg16"}, "unknown measure 'None'"),
+        ({"measur": "dists"}, "'measure' is missing in {'measur': 'dists'}; write {measure: dists, …}, known: l1, "),
+        ({"measure": "dists", "backbone": {"nme": "vgg16-r"}}, "backbone.nme: unknown option$"),
+        ({"measure": "dists", "backbone": {"weights": "official"}}, "backbone.name: is missing$"),
         ({"measure": "dists", "backbone": "vgg16-r", "alpha_beta": "absent.pt"}, "no file 'absent.pt'"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_pyiqa_metric_is_named_identified_and_declared():
     [
         ("pyiqa-niqe", "pyiqa's 'niqe' is not a full-reference metric"),
         ("pyiqa-ssmi", "has no metric 'ssmi'; did you mean 'ssim'"),
-        ("pyiqa", "metric: Field required"),
+        ("pyiqa", "metric: is missing"),
         ({"measure": "pyiqa", "metric": "ssim", "familie": []}, "did you mean 'families'"),
         ({"measure": "pyiqa", "metric": "ssim", "options": {"color": "y"}}, "unexpected keyword argument 'color'"),
         ({"measure": "pyiqa", "metric": "ssim", "pyiqa": "0.0.1"}, "asked for pyiqa 0.0.1, installed is"),
