@@ -29,7 +29,7 @@ test: lint types unit notebooks docs
 $(VENV)/.study: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "lopsided needs Python 3.10, 3.11 or 3.12 (basicsr does not build on newer ones)"; exit 1; }
 	$(MAKE_VENV)
-	$(INSTALL) "torch>=2.6,<3" "torchvision<1" "setuptools>=77" wheel cython "numpy>=1.26,<3"
+	$(INSTALL) "torch>=2.6,<3" "torchvision<1" "setuptools>=77" wheel cython "numpy>=2,<3"
 	$(INSTALL) --no-build-isolation --editable ".[study]"
 	touch $@
 
