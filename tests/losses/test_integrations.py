@@ -313,6 +313,7 @@ def test_inductor_keeps_value_and_gradient():
 
 
 @pytest.mark.slow
+@exports
 def test_export_how_to(run, capsys):
     run("Plain PyTorch")
     exported, eager = map(float, re.findall(r"exported (\S+), eager (\S+)", capsys.readouterr().out)[0])
@@ -320,6 +321,7 @@ def test_export_how_to(run, capsys):
     assert eager > 0
 
 
+@exports
 def test_strictly_exported_program_gives_values_and_gradients_on_other_batches():
     loss = DISTS("squeezenet1_1-r")
     batch = {0: torch.export.Dim("batch", min=2)}
