@@ -33,6 +33,9 @@ class FeatureExtractor(nn.Module):
         min_size: smallest height and width accepted, in pixels.
     """
 
+    mean: Tensor
+    std: Tensor
+
     @building()
     def __init__(
         self,
@@ -126,7 +129,7 @@ class FeatureExtractor(nn.Module):
             images = images.flip(1)
         if kind.scale != 1:
             images = images * kind.scale
-        images = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        images = (images - self.mean) / self.std
         bottom, right = (-side % kind.multiple for side in images.shape[-2:])
         # Repeated, not mirrored: a mirror image needs more rows than a small image can have.
         return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images

@@ -48,7 +48,7 @@ class _L2Pool(torch.autograd.Function):
             return (x * _spread(gradient.to(_wide(x)) / y, x)).to(x.dtype)
         result = torch.empty_like(x)
         for part in sample_blocks(x):
-            torch.mul(x[part], _spread(gradient[part].to(_wide(x)) / y[part], x).to(x.dtype), out=result[part])
+            result[part] = x[part] * _spread(gradient[part].to(_wide(x)) / y[part], x).to(x.dtype)
         return result
 
 

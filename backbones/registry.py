@@ -120,10 +120,10 @@ def architecture(name: str) -> Architecture:
     Raises:
         BackboneError: no such backbone; the message names the nearest one.
     """
-    found = ARCHITECTURES.get(name.removesuffix("-r"))
-    if found is None:
+    key = name.removesuffix("-r")
+    if key not in ARCHITECTURES:
         raise BackboneError(f"unknown backbone '{name}'; {did_you_mean(name, list_backbones())}")
-    return found
+    return ARCHITECTURES[key]
 
 
 def list_backbones() -> list[str]:

@@ -46,6 +46,9 @@ class Registry(Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         return self._entries[name]
 
+    def __contains__(self, name: object) -> bool:  # torch 2.6 on Python 3.10 cannot compile through Mapping's
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -155,6 +155,9 @@ class DISTS(FeatureMeasure[DistsSpec]):
 
     value_range = (0.0, 2.0)
 
+    alpha: Tensor
+    beta: Tensor
+
     def __init__(
         self,
         spec: DistsSpec | str | None = None,
@@ -191,7 +194,7 @@ class DISTS(FeatureMeasure[DistsSpec]):
         texture, structure = self._similarities(images, maps, reference)
         # Dissimilarities are summed, not similarities subtracted from 1: identical images then give exactly 0. And not
         # as a matrix product, which autocast would round to half precision.
-        alpha, beta = self.get_buffer("alpha"), self.get_buffer("beta")
+        alpha, beta = self.alpha, self.beta
         return ((1 - texture) * alpha + (1 - structure) * beta).sum(1)
 
     def _similarities(self, images: Tensor, maps: list[Tensor], reference: list[Moments]) -> tuple[Tensor, Tensor]:

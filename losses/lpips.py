@@ -176,6 +176,8 @@ class LPIPS(FeatureMeasure[LpipsSpec]):
         [(1, 15, 15), (1, 7, 7), (1, 3, 3), (1, 3, 3), (1, 3, 3)]
     """
 
+    linear: Tensor
+
     def __init__(
         self,
         spec: LpipsSpec | str | None = None,
@@ -216,7 +218,7 @@ class LPIPS(FeatureMeasure[LpipsSpec]):
         return torch.stack([distances.mean((1, 2)) for distances in self._distances(maps, reference)]).sum(0)
 
     def _distances(self, maps: list[Tensor], reference: list[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
-        linear = self.get_buffer("linear").split(list(self.spec.channels))
+        linear = self.linear.split(list(self.spec.channels))
         result = []
         with torch.autocast(maps[0].device.type, enabled=False):
             for features, (other, places), weights in zip(maps, reference, linear, strict=True):

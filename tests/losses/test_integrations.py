@@ -25,6 +25,9 @@ from lopsided.common.basicsr_compat import load_basicsr
 from lopsided.losses import DISTS, DistsSpec, Measure, MeasureError, MeasureGroup, create_measure
 
 HOW_TO = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
+exports = pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="torch 2.6 cannot export an autocast region with a free batch size"
+)
 
 
 def example(section: str, language: str = "python") -> str:
@@ -313,6 +316,7 @@ def test_inductor_keeps_value_and_gradient():
 
 
 @pytest.mark.slow
+@exports
 def test_export_how_to(run, capsys):
     run("Plain PyTorch")
     exported, eager = map(float, re.findall(r"exported (\S+), eager (\S+)", capsys.readouterr().out)[0])
@@ -320,6 +324,7 @@ def test_export_how_to(run, capsys):
     assert eager > 0
 
 
+@exports
 def test_strictly_exported_program_gives_values_and_gradients_on_other_batches():
     loss = DISTS("squeezenet1_1-r")
     batch = {0: torch.export.Dim("batch", min=2)}
