@@ -59,6 +59,9 @@ class FeatureExtractor(nn.Module):
         self.min_size = kind.min_size
         self._kind = kind
         path = locate(spec)  # first, so that missing weights are reported before anything slow
+        # Before: modules that torchvision imports for the first time would make their own tensors without memory too.
+        import torchvision.models  # noqa: F401
+
         with torch.device("meta"):  # so memory is taken once, and nothing is drawn from the global generator
             self.trunk = kind.build()
         self.trunk.to_empty(device="cpu")
