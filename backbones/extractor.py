@@ -107,7 +107,10 @@ class FeatureExtractor(nn.Module):
             )
         if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():  # torch cannot compile the question
             with ordinary_tensors():  # features that are kept can then be trained against
-                return self(images)
+                return self._maps(images)
+        return self._maps(images)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
         hidden = self._prepare(images).to(self.dtype)
         height, width = hidden.shape[-2:]
         readout = self._kind.readout
