@@ -206,8 +206,9 @@ def explain(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return one_line(error)
-    text = one_line(error) if str(error).strip() else "no further text"
-    return f"{type(error).__name__}: {text}\nlopsided did not expect this; 'lopsided --debug …' shows where it happened"
+    kind = type(error).__name__
+    text = one_line(error).removeprefix(f"{kind} ") if str(error).strip() else "no further text"
+    return f"{kind}: {text}\nlopsided did not expect this; 'lopsided --debug …' shows where it happened"
 
 
 def begin(debug: bool) -> None:

@@ -132,7 +132,7 @@ def test_progress_is_a_line_now_and_then_in_a_log(
         (FileNotFoundError(2, "No such file or directory", "a.png"), "No such file or directory: 'a.png'"),
         (OSError("odd"), "OSError: odd\nlopsided did not expect this; 'lopsided --debug …' shows where it happened"),
         (KeyError("group"), "KeyError: 'group'\nlopsided did not"),
-        (RuntimeError("first\nsecond\n"), "RuntimeError: first\nlopsided did not"),
+        (RuntimeError("first\nsecond\n"), "RuntimeError: first second\nlopsided did not"),
         (AssertionError(), "AssertionError: no further text\nlopsided did not"),
         (LopsidedError(), "LopsidedError: no further text\nlopsided did not"),
     ],

@@ -149,7 +149,7 @@ def test_a_full_disk_fails_the_cell_with_one_clear_message_and_another_run_compl
 
 
 def test_a_failing_cell_stops_nothing_else_and_divergence_is_a_result(store):
-    overrides = [*PART, "super_resolution.finetune.discriminator_learning_rate=1e30", "grid.fidelity=[ssim,gmsd]"]
+    overrides = [*PART, "super_resolution.finetune.discriminator_learning_rate=1e9", "grid.fidelity=[ssim,gmsd]"]
     overrides += ["super_resolution.finetune.gamma=0.4"]  # to train anew
     failing = cell_of(overrides, fidelity="ssim", discriminator="none")
     obstacle = store / "cells" / "finetune" / failing.id / "work"

@@ -77,7 +77,6 @@ def test_what_include_repeats_is_there_once():
     assert trained(fidelity=["ssim", "gmsd"], include=[{"fidelity": "gmsd"}, {"seed": 0}]) == trained(
         fidelity=["ssim", "gmsd"]
     )
-    assert len(trained(fidelity=["ssim", "ssim"], seed=[0, 0])) == 1
 
 
 def test_exclude_matches_on_all_the_axes_it_names_and_any_value_of_the_others():
@@ -104,8 +103,17 @@ def test_exclude_cannot_take_out_a_baseline():
     assert [(row[1], row[5]) for row in found] == [("none", "baseline"), ("ssim", "grid")]
 
 
-def test_equal_measures_written_differently_are_one():
-    assert len(trained(fidelity=["dists-vgg16-r", {"measure": "dists", "backbone": {"name": "vgg16-r"}}])) == 1
+@pytest.mark.parametrize(
+    ("axes", "text"),
+    [
+        ({"fidelity": ["ssim", "ssim"]}, "ssim is given twice"),
+        ({"fidelity": "ssim", "seed": [0, 0]}, "0 is given twice"),
+        ({"fidelity": ["dists-vgg16-r", {"measure": "dists", "backbone": {"name": "vgg16-r"}}]}, "is given twice"),
+    ],
+)
+def test_a_value_given_twice_is_refused_however_it_is_written(axes, text):
+    with pytest.raises(ValueError, match=text):
+        trained(**axes)
 
 
 @pytest.mark.parametrize(

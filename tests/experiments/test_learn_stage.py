@@ -286,7 +286,7 @@ def test_without_its_learning_a_set_is_assessed_whole(folder, store):
 
 
 def test_a_failed_learning_is_reported_and_what_needs_it_is_skipped(folder, tmp_path):
-    overrides = ["learn.tuned.recipe.learning_rate=1e300"]
+    overrides = ["learn.tuned.recipe.learning_rate=1e9"]
     summary = run(folder / "e.yaml", store=tmp_path, overrides=overrides, reporter=SilentReporter())
     ((cell, reason),) = summary.failed
     assert cell.stage == "learn_weights"
