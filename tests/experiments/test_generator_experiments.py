@@ -22,7 +22,10 @@ def test_shipped_sweep_over_generators_plans():
             ["super_resolution.finetune.patch=40"],
             "at ×4 'swinir-tiny' needs a patch that is a multiple of 32 px, e.g. 32",
         ),
-        (["grid.generator=[edsr-tiny, rrdb-tiny]", "super_resolution.finetune.patch=42"], "multiple of 4 px, e.g. 4[04]"),
+        (
+            ["grid.generator=[edsr-tiny, rrdb-tiny]", "super_resolution.finetune.patch=42"],
+            "multiple of 4 px, e.g. 4[04]",
+        ),
         (["grid.include=[{generator: hat-small}]", "super_resolution.finetune.patch=96"], "'hat-small' needs a patch"),
         (["grid.generator=swinir-jpeg"], "'swinir-jpeg' has no ×4, only ×1"),
     ],
