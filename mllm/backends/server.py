@@ -77,8 +77,8 @@ class ServerBackend(Backend):
         top_logprobs: number of most probable tokens to ask for; OpenAI and, by default, vLLM give at most 20.
         prefix: ``continue`` if the server continues an answer that the prompt begins, by ``continue_final_message``
             (vLLM, SGLang); this is checked once by counting tokens. ``refuse`` raises if a prompt has a prefix.
-        fields: further fields of every chat request, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``; a
-            field that is None is left out.
+        fields: further fields of every chat request, e.g. ``{"chat_template_kwargs": {"enable_thinking": False}}``;
+            None leaves a field out.
 
     Raises:
         MllmError: an invalid address or setting.
