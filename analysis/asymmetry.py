@@ -1,54 +1,58 @@
 """The asymmetry: how much the ranking of measures by assessment differs from their ranking by gain, per setting.
 
-A = SRCC of a measure on a data set (``assessment.py``); O = gain of the super-resolver trained with it (``gain.py``).
-A *setting* is (discriminator, gan_weight). rho = Spearman's correlation of A and O over measures: +1 means that the
-better metric is the better objective.
+A = SRCC of a measure on a data set (``assess``); O = gain of the super-resolver trained with it. A *setting* is
+(discriminator, gan_weight). Measures of one setting are compared by judges that are independent of all of them.
+
+Two numbers say how A and O go together. ρ is Spearman's correlation over measures; noise of either side pulls it to 0,
+which its interval models. The *trend* is how the gain rises with the rank as a metric: a contrast of trained cells,
+with far more power, since noise of the gains does not attenuate it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations, permutations
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .contrasts import trend_weights, weighted_contrast
 from .errors import AnalysisError
-from .gain import CellKey, Gains
+from .gain import Gains
+from .inversions import PAIR_COLUMNS, correct, list_pairs
 from .result_tables import UNTRAINED
 from .statistics.assessment import Assessment
-from .statistics.bootstrap import LEVEL, percentile_interval, share_above_zero
-from .statistics.correlation import Floats, weighted_pearson
+from .statistics.bootstrap import LEVEL
+from .statistics.correlation import Floats
 from .statistics.frames import grouped, records, where
+from .statistics.multiplicity import ALPHA, holm
+from .statistics.noise_free_rho import noise_free_interval
+from .statistics.rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
+from .trained import CellKey, Trained
+from .verdicts import AGREE_LESS, AGREE_MORE, UNDECIDED, verdict
 
 MIN_MEASURES = 3
-# 8! = 40,320 orders take milliseconds; 9! would take seconds per setting, only for a third digit.
-MAX_EXACT = 8
-ALPHA = 0.05
 NOT_MEASURES = ("none", *UNTRAINED)
 WHERE = ["generator", "dataset", "discriminator", "gan_weight"]
+RHO_COLUMNS = ["n", "rho", "rho_low", "rho_high", "p", "p_method", "critical_rho", "detectable_rho"]
+TREND_COLUMNS = ["trend", "trend_low", "trend_high", "trend_p", "trend_p_holm", "trend_verdict"]
 SETTING_COLUMNS = [
-    *WHERE,
-    *("n", "rho", "rho_low", "rho_high", "n_undefined", "p", "p_method", "critical_rho"),
-    *("n_pairs", "n_discordant", "n_significant", "excluded", "status"),
+    *(*WHERE, *RHO_COLUMNS, "n_lost", "rho_lost_worst", "p_lost_worst", *TREND_COLUMNS),
+    *("n_seeds", "n_images", "n_judges", "judges", "n_pairs", "n_discordant", "n_established", "excluded", "status"),
 ]
+JUDGE_COLUMNS = [*WHERE, "judge", *RHO_COLUMNS, *TREND_COLUMNS, "n_seeds", "excluded", "status"]
 POINT_COLUMNS = [
     *WHERE,
     *("measure", "measure_id", "srcc", "srcc_low", "srcc_high", "gain", "gain_low", "gain_high"),
     *("rank_assessment", "rank_gain"),
 ]
-PAIR_COLUMNS = [
+CHANGE_COLUMNS = [
     *WHERE,
-    *("better_metric", "worse_metric", "srcc_difference", "srcc_difference_low", "srcc_difference_high"),
-    *("gain_difference", "gain_difference_low", "gain_difference_high", "discordant", "significant"),
-]
-CHANGE_COLUMNS = [*WHERE, "n", "rho_without", "rho_with", "drop", "drop_low", "drop_high", "probability", "status"]
-SPREAD_COLUMNS = [
-    *("generator", "scope", "n_fidelities", "n_settings"),
-    *(name + end for name in ("sd_fidelity", "sd_setting", "ratio") for end in ("", "_low", "_high")),
-    *("probability", "status"),
+    *("n", "rho_without", "rho_without_low", "rho_without_high", "rho_with", "rho_with_low", "rho_with_high"),
+    *("trend_change", "trend_change_low", "trend_change_high", "trend_change_p", "trend_change_p_holm"),
+    *("n_seeds", "verdict", "status"),
 ]
 
 
@@ -57,91 +61,108 @@ class Asymmetry:
     """Where the two rankings agree and where they differ.
 
     Attributes:
-        settings: One row per (generator, data set, setting): ``rho`` with its interval, two-sided ``p`` (exact
-            permutation up to 8 measures), ``critical_rho`` (the smallest |rho| with p < 0.05 at this n; NaN if there is
-            none), the number of pairs of measures, of those in opposite order (``n_discordant``), and of those for
-            which the intervals of both the A and the O difference exclude 0 (``n_significant``); ``excluded`` measures
-            with the reason; ``status``.
+        settings: One row per (generator, data set, setting): ``rho`` by the judges independent of all measures, with
+            the interval of the noise-free ρ, its exact two-sided ``p``, the smallest |ρ| with p < .05
+            (``critical_rho``; NaN if there is none) and the true ρ found in 80 % of studies (``detectable_rho``);
+            ``trend``, the gain of the best metric minus that of the worst on a straight line through ranks, with t
+            interval, p, Holm's p over all rows, and verdict; ρ with the ``n_lost`` lost cells ranked worst; the number
+            of pairs in opposite order and of established inversions; measures left out, with reasons; ``status``.
+        by_judge: The same by each single judge, over the measures that are independent of it.
         points: The joined measures with A, O, intervals and mid-ranks (1 = best).
-        pairs: Every pair of joined measures, ``better_metric`` having the larger SRCC, with both differences.
-        changes: One row per adversarial setting: rho without a discriminator minus rho with it, over the measures that
-            both have (``drop`` > 0: the rankings agree less), its interval, and the share of resamples above 0.
-        spread: Root-mean-square SD of the gain across fidelity measures (within a setting) and across settings (within
-            a fidelity measure), ``ratio`` = settings over measures; over all settings and over the adversarial ones.
+        pairs: Every pair of measures in every setting, ``better_metric`` having the larger SRCC: see ``inversions``.
+        changes: One row per adversarial setting: ρ without and with the discriminator over common measures, with
+            intervals at 1 − .05/number of rows, ``verdict`` from intervals that do not overlap; change of the trend.
     """
 
     settings: pd.DataFrame
+    by_judge: pd.DataFrame
     points: pd.DataFrame
     pairs: pd.DataFrame
     changes: pd.DataFrame
-    spread: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Both sides of the measures of one setting: values ``(n,)`` and replicates ``(n_boot, n)``, same order."""
+    """Both sides of measures of one setting, in one order.
+
+    Attributes:
+        measures: Keys.
+        cells: Number of each measure's cell.
+        a: ``(n,)``, SRCC.
+        a_variance: Mean sampling variance of one SRCC, half that of a difference; NaN if unknown.
+    """
 
     measures: list[str]
-    n_references: int
+    cells: list[int]
     a: Floats
-    o: Floats
-    a_again: Floats
-    o_again: Floats
+    a_variance: float
+
+    def gain_variance(self, trained: Trained, judges: tuple[int, ...]) -> float:
+        """Return the mean sampling variance of one gain by these judges, half that of a difference."""
+        grid = trained.grid(judges)
+        pairs = [_unit(trained, a) - _unit(trained, b) for a, b in combinations(self.cells, 2)]
+        return float(np.mean([grid.contrast(weights).se ** 2 for weights in pairs])) / 2
 
 
-def compare_rankings(assessment: Assessment, gains: Gains, *, level: float = LEVEL) -> Asymmetry:
+def compare_rankings(
+    assessment: Assessment, gains: Gains, *, level: float = LEVEL, seed: int = 0, each_judge: bool = True
+) -> Asymmetry:
     """Join the two sides of every measure and compare their rankings.
 
-    Replicate i of A and replicate i of O make one joint resample (the two sides are independent data). Sampling noise
-    shuffles ranks, so the replicates of rho are closer to 0 than rho itself: the interval shows how little is known.
+    A measure with a lost seed is left out of ρ and the trend, and ranked worst in ``rho_lost_worst``.
 
     Args:
         assessment: Result of ``assess``.
-        gains: Result of ``gains``, with the same ``n_boot``.
-        level: Coverage of the percentile intervals, in (0, 1).
+        gains: Result of ``gains``.
+        level: Coverage of the intervals, in (0, 1).
+        seed: Seed of what is drawn for the intervals of ρ.
+        each_judge: Whether to compare by each single judge as well.
 
     Raises:
-        AnalysisError: A measure has one id as a metric and another as a fidelity term; unequal ``n_boot``.
+        AnalysisError: A measure has one id as a metric and another as a fidelity term.
     """
     refuse_different_ids(assessment.table, gains.table)
-    refuse_unequal_resamples(assessment, gains)
-    settings, points, pairs, changes = [], [], [], []
+    settings, by_judge, points, pairs, changes = [], [], [], [], []
     measures = gains.table.loc[~gains.table["fidelity"].isin(NOT_MEASURES)]
     for generator, of_generator in grouped(measures, "generator"):
-        for dataset, of_dataset in grouped(assessment.table, "dataset"):
-            joined: dict[tuple[str, float], Joined] = {}
-            for setting, trained in grouped(of_generator, "discriminator", "gan_weight"):
+        trained = gains.trained.get(str(generator))
+        for dataset, assessed in grouped(assessment.table, "dataset"):
+            found: dict[tuple[str, float], Joined] = {}
+            for setting, rows in grouped(of_generator, "discriminator", "gan_weight"):
                 here = dict(zip(WHERE, (generator, dataset, *setting), strict=True))
-                side = join(of_dataset, trained, assessment, gains)
-                joined[setting] = side
-                settings.append(here | compare(side, level) | {"excluded": left_out(of_dataset, trained)})
-                points += [here | point for point in list_points(side, of_dataset, trained)]
-                found = list_pairs(side, level)
-                pairs += [here | pair for pair in found]
-                settings[-1] |= {
-                    "n_pairs": len(found),
-                    "n_discordant": sum(pair["discordant"] for pair in found),
-                    "n_significant": sum(pair["significant"] for pair in found),
-                }
-            without = joined.pop(("none", 0.0), None)
-            for setting, side in joined.items():
+                if trained is None:
+                    settings.append(here | _no_rho(0, "no cell has scores") | {"excluded": left_out(assessed, rows)})
+                    continue
+                side = join(assessment, str(dataset), rows, trained)
+                found[setting] = side
+                row, of_points = compare(side, trained, level, seed)
+                settings.append(here | row | lost_worst(side, assessed, rows, trained))
+                settings[-1]["excluded"] = left_out(assessed, rows)
+                points += [here | point for point in list_points(of_points, assessed)]
+                if each_judge:
+                    by_judge += [here | row for row in compare_by_judge(side, trained, level, seed)]
+                pairs += [here | pair for pair in list_pairs(assessment, str(dataset), rows, trained, level)]
+            without = found.pop(("none", 0.0), None)
+            for setting, side in found.items():
                 here = dict(zip(WHERE, (generator, dataset, *setting), strict=True))
-                changes.append(here | change(without, side, level))
-    return Asymmetry(
-        settings=pd.DataFrame(settings, columns=SETTING_COLUMNS),
+                changes.append((here, without, side, trained))
+    asymmetry = Asymmetry(
+        settings=with_verdicts(pd.DataFrame(settings, columns=SETTING_COLUMNS)),
+        by_judge=with_verdicts(pd.DataFrame(by_judge, columns=JUDGE_COLUMNS)),
         points=pd.DataFrame(points, columns=POINT_COLUMNS),
-        pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS),
-        changes=pd.DataFrame(changes, columns=CHANGE_COLUMNS),
-        spread=pd.DataFrame(spread(gains, level), columns=SPREAD_COLUMNS),
+        pairs=correct(pd.DataFrame(pairs, columns=[*WHERE, *PAIR_COLUMNS]), assessment),
+        changes=pd.DataFrame(list_changes(changes, level, seed), columns=CHANGE_COLUMNS),
     )
+    count_pairs(asymmetry.settings, asymmetry.pairs)
+    return asymmetry
 
 
 def refuse_different_ids(assessed: pd.DataFrame, trained: pd.DataFrame) -> None:
     """Raise AnalysisError if a key names different measures on the two sides."""
     metric = dict(zip(assessed["measure"], assessed["measure_id"], strict=True))
     objective = dict(zip(trained["fidelity"], trained["fidelity_id"], strict=True))
-    different = sorted(key for key in metric.keys() & objective.keys() if metric[key] != objective[key])
-    if different:
+    both = sorted(key for key in metric.keys() & objective.keys() if objective[key])
+    if different := [key for key in both if metric[key] != objective[key]]:
         key = different[0]
         raise AnalysisError(
             f"{len(different)} measure(s) differ between the two sides, first {key}: id {metric[key]} as a metric,"
@@ -150,34 +171,32 @@ def refuse_different_ids(assessed: pd.DataFrame, trained: pd.DataFrame) -> None:
         )
 
 
-def refuse_unequal_resamples(assessment: Assessment, gains: Gains) -> None:
-    """Raise AnalysisError if the two sides were bootstrapped with different numbers of resamples."""
-    numbers = {len(values) for values in (*assessment.replicates.values(), *gains.replicates.values())}
-    if len(numbers) > 1:
-        raise AnalysisError(f"the two sides have {sorted(numbers)} resamples: use one n_boot for both.")
+def join(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained: Trained) -> Joined:
+    """Return both sides of the measures that have an SRCC and a cell that lost no seed, in alphabetical order."""
+    assessed = where(assessment.table, dataset=dataset, status="ok")
+    srcc = dict(zip(assessed["measure"], assessed["srcc"], strict=True))
+    cells = {
+        row["fidelity"]: trained.index(_key(row))
+        for row in records(rows)
+        if row["fidelity"] in srcc and _key(row) in trained.keys and not row["n_lost"]
+    }
+    measures = sorted(cells)
+    differences = [assessment.difference(dataset, a, b).se ** 2 for a, b in combinations(measures, 2)]
+    variance = float(np.mean(differences)) / 2 if differences else np.nan
+    return Joined(measures, [cells[m] for m in measures], np.array([srcc[m] for m in measures]), variance)
 
 
-def join(assessed: pd.DataFrame, trained: pd.DataFrame, assessment: Assessment, gains: Gains) -> Joined:
-    """Return both sides of the measures that are "ok" on both, in alphabetical order."""
-    a_rows = {row["measure"]: row for row in records(where(assessed, status="ok"))}
-    o_rows = {row["fidelity"]: row for row in records(where(trained, status="ok"))}
-    measures = sorted(a_rows.keys() & o_rows.keys())
-    a_again = [assessment.replicates[a_rows[m]["dataset"], m] for m in measures]
-    o_again = [gains.replicates[CellKey(*(o_rows[m][column] for column in CellKey._fields))] for m in measures]
-    return Joined(
-        measures=measures,
-        n_references=int(assessed["n_references"].max()),
-        a=np.array([a_rows[m]["srcc"] for m in measures], dtype=float),
-        o=np.array([o_rows[m]["gain"] for m in measures], dtype=float),
-        a_again=np.column_stack(a_again) if measures else np.empty((0, 0)),
-        o_again=np.column_stack(o_again) if measures else np.empty((0, 0)),
-    )
+def _key(row: dict) -> CellKey:
+    return CellKey(row["generator"], row["fidelity"], row["discriminator"], float(row["gan_weight"]))
 
 
-def left_out(assessed: pd.DataFrame, trained: pd.DataFrame) -> str:
+def left_out(assessed: pd.DataFrame, rows: pd.DataFrame) -> str:
     """List the measures of either side that could not be joined, each with its reason."""
     a_status = dict(zip(assessed["measure"], assessed["status"], strict=True))
-    o_status = dict(zip(trained["fidelity"], trained["status"], strict=True))
+    o_status = {
+        row["fidelity"]: f"lost seeds: {row['lost'] or row['n_lost']}" if row["n_lost"] else "ok"
+        for row in records(rows)
+    }
     reasons = []
     for measure in sorted(a_status.keys() | o_status.keys()):
         a, o = a_status.get(measure, "not assessed"), o_status.get(measure, "not trained with")
@@ -186,163 +205,185 @@ def left_out(assessed: pd.DataFrame, trained: pd.DataFrame) -> str:
     return "; ".join(reasons)
 
 
-def rank_correlation(a: Floats, o: Floats) -> Floats:
-    """Return Spearman's rho along the last axis of ``(..., n)`` arrays; NaN where one side is constant."""
-    ranks_a, ranks_o = stats.rankdata(a, axis=-1), stats.rankdata(o, axis=-1)
-    return weighted_pearson(ranks_a, ranks_o, np.ones(np.broadcast_shapes(ranks_a.shape, ranks_o.shape)))
+def _no_rho(n: int, status: str) -> dict:
+    row = dict.fromkeys((*RHO_COLUMNS, *TREND_COLUMNS, "rho_lost_worst", "p_lost_worst"), float("nan"))
+    row |= {"n": n, "p_method": "", "n_lost": 0, "n_seeds": 0, "n_images": 0, "n_judges": 0, "judges": ""}
+    return row | {"critical_rho": critical_rho(n), "trend_verdict": "", "status": status}
 
 
-def compare(side: Joined, level: float) -> dict:
-    """Return rho of one setting with its interval and p-value."""
+def compare(side: Joined, trained: Trained, level: float, seed: int) -> tuple[dict, list[dict]]:
+    """Return ρ and trend of one setting by the common panel, and its points."""
     n = len(side.measures)
-    row: dict = dict.fromkeys(("rho", "rho_low", "rho_high", "p"), float("nan"))
-    row |= {"n": n, "n_undefined": 0, "p_method": "", "critical_rho": critical_rho(n), "status": "ok"}
     if n < MIN_MEASURES:
-        return row | {"status": "too few measures"}
-    rho = float(rank_correlation(side.a, side.o))
+        return _no_rho(n, "too few measures"), []
+    panel = trained.panel(side.cells)
+    if not panel.judges:
+        return _no_rho(n, f"{panel.status} of all {n} measures"), []
+    row = rho_and_trend(side, trained, panel.judges, level, seed)
+    row |= {
+        "n_images": len(trained.images),
+        "n_judges": len(panel.judges),
+        "judges": ";".join(trained.judges[j] for j in panel.judges),
+    }
+    return row, _points(side, trained, panel.judges, level)
+
+
+def rho_and_trend(side: Joined, trained: Trained, judges: tuple[int, ...], level: float, seed: int) -> dict:
+    """Return ρ, its interval and p, and the trend, by these judges."""
+    n = len(side.measures)
+    gain = mean_gain(trained, side.cells, judges)
+    row = _no_rho(n, "ok")
+    if np.isnan(gain).any():
+        return row | {"status": "no common seed"}
+    rho = float(spearman(side.a, gain))
     if np.isnan(rho):
         return row | {"status": "all measures tie on one side"}
-    again = rank_correlation(side.a_again, side.o_again)
-    low, high = percentile_interval(again, level)
-    p, method = permutation_p(side.a, side.o)
-    return row | {
-        "rho": rho,
-        "rho_low": low,
-        "rho_high": high,
-        "n_undefined": int(np.isnan(again).sum()),
-        "p": p,
-        "p_method": method,
-    }
+    p, method = exact_p(side.a, gain)
+    gain_variance, (low, high) = side.gain_variance(trained, judges), (np.nan, np.nan)
+    if np.isfinite([side.a_variance, gain_variance]).all():
+        low, high = noise_free_interval(side.a, side.a_variance, gain, gain_variance, level, seed)
+    weights = np.zeros(len(trained.keys))
+    weights[side.cells] = trend_weights(side.a)
+    trend = weighted_contrast(trained, weights, judges)
+    found = trend.estimate
+    row |= {"rho": rho, "rho_low": low, "rho_high": high, "p": p, "p_method": method}
+    row |= {"detectable_rho": minimum_detectable_rho(n), "n_seeds": found.n_seeds, "trend": found.value}
+    row |= dict(zip(("trend_low", "trend_high"), found.interval(level), strict=True)) | {"trend_p": found.p}
+    return row
 
 
-def permutation_p(a: Floats, o: Floats) -> tuple[float, str]:
-    """Return the two-sided p of Spearman's rho and its method: exact over all n! orders up to n = 8, else t."""
-    rho = float(rank_correlation(a, o))
-    if len(a) > MAX_EXACT:
-        t = rho * np.sqrt((len(a) - 2) / max(1 - rho**2, 1e-300))
-        return float(2 * stats.t.sf(abs(t), len(a) - 2)), "t approximation"
-    null = rank_correlation(stats.rankdata(a), stats.rankdata(o)[orders(len(o))])
-    return float((np.abs(null) >= abs(rho) - 1e-9).mean()), "exact permutation"
+def mean_gain(trained: Trained, cells: list[int], judges: tuple[int, ...]) -> Floats:
+    """Return the mean score of each cell by these judges, ``(cells,)``: gains up to a common shift."""
+    return np.array([trained.grid(judges).contrast_value(_unit(trained, cell)) for cell in cells])
 
 
-@lru_cache(maxsize=MAX_EXACT)
-def orders(n: int) -> np.ndarray:
-    """Return all permutations of 0 … n−1, ``(n!, n)``."""
-    return np.array(list(permutations(range(n))), dtype=np.intp)
+def _unit(trained: Trained, cell: int) -> Floats:
+    weights = np.zeros(len(trained.keys))
+    weights[cell] = 1
+    return weights
 
 
-@lru_cache
-def critical_rho(n: int) -> float:
-    """Return the smallest |rho| of n untied measures with two-sided p < 0.05 (n = 6: 0.886), NaN if there is none.
-
-    Examples:
-        >>> round(critical_rho(6), 3)
-        0.886
-    """
-    if n < MIN_MEASURES:
-        return float("nan")
-    if n > MAX_EXACT:
-        t = stats.t.isf(ALPHA / 2, n - 2)
-        return float(t / np.sqrt(n - 2 + t**2))
-    null = np.round(np.abs(rank_correlation(np.arange(n, dtype=float), orders(n))), 9)
-    attainable, counts = np.unique(null, return_counts=True)
-    p = np.cumsum(counts[::-1])[::-1] / len(null)
-    return float(attainable[p < ALPHA].min()) if (p < ALPHA).any() else float("nan")
-
-
-def list_points(side: Joined, assessed: pd.DataFrame, trained: pd.DataFrame) -> list[dict]:
-    """Return one row per joined measure, with rank 1 the best on each side."""
-    a_rows = {row["measure"]: row for row in records(assessed)}
-    o_rows = {row["fidelity"]: row for row in records(trained)}
-    ranks = stats.rankdata(-side.a), stats.rankdata(-side.o)
-    return [
-        {"measure": measure, "rank_assessment": rank_a, "rank_gain": rank_o}
-        | {name: a_rows[measure][name] for name in ("measure_id", "srcc", "srcc_low", "srcc_high")}
-        | {name: o_rows[measure][name] for name in ("gain", "gain_low", "gain_high")}
-        for measure, rank_a, rank_o in zip(side.measures, *ranks, strict=True)
-    ]
-
-
-def list_pairs(side: Joined, level: float) -> list[dict]:
-    """Return one row per pair of measures: both differences, whether the order is inverted, and if so beyond noise."""
-    rows = []
-    for i, j in combinations(range(len(side.measures)), 2):
-        if side.a[i] < side.a[j]:
-            i, j = j, i
-        a_low, a_high = percentile_interval(
-            side.a_again[:, i] - side.a_again[:, j], level, n_clusters=side.n_references
-        )
-        o_low, o_high = percentile_interval(side.o_again[:, i] - side.o_again[:, j], level)
-        discordant = bool(side.a[i] > side.a[j] and side.o[i] < side.o[j])
-        sides = (side.measures[i], side.measures[j], side.a[i] - side.a[j], a_low, a_high)
-        values = (*sides, side.o[i] - side.o[j], o_low, o_high, discordant, discordant and a_low > 0 and o_high < 0)
-        rows.append(dict(zip(PAIR_COLUMNS[len(WHERE) :], values, strict=True)))
+def _points(side: Joined, trained: Trained, judges: tuple[int, ...], level: float) -> list[dict]:
+    """Return gain over the pixel-only cell by the common panel, with interval, of every measure."""
+    rows, baseline = [], trained.baseline
+    for measure, cell, a in zip(side.measures, side.cells, side.a, strict=True):
+        row = {"measure": measure, "srcc": a, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan}
+        if baseline is not None:
+            found = weighted_contrast(trained, _unit(trained, cell) - _unit(trained, baseline), judges).estimate
+            row |= {"gain": found.value} | dict(zip(("gain_low", "gain_high"), found.interval(level), strict=True))
+        rows.append(row)
     return rows
 
 
-def change(without: Joined | None, with_: Joined, level: float) -> dict:
-    """Return how much rho falls from the setting without a discriminator to one with it, over their common measures."""
-    row: dict = dict.fromkeys(("rho_without", "rho_with", "drop", "drop_low", "drop_high", "probability"), float("nan"))
-    if without is None:
-        return row | {"n": 0, "status": "no cell without a discriminator"}
-    common = [measure for measure in without.measures if measure in with_.measures]
-    row["n"] = len(common)
+def list_points(found: list[dict], assessed: pd.DataFrame) -> list[dict]:
+    """Add intervals of A, ids and ranks (1 is best) to the points of a setting."""
+    if not found:
+        return []
+    of = {row["measure"]: row for row in records(assessed)}
+    ranks = (stats.rankdata([-point[name] for point in found]) for name in ("srcc", "gain"))
+    return [
+        point
+        | {name: of[point["measure"]][name] for name in ("measure_id", "srcc_low", "srcc_high")}
+        | {"rank_assessment": rank_a, "rank_gain": rank_o}
+        for point, rank_a, rank_o in zip(found, *ranks, strict=True)
+    ]
+
+
+def compare_by_judge(side: Joined, trained: Trained, level: float, seed: int) -> Iterator[dict]:
+    """Yield ρ and trend by each judge alone, over the measures that are independent of it and that it scored whole."""
+    for j, judge in enumerate(trained.judges):
+        if trained.unit_status[j] != "ok":
+            yield _no_rho(0, trained.unit_status[j]) | {"judge": judge, "excluded": ""}
+            continue
+        kept = [k for k, cell in enumerate(side.cells) if j in trained.panel([cell]).judges]
+        of = Joined([side.measures[k] for k in kept], [side.cells[k] for k in kept], side.a[kept], side.a_variance)
+        few = len(kept) < MIN_MEASURES
+        row = _no_rho(len(kept), "too few measures") if few else rho_and_trend(of, trained, (j,), level, seed)
+        left = [measure for measure in side.measures if measure not in of.measures]
+        yield row | {"judge": judge, "excluded": ";".join(left)}
+
+
+def lost_worst(side: Joined, assessed: pd.DataFrame, rows: pd.DataFrame, trained: Trained) -> dict:
+    """Return ρ with measures that lost seeds ranked worst as objectives, all alike."""
+    srcc = {row["measure"]: row["srcc"] for row in records(where(assessed, status="ok"))}
+    lost = sorted(row["fidelity"] for row in records(rows) if row["n_lost"] and row["fidelity"] in srcc)
+    panel = trained.panel(side.cells) if side.cells else None
+    if not lost or panel is None or not panel.judges or len(side.measures) + len(lost) < MIN_MEASURES:
+        return {"n_lost": len(lost)}
+    gain = mean_gain(trained, side.cells, panel.judges)
+    a, o = [*side.a, *(srcc[measure] for measure in lost)], [*gain, *[-np.inf] * len(lost)]
+    ranks = stats.rankdata(o)
+    if len(set(ranks)) < 2 or len(set(a)) < 2:
+        return {"n_lost": len(lost)}
+    return {"n_lost": len(lost), "rho_lost_worst": float(spearman(a, ranks)), "p_lost_worst": exact_p(a, ranks)[0]}
+
+
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Add Holm's p over all trends of a table, and what each says."""
+    adjusted = holm(table["trend_p"].to_numpy(dtype=float))
+    verdicts = [verdict(p, n_seeds) for p, n_seeds in zip(adjusted, table["n_seeds"], strict=True)]
+    return table.assign(trend_p_holm=adjusted, trend_verdict=verdicts)
+
+
+def list_changes(
+    found: list[tuple[dict, Joined | None, Joined, Trained | None]], level: float, seed: int
+) -> list[dict]:
+    """Return what each discriminator changes, corrected for how many there are."""
+    rows = []
+    for here, without, side, trained in found:
+        row = dict.fromkeys(CHANGE_COLUMNS, float("nan")) | here | {"n": 0, "n_seeds": 0, "verdict": UNDECIDED}
+        rows.append(row | _change(without, side, trained, 1 - ALPHA / len(found), level, seed))
+    for row, p in zip(rows, holm([row["trend_change_p"] for row in rows]), strict=True):
+        row["trend_change_p_holm"] = p
+    return rows
+
+
+def _change(
+    without: Joined | None, side: Joined, trained: Trained | None, strict: float, level: float, seed: int
+) -> dict:
+    if without is None or trained is None:
+        return {"status": "no cell without a discriminator"}
+    common = [measure for measure in without.measures if measure in side.measures]
     if len(common) < MIN_MEASURES:
-        return row | {"status": "too few measures"}
-    values, replicates = [], []
-    for side in (without, with_):
-        keep = [side.measures.index(measure) for measure in common]
-        values.append(float(rank_correlation(side.a[keep], side.o[keep])))
-        replicates.append(rank_correlation(side.a_again[:, keep], side.o_again[:, keep]))
-    if np.isnan(values).any():
-        return row | {"status": "all measures tie on one side"}
-    again = replicates[0] - replicates[1]
-    low, high = percentile_interval(again, level)
-    return row | {
-        "rho_without": values[0],
-        "rho_with": values[1],
-        "drop": values[0] - values[1],
-        "drop_low": low,
-        "drop_high": high,
-        "probability": share_above_zero(again),
+        return {"n": len(common), "status": "too few measures"}
+    both = []
+    for of in (without, side):
+        kept = [of.measures.index(measure) for measure in common]
+        both.append(Joined(common, [of.cells[k] for k in kept], of.a[kept], of.a_variance))
+    panel = trained.panel([*both[0].cells, *both[1].cells])
+    if not panel.judges:
+        return {"n": len(common), "status": f"{panel.status} of all cells"}
+    before, after = (rho_and_trend(of, trained, panel.judges, strict, seed) for of in both)
+    if (before["status"], after["status"]) != ("ok", "ok"):
+        return {"n": len(common), "status": next(r["status"] for r in (before, after) if r["status"] != "ok")}
+    weights = np.zeros(len(trained.keys))
+    weights[both[1].cells] += trend_weights(both[1].a)
+    weights[both[0].cells] -= trend_weights(both[0].a)
+    trend = weighted_contrast(trained, weights, panel.judges).estimate
+    less, more = before["rho_low"] > after["rho_high"], after["rho_low"] > before["rho_high"]
+    low, high = trend.interval(level)
+    return {
+        "n": len(common),
+        **{f"rho_without{end}": before[f"rho{end}"] for end in ("", "_low", "_high")},
+        **{f"rho_with{end}": after[f"rho{end}"] for end in ("", "_low", "_high")},
+        "trend_change": trend.value,
+        "trend_change_low": low,
+        "trend_change_high": high,
+        "trend_change_p": trend.p,
+        "n_seeds": trend.n_seeds,
+        "verdict": AGREE_LESS if less else AGREE_MORE if more else UNDECIDED,
         "status": "ok",
     }
 
 
-def spread(gains: Gains, level: float) -> list[dict]:
-    """Compare the spread of the gain across fidelity measures with that across settings, per generator.
-
-    Only measures with an "ok" gain in every setting of the scope count. Sampling noise adds to both spreads.
-    """
-    rows = []
-    trained = gains.table.loc[~gains.table["fidelity"].isin(NOT_MEASURES)]
-    for generator, of_generator in grouped(trained, "generator"):
-        for scope, within in (
-            ("all settings", of_generator),
-            ("adversarial settings", of_generator[of_generator["discriminator"] != "none"]),
-        ):
-            grid = within.pivot(index="fidelity", columns=["discriminator", "gan_weight"], values="gain")
-            grid = grid.loc[:, grid.notna().any()].dropna()
-            row: dict = dict.fromkeys(SPREAD_COLUMNS, float("nan"))
-            row |= {"generator": generator, "scope": scope, "status": "ok"}
-            row |= {"n_fidelities": grid.shape[0], "n_settings": grid.shape[1]}
-            rows.append(row)
-            if min(grid.shape) < 2:
-                row["status"] = "fewer than two measures or settings with every gain"
-                continue
-            again = np.array(
-                [[gains.replicates[CellKey(generator, f, d, w)] for d, w in grid.columns] for f in grid.index]
-            )
-            for values, is_estimate in ((grid.to_numpy(dtype=float)[..., None], True), (again, False)):
-                sd_fidelity = np.sqrt(values.var(axis=0, ddof=1).mean(axis=0))
-                sd_setting = np.sqrt(values.var(axis=1, ddof=1).mean(axis=0))
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    ratio = sd_setting / sd_fidelity
-                for name, found in (("sd_fidelity", sd_fidelity), ("sd_setting", sd_setting), ("ratio", ratio)):
-                    if is_estimate:
-                        row[name] = float(found[0])
-                    else:
-                        row[name + "_low"], row[name + "_high"] = percentile_interval(found, level)
-                if not is_estimate:
-                    row["probability"] = share_above_zero(sd_setting - sd_fidelity)
-    return rows
+def count_pairs(settings: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Fill in how many pairs each setting has, how many in opposite order, and how many established inversions."""
+    for index, row in settings.iterrows():
+        of = where(pairs, **{name: row[name] for name in WHERE})
+        settings.loc[index, ["n_pairs", "n_discordant", "n_established"]] = [  # pyright: ignore[reportCallIssue]
+            len(of),
+            int(of["discordant"].sum()),
+            int((of["verdict"] == "established").sum()),
+        ]
+    for name in ("n_pairs", "n_discordant", "n_established"):
+        settings[name] = settings[name].astype(int)

@@ -22,10 +22,10 @@ import pandas as pd
 from scipy import stats
 
 from .result_tables import StudyTables
-from .statistics.assessment import holm
 from .statistics.bootstrap import LEVEL, MAX_UNDEFINED, Resamples, draw_resamples
 from .statistics.correlation import Floats, orientation
 from .statistics.frames import Row, grouped, require_finite_where_ok, require_one, require_unique, where
+from .statistics.multiplicity import holm
 from .statistics.rated import STATISTICS, status_of
 
 SOURCE = ["generator", "fidelity", "discriminator", "gan_weight"]  # of the discriminator, as in the table of gains

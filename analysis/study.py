@@ -9,9 +9,16 @@ from typing import Protocol, cast
 
 import pandas as pd
 
+from .advice import advise
 from .asymmetry import Asymmetry, compare_rankings
+from .claims import evaluate_claims
+from .components import compare_spreads
 from .gain import Gains, gains
+from .independence import INDEPENDENCE
 from .result_tables import TABLES, StudyTables, count_rows, write_table
+from .reverse import reverse_asymmetry
+from .robustness import influence, sureness
+from .self_preference import self_preference
 from .statistics.assessment import Assessment, assess
 from .statistics.bootstrap import LEVEL
 
@@ -25,12 +32,16 @@ class Study:
         assessment: SRCC, KRCC, PLCC of every measure on every data set.
         gains: Gain of every trained cell.
         asymmetry: Rank agreement of the two.
-        parts: Further tables by name, derived by the modules that ``ResultTable.part`` names: ``nr_splits``,
+        spreads: What matters more for the gain, the measure or the adversarial setting.
+        parts: Further tables by name. Derived by the modules that ``ResultTable.part`` names: ``nr_splits``,
             ``nr_assessment`` and ``nr_differences`` of no-reference models, ``mllm_assessment`` of multimodal LLMs'
-            ratings, ``stability`` of adversarial trainings.
+            ratings, ``stability`` of adversarial trainings. Of the comparison: ``claims``, ``advice``,
+            ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``,
+            ``reverse_asymmetry`` and ``reverse_points``.
         counts: Number of rows by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
+        independence: Kinds of families that a judge must not share with what it judges.
         level: Coverage of the intervals.
     """
 
@@ -38,10 +49,12 @@ class Study:
     assessment: Assessment
     gains: Gains
     asymmetry: Asymmetry
+    spreads: pd.DataFrame
     parts: dict[str, pd.DataFrame]
     counts: pd.DataFrame
     n_boot: int
     seed: int
+    independence: tuple[str, ...] = INDEPENDENCE
     level: float = LEVEL
 
     def derived(self) -> dict[str, pd.DataFrame]:
@@ -49,9 +62,10 @@ class Study:
         return {
             "asymmetry": self.asymmetry.settings,
             "asymmetry_changes": self.asymmetry.changes,
+            "asymmetry_by_judge": self.asymmetry.by_judge,
             "asymmetry_points": self.asymmetry.points,
             "asymmetry_pairs": self.asymmetry.pairs,
-            "spread": self.asymmetry.spread,
+            "spreads": self.spreads,
             "assessment": self.assessment.table,
             "assessment_differences": self.assessment.differences,
             "assessment_ranks": self.assessment.ranks,
@@ -77,13 +91,16 @@ class Part(Protocol):
         ...
 
 
-def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
+def analyse(
+    tables: StudyTables, n_boot: int = 2000, seed: int = 0, *, independence: tuple[str, ...] = INDEPENDENCE
+) -> Study:
     """Derive everything from the tables; the same tables and seed give the same study.
 
     Args:
         tables: The result tables.
-        n_boot: Resamples of every interval.
+        n_boot: Resamples of every bootstrap interval.
         seed: Seed of the resamples.
+        independence: Kinds of families ("backbone", "form", "data") that a judge must not share with what it judges.
 
     Raises:
         AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
@@ -104,11 +121,19 @@ def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
         0    mine  8             2  0.976
     """
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
-    gained = gains(tables.sr_scores, n_boot=n_boot, seed=seed)
+    gained = gains(tables.sr_scores, tables.cells, independence=independence)
     parts: dict[str, pd.DataFrame] = {}
     for table in TABLES.values():
         if table.part:
             part = cast(Part, import_module(f".{table.part}", __package__))
             parts |= part.derive(tables, n_boot=n_boot, seed=seed)
-    compared = compare_rankings(assessment, gained)
-    return Study(tables, assessment, gained, compared, parts, count_rows(tables), n_boot, seed)
+    compared = compare_rankings(assessment, gained, seed=seed)
+    spreads = compare_spreads(gained, seed=seed)
+    parts["self_preference"] = self_preference(gained, tables.sr_scores)
+    parts["influence"] = influence(assessment, gained, compared)
+    parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)
+    parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)
+    study = Study(tables, assessment, gained, compared, spreads, parts, count_rows(tables), n_boot, seed, independence)
+    parts["claims"] = evaluate_claims(study)
+    parts["advice"] = advise(study)
+    return study

@@ -1,0 +1,150 @@
+"""Which measure for which use: recommendations, each with its evidence and what would overturn it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .contrasts import contrast
+from .power import needed_seeds
+from .statistics.contrast import Estimate
+from .statistics.frames import Row, grouped, records, where
+from .statistics.multiplicity import ALPHA, holm
+from .trained import CellKey
+from .verdicts import ESTABLISHED, UNDECIDED, verdict
+
+if TYPE_CHECKING:
+    from .study import Study
+
+COLUMNS = ["use", "where", "advice", "measures", "evidence", "because", "overturned_by"]
+METRIC, OBJECTIVE, AVOID, CHOOSE = "as a metric", "as an objective", "avoid as an objective", "choosing an objective"
+IMAGES = 100
+
+
+def advise(study: Study) -> pd.DataFrame:
+    """Return one row per piece of advice.
+
+    "Best" always comes with the measures that cannot be told from it: the winner of a noisy comparison is partly luck.
+
+    Returns:
+        Columns ``use``, ``where`` (data set, or generator and setting), ``advice`` in words, ``measures``
+        (";"-joined: the best first, then those not shown to be worse), ``evidence`` ("established", "suggested" or
+        "undecided"), ``because`` (the numbers) and ``overturned_by``.
+    """
+    rows = [*_metrics(study), *_objectives(study), *_choosing(study)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _metrics(study: Study) -> list[Row]:
+    rows = []
+    for dataset, found in grouped(where(study.assessment.table, status="ok"), "dataset"):
+        ordered = records(found.sort_values("srcc", ascending=False))
+        best, rest = ordered[0], ordered[1:]
+        tests = [study.assessment.difference(str(dataset), best["measure"], row["measure"]) for row in rest]
+        alike, evidence = _alike([row["measure"] for row in rest], tests, many=99)
+        rows.append(
+            {
+                "use": METRIC,
+                "where": dataset,
+                "advice": "rank distorted images with",
+                "measures": ";".join([best["measure"], *alike]),
+                "evidence": evidence,
+                "because": f"SRCC {best['srcc']:.2f}, {best['n_references']} references",
+                "overturned_by": "another labelled set; labels of people, if these are severity grades"
+                if best["label_kind"] == "severity_grade"
+                else "another labelled set",
+            }
+        )
+    return rows
+
+
+def _alike(names: list[str], tests: list[Estimate], many: int) -> tuple[list[str], str]:
+    """Return the names that the best is not shown to beat, and the evidence that it beats all others."""
+    corrected = holm([test.p for test in tests])
+    alike = [name for name, p in zip(names, corrected, strict=True) if not p < ALPHA]
+    worst = float(np.max(np.nan_to_num(corrected, nan=1.0))) if len(tests) else np.nan
+    seeds = min((test.n_seeds for test in tests), default=0) if many != 99 else many
+    return alike, verdict(worst, seeds)
+
+
+def _objectives(study: Study) -> list[Row]:
+    rows = []
+    for (generator, discriminator, weight), found in grouped(
+        study.gains.table.loc[study.gains.table["gain"].notna() & (study.gains.table["fidelity"] != "none")],
+        *("generator", "discriminator", "gan_weight"),
+    ):
+        trained = study.gains.trained[generator]
+        here = f"{generator} · {discriminator} {weight:g}"
+        ordered = records(found.loc[found["n_lost"] == 0].sort_values("gain", ascending=False))
+        if not ordered:
+            continue
+        cells = [trained.index(CellKey(generator, row["fidelity"], discriminator, float(weight))) for row in ordered]
+        tests = [contrast(trained, [cells[0]], [cell]).estimate for cell in cells[1:]]
+        alike, evidence = _alike([row["fidelity"] for row in ordered[1:]], tests, many=0)
+        best = ordered[0]
+        rows.append(
+            {
+                "use": OBJECTIVE,
+                "where": here,
+                "advice": "train with",
+                "measures": ";".join([best["fidelity"], *alike]),
+                "evidence": evidence,
+                "because": f"gain {best['gain']:.2f} [{best['gain_low']:.2f}, {best['gain_high']:.2f}] judge SDs",
+                "overturned_by": _judge_matters(best) or _more(tests, len(tests), len(trained.keys)),
+            }
+        )
+        worse = [row for row in records(found) if row["gain"] < 0 and row["p_holm"] < ALPHA]
+        if worse:
+            rows.append(
+                {
+                    "use": AVOID,
+                    "where": here,
+                    "advice": "worse than the pixel loss alone:",
+                    "measures": ";".join(row["fidelity"] for row in worse),
+                    "evidence": verdict(max(row["p_holm"] for row in worse), min(row["n_seeds"] for row in worse)),
+                    "because": ", ".join(f"{row['fidelity']} {row['gain']:.2f}" for row in worse) + " judge SDs",
+                    "overturned_by": next(filter(None, map(_judge_matters, worse)), "judges with another taste"),
+                }
+            )
+    return rows
+
+
+def _judge_matters(row: Row) -> str:
+    """Say so if leaving out one judge turns the sign of a gain."""
+    turns = np.sign(row["without_one_low"]) * np.sign(row["without_one_high"]) < 0
+    return "leaving out a single judge turns the sign of the gain" if turns else ""
+
+
+def _more(tests: list[Estimate], n_tests: int, n_cells: int) -> str:
+    known = [test for test in tests if np.isfinite(test.se)]
+    if not known:
+        return "a second seed"
+    closest = min(known, key=lambda test: abs(test.value))
+    images = max(closest.n_images, IMAGES)
+    seeds = needed_seeds(closest, closest.value, images, n_tests, n_cells)
+    enough = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+    return f"{enough} would tell the best from the next, if they differ by what was seen"
+
+
+def _choosing(study: Study) -> list[Row]:
+    rows = []
+    for row in records(where(study.asymmetry.settings, status="ok")):
+        sure = row["trend_verdict"]
+        advice = {True: "a better metric is the better objective", False: "a better metric is the worse objective"}
+        text = advice[row["trend"] > 0] if sure == ESTABLISHED else "do not choose an objective by its SRCC: try it"
+        half = (row["trend_high"] - row["trend_low"]) / 2
+        rows.append(
+            {
+                "use": CHOOSE,
+                "where": f"{row['generator']} · {row['dataset']} · {row['discriminator']} {row['gan_weight']:g}",
+                "advice": text,
+                "measures": "",
+                "evidence": sure or UNDECIDED,
+                "because": f"best minus worst metric: {row['trend']:.2f} ± {half:.2f} judge SDs in gain,"
+                f" {row['n']} measures, p = {row['trend_p_holm']:.2g} (Holm)",
+                "overturned_by": "other measures: a trend speaks of these only",
+            }
+        )
+    return rows

@@ -1,0 +1,33 @@
+"""The words in which a finding is reported, and what each of them requires."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .statistics.multiplicity import ALPHA
+
+ESTABLISHED, SUGGESTED, UNDECIDED = "established", "suggested", "undecided"
+AGREE_LESS, AGREE_MORE = "agree less", "agree more"
+# With two seeds of strongly unequal noise whole-study error is .06-.08 instead of .05: too much for "established".
+MIN_SEEDS = 3
+SUGGESTED_BELOW = 0.2
+
+
+def verdict(corrected: float, n_seeds: int) -> str:
+    """Return what a test says.
+
+    Args:
+        corrected: Its p-value, corrected for everything that was looked at.
+        n_seeds: Seeds it rests on.
+
+    Returns:
+        "established": p < .05 from three seeds or more; "suggested": p < .20, or p < .05 from two seeds, so that of
+        studies in which there is nothing to find one in five suggests something; "undecided": neither, or no test.
+
+    Examples:
+        >>> verdict(0.02, n_seeds=5), verdict(0.02, n_seeds=2), verdict(0.3, n_seeds=5)
+        ('established', 'suggested', 'undecided')
+    """
+    if np.isfinite(corrected) and corrected < ALPHA and n_seeds >= MIN_SEEDS:
+        return ESTABLISHED
+    return SUGGESTED if np.isfinite(corrected) and corrected < SUGGESTED_BELOW else UNDECIDED
