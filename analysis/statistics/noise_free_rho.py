@@ -1,0 +1,226 @@
+"""The ρ that noise hides: an interval of Spearman's ρ of the true values, and whether two settings differ in it.
+
+Noise in either variable shuffles ranks and pulls ρ towards 0. An interval of what another sample would show is
+therefore not one of the ρ of the true values; it never holds ρ = ±1. Here each measure has a true value that was
+observed with noise of known variance, and the interval speaks of the true values of *these* measures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import AnalysisError
+from .bootstrap import LEVEL
+from .correlation import Floats
+from .rank_correlation import checked, spearman
+
+N_DRAWS = 2_000
+# Of the model: SD of the true values in observed SDs, and their correlation.
+SD_GRID = np.linspace(0.02, 2.5, 32)
+R_GRID = np.linspace(-1, 1, 41)
+
+
+def noise_free_interval(
+    a: ArrayLike, v_a: float, o: ArrayLike, v_o: float, level: float = LEVEL, seed: int = 0
+) -> tuple[float, float]:
+    """Return an interval of the ρ of the true values.
+
+    It is the union of three intervals, each the central ``level`` of ρ over draws of what the true values may be:
+
+    - a bivariate normal model of the true values, whose SDs and correlation are drawn by their likelihood on a grid;
+    - each side shrunk by itself, as if the sides had nothing to do with each other;
+    - the observed values plus noise, for values that are far from normal (clusters, outliers).
+
+    Draws are always less extreme than ±1, so the ends are opened: if the observed ρ is not unusually low for true
+    values that agree in order, the upper end is +1, and likewise the lower one −1.
+
+    Args:
+        a: ``(n,)``, finite: one observed value per measure, e.g. its SRCC.
+        v_a: ≥ 0, mean sampling variance of one value of ``a``, in its unit squared.
+        o: ``(n,)``, finite: the other value per measure, e.g. its gain.
+        v_o: The same for ``o``.
+        level: Confidence.
+        seed: Of the draws.
+
+    Returns:
+        Both ends. (−1, 1), which says nothing, with fewer than three measures or a constant side; the observed ρ twice
+        if neither side has noise.
+
+    Raises:
+        AnalysisError: Shapes that differ, a value that is not finite, or a variance below 0.
+
+    Examples:
+        The observed ρ is .93, and with this noise the true order may well be the same on both sides:
+
+        >>> a, o = [1, 2, 3, 4, 5, 6, 7, 8], [1, 3, 2, 4, 6, 5, 8, 7]
+        >>> low, high = noise_free_interval(a, 0.5, o, 0.5)
+        >>> low > 0.5, high
+        (True, 1.0)
+    """
+    a, o = checked(a, o)
+    for name, variance in (("v_a", v_a), ("v_o", v_o)):
+        if not 0 <= variance < math.inf:
+            raise AnalysisError(f"{name} must be a variance, finite and 0 or more, got {variance}.")
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(o) == 0:
+        return -1.0, 1.0
+    observed = float(spearman(a, o))
+    if v_a == 0 and v_o == 0:
+        return observed, observed
+    rng = np.random.default_rng(seed)
+    noise_a, noise_o = (math.sqrt(v) * rng.standard_normal((N_DRAWS, len(a))) for v in (v_a, v_o))
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    every, most = np.ones(len(a), dtype=bool), typical(a, o)
+    ends = [
+        np.quantile(spearman(a + noise_a, o + noise_o), tails),
+        np.quantile(spearman(*model_draws(a, v_a, o, v_o, every, np.zeros(1), rng)), tails),
+    ]
+    for fitted in (every, most) if most.sum() < len(a) else (every,):
+        true_a, true_o = model_draws(a, v_a, o, v_o, fitted, R_GRID, rng)
+        ends.append(np.quantile(spearman(true_a, true_o), tails))
+        for direction, (this, other) in ((1, tails), (-1, tails[::-1])):
+            ordered = put_in_order(true_a, true_o, fitted, direction)
+            expected = np.quantile(spearman(true_a + noise_a, ordered + noise_o), this)
+            if direction * observed >= direction * expected:
+                ends.append(np.full(2, np.quantile(spearman(true_a, ordered), other)))
+    return float(np.min(ends)), float(np.max(ends))
+
+
+def put_in_order(a: Floats, o: Floats, which: NDArray[np.bool_], direction: int) -> Floats:
+    """Return ``o`` with the values at ``which`` rearranged into the order of ``a`` (1) or against it (−1)."""
+    place = np.argsort(np.argsort(a[:, which], axis=1), axis=1)
+    ordered = o.copy()
+    ordered[:, which] = np.take_along_axis(np.sort(o[:, which], axis=1)[:, ::direction], place, axis=1)
+    return ordered
+
+
+def typical(a: Floats, o: Floats) -> NDArray[np.bool_]:
+    """Mark all but the measure that lies furthest from the others, in the others' SDs on either side.
+
+    All are marked if there are fewer than five, or if the others are constant on a side.
+    """
+    n = len(a)
+    everyone = np.ones(n, dtype=bool)
+    if n < 5:
+        return everyone
+    others = ~np.eye(n, dtype=bool)
+    away = np.zeros(n)
+    for side in (a, o):
+        rest = np.broadcast_to(side, (n, n))[others].reshape(n, n - 1)
+        sd = rest.std(axis=1, ddof=1)
+        if (sd == 0).any():
+            return everyone
+        away = np.maximum(away, np.abs(side - rest.mean(axis=1)) / sd)
+    return np.arange(n) != np.argmax(away)
+
+
+def model_draws(
+    a: Floats,
+    v_a: float,
+    o: Floats,
+    v_o: float,
+    fitted: NDArray[np.bool_],
+    correlations: Floats,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """Draw true values under a bivariate normal model of them, with a flat prior on the grid.
+
+    With T the covariance of the true values, V = diag(v_a, v_o) and M = T + V, the observed values have covariance M,
+    and the true ones given the observed y have mean T·M⁻¹·y and covariance V − V·M⁻¹·V. Measures that are not
+    ``fitted`` are no part of the model: their true values are the observed ones plus noise.
+
+    Returns:
+        Both sides, ``(draws, n)``, in the given units, each shifted by a constant.
+    """
+    (a, v_a, unit_a), (o, v_o, unit_o) = (standardised(*side, fitted) for side in ((a, v_a), (o, v_o)))
+    n, aa, oo, ao = fitted.sum(), *(float((x * y)[fitted].sum()) for x, y in ((a, a), (o, o), (a, o)))
+    sd_a, sd_o, r = np.meshgrid(SD_GRID, SD_GRID, correlations, indexing="ij")
+    m_a, m_o, m_ao = sd_a**2 + v_a, sd_o**2 + v_o, r * sd_a * sd_o
+    determinant = m_a * m_o - m_ao**2
+    log_likelihood = -0.5 * ((n - 1) * np.log(determinant) + (m_o * aa + m_a * oo - 2 * m_ao * ao) / determinant)
+    weight = np.cumsum(np.exp(log_likelihood - log_likelihood.max()))
+    drawn = np.searchsorted(weight, weight[-1] * rng.random(N_DRAWS), side="right")
+
+    # M⁻¹ is [[m_o, −m_ao], [−m_ao, m_a]] / determinant, and T·M⁻¹ = 1 − V·M⁻¹; zeros for what is not fitted.
+    i_a, i_o, i_ao = (
+        (each.ravel()[drawn, None] * fitted) for each in (m_o / determinant, m_a / determinant, -m_ao / determinant)
+    )
+    mean_a, mean_o = a - v_a * (i_a * a + i_ao * o), o - v_o * (i_ao * a + i_o * o)
+    c_a, c_o, c_ao = v_a - v_a**2 * i_a, v_o - v_o**2 * i_o, -v_a * v_o * i_ao
+    z_a, z_o = rng.standard_normal((2, N_DRAWS, len(a)))
+    sd = np.sqrt(np.maximum(c_a, 0))
+    along = np.divide(c_ao, sd, out=np.zeros_like(sd), where=sd > 0)
+    true_o = mean_o + along * z_a + np.sqrt(np.maximum(c_o - along**2, 0)) * z_o
+    return unit_a * (mean_a + sd * z_a), unit_o * true_o
+
+
+def standardised(values: Floats, variance: float, fitted: NDArray[np.bool_]) -> tuple[Floats, float, float]:
+    """Return the values such that the fitted ones have mean 0 and SD 1, the variance of noise in that unit, and it."""
+    sd = float(values[fitted].std(ddof=1))
+    return (values - values[fitted].mean()) / sd, variance / sd**2, sd
+
+
+@dataclass(frozen=True)
+class RhoChange:
+    """Whether two settings agree unlike with the same measures' assessment.
+
+    Attributes:
+        before: Interval of the noise-free ρ of the first setting.
+        after: The same of the second.
+        level: Confidence of each interval, after the correction for how many settings are looked at.
+        verdict: "agree less" or "agree more" (the second compared with the first) if the intervals do not overlap,
+            else "undecided".
+    """
+
+    before: tuple[float, float]
+    after: tuple[float, float]
+    level: float
+    verdict: str
+
+
+def rho_change(
+    a: ArrayLike,
+    v_a: float,
+    before: ArrayLike,
+    v_before: float,
+    after: ArrayLike,
+    v_after: float,
+    *,
+    settings: int = 1,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> RhoChange:
+    """Compare the noise-free ρ of ``a`` with ``before`` and with ``after``, e.g. gains without and with an adversary.
+
+    Two values of ρ differ when noise differs, even if the true values are the same; intervals of the noise-free ρ that
+    do not overlap cannot be explained that way. With few measures this has little power: a trend contrast has more.
+
+    Args:
+        a: ``(n,)``, finite: one value per measure, e.g. its SRCC.
+        v_a: ≥ 0, mean sampling variance of one value of ``a``, in its unit squared.
+        before: ``(n,)``, the values of the same measures in the first setting.
+        v_before: Their mean sampling variance.
+        after: ``(n,)``, the values in the second setting.
+        v_after: Their mean sampling variance.
+        settings: In how many settings such a change is looked for: each interval has the level 1 − (1 − ``level``) / k.
+        level: Confidence of the whole.
+        seed: Of the draws.
+
+    Raises:
+        AnalysisError: See :func:`noise_free_interval`.
+
+    Examples:
+        >>> a = [1, 2, 3, 4, 5, 6, 7, 8]
+        >>> rho_change(a, 0.01, a, 0.01, a[::-1], 0.01).verdict
+        'agree less'
+        >>> rho_change(a, 9, a, 9, a[::-1], 9).verdict
+        'undecided'
+    """
+    each = 1 - (1 - level) / settings
+    first = noise_free_interval(a, v_a, before, v_before, each, seed)
+    second = noise_free_interval(a, v_a, after, v_after, each, seed)
+    less, more = first[0] > second[1], second[0] > first[1]
+    return RhoChange(first, second, each, "agree less" if less else "agree more" if more else "undecided")
