@@ -2,7 +2,7 @@
 
     python benchmarks/null_divergence.py [--studies 300] [--seed 0]
 
-Noise in SDs of the judge: .5 from images, .5 left over; the SD of seeds is given for both cells. Two-sided tests at .05.
+Noise in SDs of the judge: .5 from images, .5 left over; the SD of seeds is given for both. Two-sided tests at .05.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from .rank_correlation import checked, spearman
 
 N_DRAWS = 2_000
 # Of the model: SD of the true values in observed SDs, and their correlation.
-SD_GRID = np.linspace(0.02, 2.5, 32)
-R_GRID = np.linspace(-1, 1, 41)
+SD_GRID = np.linspace(0.02, 2.5, 24)
+R_GRID = np.linspace(-1, 1, 31)
 
 
 def noise_free_interval(

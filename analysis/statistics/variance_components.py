@@ -176,11 +176,11 @@ def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> 
     noise_df = float(noise**2 / (parts**2 / df).sum()) if largest == 0 else float(df[largest - 1])
     variance = float(y.mean(axis=(1, 2)).var(ddof=1))
     ratio = variance / noise
-    low = sd_at((1 - level) / 2, ratio, groups - 1, noise_df, noise)
-    high = sd_at((1 + level) / 2, max(1.0, ratio), groups - 1, noise_df, noise)
-    return Component(
-        groups, math.sqrt(max(0.0, variance - noise)), float(low), float(high), noise, noise_df, ratio, "ok"
-    )
+    low, high = sd_at([(1 - level) / 2, (1 + level) / 2], ratio, groups - 1, noise_df, noise)
+    if ratio < 1:
+        high = sd_at((1 + level) / 2, 1.0, groups - 1, noise_df, noise)
+    sd = math.sqrt(max(0.0, variance - noise))
+    return Component(groups, sd, float(low), float(high), noise, noise_df, ratio, "ok")
 
 
 def centred(table: Floats) -> Floats:
@@ -199,6 +199,6 @@ def sd_at(u: ArrayLike, ratio: float, df_groups: int, df_noise: float, noise: fl
     most = 1.0
     while special.ncfdtr(df_groups, df_noise, most, ratio) > 1e-6:
         most *= 2
-    nc = most * np.linspace(0, 1, 400) ** 2
+    nc = most * np.linspace(0, 1, 200) ** 2
     above = 1 - special.ncfdtr(df_groups, df_noise, nc, ratio)
     return np.interp(np.asarray(u, dtype=np.float64), above, np.sqrt(nc * noise / df_groups))

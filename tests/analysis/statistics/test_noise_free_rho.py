@@ -51,10 +51,10 @@ def test_reversed_order_is_a_change(simulation):
 def test_interval_does_not_depend_on_units():
     rng = np.random.default_rng(0)
     a, o = rng.normal(size=(2, 9))
-    there = noise_free_interval(a, 0.1, o, 0.2)
-    assert noise_free_interval(7 - 1000 * a, 1e5, o - 3, 0.2) != there
-    assert noise_free_interval(7 + 1000 * a, 1e5, 0.1 * o - 3, 0.002) == pytest.approx(there)
-    wider = noise_free_interval(a, 0.1, o, 0.2, level=0.99)
+    there = noise_free_interval(a, 0.01, o, 0.02)
+    assert noise_free_interval(7 + 1000 * a, 1e5, o - 3, 0.02) != there
+    assert noise_free_interval(7 + 1000 * a, 1e4, 0.1 * o - 3, 0.0002) == pytest.approx(there)
+    wider = noise_free_interval(a, 0.01, o, 0.02, level=0.99)
     assert wider[0] <= there[0] <= there[1] <= wider[1]
     assert wider != there
 
