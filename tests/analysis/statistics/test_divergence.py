@@ -40,7 +40,7 @@ def shares(simulation, *scenario, effect=0.0, studies=200):
 
 @pytest.mark.parametrize("spread", [(0.3, 0.3), (0.9, 0.3)])
 def test_losing_the_worst_seeds_makes_no_cell_better(simulation, spread):
-    # .025 is asked of each side; the survivors' own test gives .09 to .2 here.
+    # .025 is asked of each side; a t test of the survivors calls the first cell better in .21 and .48 of the studies.
     assert max(shares(simulation, 8, 3, 100, spread)) < 0.06
 
 
@@ -66,7 +66,7 @@ def test_the_difference_is_that_of_the_best_seeds_of_both():
 def test_without_losses_it_is_near_the_t_test():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(6, 1)) + 1e-6 * rng.normal(size=(6, 50)), rng.normal(size=(6, 1)) + np.zeros((6, 50))
-    expected = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False).pvalue
+    expected = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)[1]
     assert balanced_trimming(a, b).p == pytest.approx(expected, abs=0.05)
 
 
