@@ -49,7 +49,7 @@ def rates(n_studies: int, seed: int) -> list[Rate]:
                 a, b = cells(seeds, lost, images, spread, effect, rng)
                 trimmed += balanced_trimming(a, b, seed=study).p < 0.05
                 means = [cell[np.isfinite(cell[:, 0])].mean(axis=1) for cell in (a, b)]
-                survivors += stats.ttest_ind(*means)[1] < 0.05
+                survivors += np.asarray(stats.ttest_ind(*means))[1] < 0.05
             scenario = f"{lost} of {seeds} seeds lost, {images} images, seed SD {spread[0]} and {spread[1]}"
             kind = "power" if effect else "false positives"
             found.append(rate_of("balanced trimming", f"{scenario}, effect {effect}", kind, trimmed, n_studies))

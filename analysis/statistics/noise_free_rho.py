@@ -22,6 +22,8 @@ N_DRAWS = 2_000
 # Of the model: SD of the true values in observed SDs, and their correlation.
 SD_GRID = np.linspace(0.02, 2.5, 24)
 R_GRID = np.linspace(-1, 1, 31)
+# Noise below this share of the observed variance has no effect on ranks, but would make the model singular at r = ±1.
+LEAST = 1e-9
 
 
 def noise_free_interval(
@@ -29,14 +31,17 @@ def noise_free_interval(
 ) -> tuple[float, float]:
     """Return an interval of the ρ of the true values.
 
-    It is the union of three intervals, each the central ``level`` of ρ over draws of what the true values may be:
+    It is the union of four intervals, each the central ``level`` of ρ over draws of what the true values may be:
 
     - a bivariate normal model of the true values, whose SDs and correlation are drawn by their likelihood on a grid;
+    - the same model of all but the measure that lies furthest away, which keeps its observed value plus noise: one
+      outlier would otherwise decide on the correlation and the spread of all others;
     - each side shrunk by itself, as if the sides had nothing to do with each other;
     - the observed values plus noise, for values that are far from normal (clusters, outliers).
 
     Draws are always less extreme than ±1, so the ends are opened: if the observed ρ is not unusually low for true
-    values that agree in order, the upper end is +1, and likewise the lower one −1.
+    values that agree in order (those in the model), the upper end is the ρ of these, e.g. +1; and likewise the lower
+    one. It is too short if the true values form two clusters that agree while the measures within both are opposed.
 
     Args:
         a: ``(n,)``, finite: one observed value per measure, e.g. its SRCC.
@@ -74,11 +79,12 @@ def noise_free_interval(
     noise_a, noise_o = (math.sqrt(v) * rng.standard_normal((N_DRAWS, len(a))) for v in (v_a, v_o))
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     every, most = np.ones(len(a), dtype=bool), typical(a, o)
+    models = [every] if most.all() else [every, most]
     ends = [
         np.quantile(spearman(a + noise_a, o + noise_o), tails),
         np.quantile(spearman(*model_draws(a, v_a, o, v_o, every, np.zeros(1), rng)), tails),
     ]
-    for fitted in (every, most) if most.sum() < len(a) else (every,):
+    for fitted in models:
         true_a, true_o = model_draws(a, v_a, o, v_o, fitted, R_GRID, rng)
         ends.append(np.quantile(spearman(true_a, true_o), tails))
         for direction, (this, other) in ((1, tails), (-1, tails[::-1])):
@@ -138,8 +144,9 @@ def model_draws(
     (a, v_a, unit_a), (o, v_o, unit_o) = (standardised(*side, fitted) for side in ((a, v_a), (o, v_o)))
     n, aa, oo, ao = fitted.sum(), *(float((x * y)[fitted].sum()) for x, y in ((a, a), (o, o), (a, o)))
     sd_a, sd_o, r = np.meshgrid(SD_GRID, SD_GRID, correlations, indexing="ij")
-    m_a, m_o, m_ao = sd_a**2 + v_a, sd_o**2 + v_o, r * sd_a * sd_o
-    determinant = m_a * m_o - m_ao**2
+    least_a, least_o = max(v_a, LEAST), max(v_o, LEAST)
+    m_a, m_o, m_ao = sd_a**2 + least_a, sd_o**2 + least_o, r * sd_a * sd_o
+    determinant = (1 - r**2) * (sd_a * sd_o) ** 2 + sd_a**2 * least_o + least_a * m_o
     log_likelihood = -0.5 * ((n - 1) * np.log(determinant) + (m_o * aa + m_a * oo - 2 * m_ao * ao) / determinant)
     weight = np.cumsum(np.exp(log_likelihood - log_likelihood.max()))
     drawn = np.searchsorted(weight, weight[-1] * rng.random(N_DRAWS), side="right")
@@ -158,7 +165,7 @@ def model_draws(
 
 
 def standardised(values: Floats, variance: float, fitted: NDArray[np.bool_]) -> tuple[Floats, float, float]:
-    """Return the values such that the fitted ones have mean 0 and SD 1, the variance of noise in that unit, and it."""
+    """Return values of which the fitted have mean 0 and SD 1, the variance of noise in that unit, and the unit."""
     sd = float(values[fitted].std(ddof=1))
     return (values - values[fitted].mean()) / sd, variance / sd**2, sd
 

@@ -64,7 +64,9 @@ def test_little_noise_gives_the_observed_rho_and_much_noise_gives_nothing():
     a, o = rng.normal(size=(2, 9))
     observed = float(spearman(a, o))
     assert noise_free_interval(a, 0, o, 0) == (observed, observed)
-    assert noise_free_interval(a, 1e-12, o, 1e-12) == pytest.approx((observed, observed))
+    for tiny in (1e-9, 1e-12, 1e-30):
+        assert noise_free_interval(a, tiny, o, tiny) == pytest.approx((observed, observed))
+        assert noise_free_interval(a, tiny, a, tiny) == pytest.approx((1, 1))
     low, high = noise_free_interval(a, 100, o, 0.0)
     assert low == -1
     assert high == 1
