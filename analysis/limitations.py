@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .figures.style import count, pretty
-from .statistics.frames import grouped
+from .statistics.frames import grouped, records
 from .study import Study
 
 FEW_SEEDS = 5
@@ -86,6 +86,13 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
         measures = ", ".join(pretty(measure) for measure in rows["subject"])
         found.append(
             f"{measures} learnt from {pretty(dataset)} or from the same photographs: the SRCC there is no test."
+        )
+    twice = contamination.query("role == 'test images' and finding in ('shares references', 'shares files')")
+    for dataset, rows in grouped(twice, "dataset"):
+        shared = "; ".join(f"{row['subject']}: {row['n_shared']} of {row['n']} shared" for row in records(rows))
+        found.append(
+            f"{pretty(dataset)} has photographs of the test images ({shared}): what is particular about them moves both"
+            " rankings, by SRCC there and by gain, so that the two are not independent."
         )
     cells = study.tables.cells
     if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):

@@ -32,6 +32,7 @@ class Study:
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
         level: Coverage of the intervals.
+        independence: What a judge must not share with what it judges.
     """
 
     tables: StudyTables
@@ -43,6 +44,7 @@ class Study:
     n_boot: int
     seed: int
     level: float = LEVEL
+    independence: tuple[str, ...] = ("backbone", "form")
 
     def derived(self) -> dict[str, pd.DataFrame]:
         """Return the derived tables by name, in reading order."""
@@ -77,13 +79,16 @@ class Part(Protocol):
         ...
 
 
-def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
+def analyse(
+    tables: StudyTables, n_boot: int = 2000, seed: int = 0, independence: tuple[str, ...] = ("backbone", "form")
+) -> Study:
     """Derive everything from the tables; the same tables and seed give the same study.
 
     Args:
         tables: The result tables.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
+        independence: What a judge must not share with what it judges: any of ``backbone``, ``form`` and ``data``.
 
     Raises:
         AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
@@ -111,4 +116,5 @@ def analyse(tables: StudyTables, n_boot: int = 2000, seed: int = 0) -> Study:
             part = cast(Part, import_module(f".{table.part}", __package__))
             parts |= part.derive(tables, n_boot=n_boot, seed=seed)
     compared = compare_rankings(assessment, gained)
-    return Study(tables, assessment, gained, compared, parts, count_rows(tables), n_boot, seed)
+    counts = count_rows(tables)
+    return Study(tables, assessment, gained, compared, parts, counts, n_boot, seed, independence=independence)
