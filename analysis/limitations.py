@@ -89,7 +89,9 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
         )
     twice = contamination.query("role == 'test images' and finding in ('shares references', 'shares files')")
     for dataset, rows in grouped(twice, "dataset"):
-        shared = "; ".join(f"{row['subject']}: {row['n_shared']} of {row['n']} shared" for row in records(rows))
+        shared = "; ".join(
+            f"{row['subject']}: {int(row['n_shared'])} of {int(row['n'])} shared" for row in records(rows)
+        )
         found.append(
             f"{pretty(dataset)} has photographs of the test images ({shared}): what is particular about them moves both"
             " rankings, by SRCC there and by gain, so that the two are not independent."

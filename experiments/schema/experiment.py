@@ -83,7 +83,7 @@ class Analysis(Settings):
     seed: Seed = Field(default=0, description="Seed of the bootstrap.")
     independence: tuple[Kind, ...] = Field(
         default=("backbone", "form"),
-        description="What a judge must not share with what it judges; [] counts every judge. See docs/judges.md.",
+        description="What a judge must not share with what it judges; []: any judge counts. See docs/judges.md.",
         json_schema_extra={"uniqueItems": True},
     )
 
