@@ -33,7 +33,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             " was applied, not the opinion of people. An SRCC with them says whether a measure or a model orders"
             " strengths, within and across distortions; it is not agreement with human scores."
         )
-    names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"]}
+    names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"], *study.gains.judges["judge"]}
     if random := sorted(name for name in names if str(name).endswith("-r")):
         found.append(
             f"Names that end in -R ({', '.join(map(pretty, random))}) are backbones with seeded random weights, not"
