@@ -50,9 +50,7 @@ def rates(n_studies: int, seed: int) -> list[Rate]:
                 trimmed += balanced_trimming(a, b, seed=study).p < 0.05
                 means = [cell[np.isfinite(cell[:, 0])].mean(axis=1) for cell in (a, b)]
                 survivors += np.asarray(stats.ttest_ind(*means))[1] < 0.05
-            scenario = (
-                f"{lost} of {seeds} seeds lost, {images} images, seed SD {spread[0]} and {spread[1]}, effect {effect}"
-            )
+            scenario = f"{lost} of {seeds} seeds lost, {images} images, seed SD {spread}, effect {effect}"
             kind = "power" if effect else "false positives"
             found.append(rate_of("balanced trimming", scenario, kind, trimmed, n_studies))
             found.append(rate_of("survivors, t test of seeds", scenario, "for comparison", survivors, n_studies))
