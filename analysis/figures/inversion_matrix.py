@@ -65,7 +65,7 @@ def caption(n_draws: int) -> str:
     """Return what the figure shows."""
     return (
         "Probability in percent that the measure of the row is the better metric and that of the column the better"
-        f" objective, given the noise of both, from {n_draws:,} draws; best metrics first. At 100 the inversion is sure"
-        " given these measurements, near 25 nothing is known of the pair. These are no tests: whether an inversion is"
-        " established is in the table of pairs."
+        f" objective, from {n_draws:,} draws with the noise of both; best metrics first. Near 25 nothing is known of"
+        " the pair. These are no tests: the noise is taken as known, which with few seeds makes them too sure. Whether"
+        " an inversion is established is in the table of pairs in opposite order."
     )

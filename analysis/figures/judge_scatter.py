@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..statistics.frames import records, where
+from ..statistics.frames import Row, records, where
 from .scatter import limits
 from .style import BLUE, GREY, INK, count, minus, panels, pretty, require_one_of, styled
 
@@ -43,7 +43,7 @@ def judge_scatter(by_judge: pd.DataFrame, assessed: pd.DataFrame, found: pd.Data
     titles = {judge: textwrap.wrap(pretty(judge), 30, break_long_words=True) for judge in judges}
     tallest = max(map(len, titles.values()))
     legend = int(np.ceil(len(letters) / PER_ROW))
-    figure, axes = panels(len(judges), PER_ROW, 2.5 + 0.16 * tallest + 0.2 * legend / np.ceil(len(judges) / PER_ROW))
+    figure, axes = panels(len(judges), PER_ROW, 2.65 + 0.16 * tallest + 0.2 * legend / np.ceil(len(judges) / PER_ROW))
     for axis, judge in zip(axes, judges, strict=True):
         of_judge = where(rows, judge=judge)
         summary = records(where(found, judge=judge))[0]
@@ -64,23 +64,25 @@ def judge_scatter(by_judge: pd.DataFrame, assessed: pd.DataFrame, found: pd.Data
             )
         axis.set_xlim(*limits(rows, "srcc"))
         axis.set_ylim(*limits(of_judge, "gain"))
-        axis.set_title("\n".join([*titles[judge], said(summary)]), fontsize=9)
+        axis.set_title("\n".join([*titles[judge], *said(summary)]), fontsize=9)
         axis.set_xlabel("SRCC (higher is better)")
     for axis in axes[::PER_ROW]:
         axis.set_ylabel("gain (judge SDs,\nhigher is better)")
     handles = [
-        axes[0].plot([], [], linestyle="none", marker=f"${letter}$", color=INK, label=pretty(measure))[0]
+        axes[0].plot([], [], linestyle="none", label=f"{letter}  {pretty(measure)}")[0]
         for measure, letter in letters.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(PER_ROW, len(letters)))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(PER_ROW, len(letters)), handlelength=0, handletextpad=0
+    )
     return figure
 
 
-def said(summary: dict) -> str:
+def said(summary: Row) -> list[str]:
     """Return ρ and the verdict on the trend of one judge, or why there are none."""
     if summary["status"] != "ok":
-        return str(summary["status"])
-    return f"ρ = {minus(summary['rho'])}, trend {minus(summary['trend'], 1)}: {summary['trend_verdict']}"
+        return textwrap.wrap(str(summary["status"]), 34)
+    return [f"ρ = {minus(summary['rho'])}, {summary['n']} measures", f"trend: {summary['trend_verdict']}"]
 
 
 def caption(by_judge: pd.DataFrame, method: str) -> str:

@@ -199,11 +199,9 @@ def by_judge_blocks(study: Study, several: bool) -> list[Block]:
             of = setting_name(*of_setting)
             of = f"{pretty(generator)} on {pretty(dataset)}, {of}" if several else of[0].upper() + of[1:]
             drawn = figures.judge_scatter(rows, assessed, where(found, **at))
-            caption = judge_scatter_caption(
-                rows, f"across: {resampled(study)}; up and down: {tested(study)}, of this judge"
-            )
+            caption = judge_scatter_caption(rows, f"across: {resampled(study)}; up and down: {tested(study)}")
             alt = f"Gain by each judge against SRCC, {of}: values in the tables."
-            blocks.append(picture(drawn, alt, f"{of}. {caption}"))
+            blocks.append(picture(drawn, alt, f"{of}. {'As above.' if blocks else caption}"))
     if len(by_judge):
         columns = {
             **PLACE,

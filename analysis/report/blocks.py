@@ -105,7 +105,7 @@ def table(
     found = {heading: [cell(row) for row in rows] for heading, cell in columns.items()}
     same = [heading for heading in ("generator", "data set") if len(set(found.get(heading, []))) == 1]
     if title and same:
-        title += f": {', '.join(found[heading][0] for heading in same)}"
+        title += f" ({', '.join(found[heading][0] for heading in same)})"
     empty = [heading for heading in optional if set(found[heading]) <= {"–", "ok", "0"}]
     kept = [heading for heading in found if heading not in (*same, *empty)]
     return Table(
@@ -124,12 +124,15 @@ def name(column: str) -> Cell:
 
 
 def readable(column: str) -> Cell:
-    """Show a text that was written from keys, such as "unet · patch-vgg16 0.1", as people write it."""
+    """Show a text with keys in it, such as "unet · patch-vgg16 0.1", as people write it."""
 
     def word(found: re.Match[str]) -> str:
         if found["d"]:
             return setting_name(found["d"], float(found["w"]))
-        return pretty(found["key"]) if found["key"] and found["key"] != "none" else found["key"] or "−"
+        key = found["key"]
+        if not key:
+            return "−"
+        return pretty(key) if key == key.lower() and key != "none" else key
 
     return lambda row: WORDS.sub(word, row[column]) or "–"
 

@@ -42,8 +42,8 @@ def gain_blocks(study: Study) -> list[Block]:
         Text(
             "Gain: the score minus that of the same generator trained with the pixel loss alone, for the same seed and"
             " image, signed so that positive is better, in judge SDs, and averaged over the judges that are independent"
-            " of both. 1 judge SD is the spread of the pixel-only cell's scores that is neither of the image nor of the"
-            " seed alone, a little of noise; what it is in each judge's own unit is in the table of judges."
+            " of both. 1 judge SD is the spread of the pixel-only cell's own scores once differences between images and"
+            " between seeds are taken out; its size in each judge's own unit is in the table of judges."
         )
     ]
     for generator, rows in grouped(gains.table, "generator"):
@@ -151,7 +151,7 @@ def means_table(means: pd.DataFrame) -> Table:
         key=lambda column: column.map(lambda key: (first.get(key, 2), key)) if column.name == "fidelity" else column,
     )
     columns: dict[str, Cell] = {
-        "generator": name("generator"),
+        "generator": lambda row: "–" if row["fidelity"] in UNTRAINED else pretty(row["generator"]),
         "trained with": name("fidelity"),
         "adversarial setting": lambda row: "–" if row["fidelity"] in UNTRAINED else setting(row),
     }

@@ -10,11 +10,13 @@ from typing import Protocol, cast
 import jinja2
 
 from ...common.files import write_text
+from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
 from ..figures.gallery import GalleryRow
 from ..headline import headline
 from ..limitations import limitations
 from ..result_tables import TABLES
 from ..study import Study
+from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
 from .advice import advice_blocks
 from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
@@ -26,6 +28,10 @@ from .objectives import gain_blocks
 from .reverse import reverse_blocks
 from .robustness import robustness_blocks
 from .self_preference import self_preference_blocks
+
+# Verdicts: the words that say something are bold, those that leave a question open are pale.
+SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
+OPEN = (UNDECIDED, UNTESTABLE)
 
 
 class Part(Protocol):
@@ -97,5 +103,7 @@ def write_report(
         n_boot=study.n_boot,
         seed=study.seed,
         independence=study.independence,
+        sure=SURE,
+        open=OPEN,
     )
     write_text(Path(path), page)
