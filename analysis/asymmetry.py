@@ -37,7 +37,7 @@ MIN_MEASURES = 3
 NOT_MEASURES = ("none", *UNTRAINED)
 WHERE = ["generator", "dataset", "discriminator", "gan_weight"]
 RHO_COLUMNS = ["n", "rho", "rho_low", "rho_high", "p", "p_method", "critical_rho", "detectable_rho"]
-TREND_COLUMNS = ["trend", "trend_low", "trend_high", "trend_p", "trend_p_holm", "trend_verdict"]
+TREND_COLUMNS = ["trend", "trend_low", "trend_high", "trend_se", "trend_df", "trend_p", "trend_p_holm", "trend_verdict"]
 SETTING_COLUMNS = [
     *(*WHERE, *RHO_COLUMNS, "n_lost", "rho_lost_worst", "p_lost_worst", *TREND_COLUMNS),
     *("n_seeds", "n_images", "n_judges", "judges", "n_pairs", "n_discordant", "n_established", "excluded", "status"),
@@ -248,7 +248,11 @@ def rho_and_trend(side: Joined, trained: Trained, judges: tuple[int, ...], level
     found = trend.estimate
     row |= {"rho": rho, "rho_low": low, "rho_high": high, "p": p, "p_method": method}
     row |= {"detectable_rho": minimum_detectable_rho(n), "n_seeds": found.n_seeds, "trend": found.value}
-    row |= dict(zip(("trend_low", "trend_high"), found.interval(level), strict=True)) | {"trend_p": found.p}
+    row |= dict(zip(("trend_low", "trend_high"), found.interval(level), strict=True)) | {
+        "trend_se": found.se,
+        "trend_df": found.df,
+        "trend_p": found.p,
+    }
     return row
 
 

@@ -1,19 +1,29 @@
-"""The study in words, written from its numbers: what they show, what they cannot show, and with what power."""
+"""The study in words, chosen by what survived: established, suggested or undecided, each with its numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from .contrasts import contrast
 from .figures.style import count, gain_sample, interval, minus, pretty, setting_name
+from .power import detectable, needed_seeds
+from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
+from .statistics.multiplicity import ALPHA
 from .study import Study
+from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED
 
-ALPHA = 0.05
+# The difference, in judge SDs, and the number of images that the needed sample is computed for.
+EFFECT, IMAGES = 0.5, 100
 
 
 def headline(study: Study) -> list[str]:
-    """Return the headline paragraphs, per generator and data set: the verdict, then its evidence, then its power."""
+    """Return the headline paragraphs, per generator and data set: the verdict, then its evidence, then its power.
+
+    The family of tests is everything that the headline could have picked, and its interval has the level
+    1 − .05/number of tests, because what is picked looks larger than it is.
+    """
     settings = study.asymmetry.settings
     if settings.empty:
         return [nothing_to_compare(study)]
@@ -25,7 +35,8 @@ def headline(study: Study) -> list[str]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
-        paragraphs += [prefix + inversions(pairs), adversarial(changes)]
+        paragraphs.append(prefix + verdict_of(study, rows, pairs))
+        paragraphs.append(adversarial(changes))
         paragraphs.append(" ".join((assessed(study, dataset), agreement(rows), optimized(study, generator))))
         paragraphs.append(power(rows, study, generator))
     return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
@@ -43,63 +54,142 @@ def nothing_to_compare(study: Study) -> str:
     return f"The two abilities cannot be compared: {' and '.join(sides)}."
 
 
-def inversions(pairs: pd.DataFrame) -> str:
-    """Say whether any better metric is the worse objective, beyond noise."""
-    if pairs.empty:
-        return "Fewer than two measures have both a correlation and a gain, so nothing can be compared."
-    significant = records(where(pairs, significant=True))
-    n, discordant = len(pairs), int(pairs["discordant"].sum())
-    tally = f"{discordant} of {n} comparisons (pairs of measures × adversarial settings) are in opposite order"
-    if not significant:
-        return (
-            "No measure is shown to be a better metric and a worse objective than another."
-            f" {tally}, but none of them has intervals of both differences that exclude 0: the data cannot tell."
-        )
-    worst = min(significant, key=lambda pair: pair["gain_difference"] * pair["srcc_difference"])
+def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Say what is established or suggested: the trend first, which is few tests, then pairs; else what is undecided."""
+    for word, intro in ((ESTABLISHED, "Established"), (SUGGESTED, "Suggested, not established")):
+        trends = records(where(settings, trend_verdict=word))
+        if trends:
+            best = min(trends, key=lambda row: row["trend_p_holm"])
+            return f"{intro}: {trend_text(best, len(study.asymmetry.settings), best['trend'] > 0)}{few_seeds(best)}"
+        inverted = records(where(pairs, verdict=word))
+        if inverted:
+            best = min(inverted, key=lambda row: row["p_corrected"])
+            return f"{intro}: {inversion_text(best, study.asymmetry.pairs)}{few_seeds(best)}"
+    return undecided(study, settings, pairs)
+
+
+def few_seeds(row: Row) -> str:
+    """Say that two seeds are too few for more than a suggestion."""
     return (
-        "A better metric can be the worse objective."
-        f" {tally}, {len(significant)} of them with intervals of both differences that exclude 0 (not corrected for the"
-        f" number of pairs); the clearest is {pretty(worst['better_metric'])} against {pretty(worst['worse_metric'])}"
-        f" with {setting_name(worst['discriminator'], worst['gan_weight'])}: {difference(worst, 'srcc')} in SRCC but"
-        f" {difference(worst, 'gain')} judge SDs in gain."
+        f" With {count(row['n_seeds'], 'seed')}, nothing counts as established." if row["n_seeds"] < MIN_SEEDS else ""
     )
+
+
+def trend_text(row: Row, n_tests: int, agrees: bool) -> str:
+    """Describe the clearest trend with its interval at 1 − .05/number of trends."""
+    found = Estimate(row["trend"], row["trend_se"], row["trend_df"], row["n_seeds"], row["n_images"])
+    low, high = found.interval(1 - ALPHA / n_tests)
+    what = "better" if agrees else "worse"
+    return (
+        f"the better one of these measures is as a metric, the {what} it is as an objective with"
+        f" {setting_name(row['discriminator'], row['gan_weight'])}. From the worst to the best metric, the gain changes"
+        f" by {interval(row['trend'], low, high)} judge SDs (line through {count(row['n'], 'measure')}, Holm p ="
+        f" {row['trend_p_holm']:.2g} over {count(n_tests, 'setting')}; interval at {1 - ALPHA / n_tests:.1%})."
+    )
+
+
+def inversion_text(row: Row, pairs: pd.DataFrame) -> str:
+    """Describe the clearest inversion with the interval of its gain at 1 − .05/number of pairs."""
+    n_tests = int(pairs["p"].notna().sum())
+    better, worse = row["better_metric"], row["worse_metric"]
+    found = Estimate(row["gain_difference"], row["gain_se"], row["gain_df"], row["n_seeds"], row["n_images"])
+    low, high = found.interval(1 - ALPHA / n_tests)
+    srcc = interval(row["srcc_difference"], row["srcc_difference_low"], row["srcc_difference_high"])
+    return (
+        f"a better metric can be the worse objective. {pretty(better)} against {pretty(worse)} with"
+        f" {setting_name(row['discriminator'], row['gan_weight'])}: {srcc} in SRCC, but"
+        f" {interval(found.value, low, high)} judge SDs in gain (both at once:"
+        f" {row['correction']} p = {row['p_corrected']:.2g} over {count(n_tests, 'comparison')}; interval of the gain at {1 - ALPHA / n_tests:.2%})."
+    )
+
+
+def undecided(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Say that the data do not tell, why, and what would."""
+    known = records(settings.loc[settings["trend_p"].notna()])
+    tested = pairs.loc[pairs["p"].notna()]
+    if not known and tested.empty:
+        why = "; ".join(sorted({str(row["status"]) for row in records(settings)} - {"ok"})) or "one seed or one image"
+        return f"Undecided: whether a better metric is the better or the worse objective could not be tested ({why})."
+    parts = ["Undecided: these data do not tell whether a better metric is the better or the worse objective."]
+    if known:
+        best = min(known, key=lambda row: row["trend_p"])
+        parts.append(
+            f"The clearest trend, with {setting_name(best['discriminator'], best['gan_weight'])}, is"
+            f" {interval(best['trend'], best['trend_low'], best['trend_high'])} judge SDs from the worst to the best"
+            f" metric, Holm p = {best['trend_p_holm']:.2g}."
+        )
+    if len(tested):
+        parts.append(
+            f"{int(tested['discordant'].sum())} of {count(len(tested), 'comparison')} (pairs of measures × settings)"
+            f" are in opposite order; the smallest corrected p is {tested['p_corrected'].min():.2g}."
+        )
+    return " ".join([*parts, what_would_decide(study, tested)]).strip()
+
+
+def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
+    """Say how small a difference this sample finds, and which sample would find half a judge SD."""
+    if tested.empty:
+        return ""
+    n_tests = int(study.asymmetry.pairs["p"].notna().sum())
+    typical = typical_pair(study, tested)
+    if typical is None:
+        return ""
+    images = max(IMAGES, typical.n_images)
+    n_cells = max(len(trained.keys) for trained in study.gains.trained.values())
+    seeds = needed_seeds(typical, EFFECT, images, n_tests, n_cells)
+    sample = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+    return (
+        f"A typical pair would have to differ by {detectable(typical, n_tests):.2g} judge SDs to be told apart in four"
+        f" studies of five; a difference of {EFFECT:g} takes about {sample}."
+    )
+
+
+def typical_pair(study: Study, tested: pd.DataFrame) -> Estimate | None:
+    """Return the contrast of the pair whose standard error is the median."""
+    ordered = records(tested.loc[tested["gain_se"].notna()].sort_values("gain_se", kind="stable"))
+    if not ordered:
+        return None
+    row = ordered[len(ordered) // 2]
+    trained = study.gains.trained[row["generator"]]
+    cells = [
+        next(
+            number
+            for number, key in enumerate(trained.keys)
+            if key.fidelity == row[name] and key.setting == (row["discriminator"], row["gan_weight"])
+        )
+        for name in ("better_metric", "worse_metric")
+    ]
+    return contrast(trained, cells[:1], cells[1:]).estimate
 
 
 def adversarial(changes: pd.DataFrame) -> str:
     """Say whether the rankings differ more once a discriminator is added."""
     known = records(where(changes, status="ok"))
     if not known:
-        return (
-            "Whether adversarial training matters was not tested."
-            if changes.empty
-            else (
-                "The data cannot tell whether adversarial training matters: "
-                + "; ".join(sorted(set(changes["status"])))
-                + "."
-            )
-        )
-    less, more = [row for row in known if row["drop_low"] > 0], [row for row in known if row["drop_high"] < 0]
+        if changes.empty:
+            return "Whether adversarial training matters was not tested."
+        return f"Whether adversarial training matters could not be tested: {'; '.join(sorted(set(changes['status'])))}."
     n = count(len(known), "adversarial setting")
-    if not less and not more:
-        widest = max(known, key=lambda row: abs(row["drop"]))
-        return (
-            "The data cannot tell whether adversarial training changes that: the interval of the change in ρ excludes 0"
-            f" in none of the {n} (largest: {minus(-widest['drop'])}, interval"
-            f" {bounds(-widest['drop_high'], -widest['drop_low'])},"
-            f" {setting_name(widest['discriminator'], widest['gan_weight'])})."
-        )
     parts = []
-    for rows, what in ((less, "less"), (more, "more")):
-        if rows:
+    for word in (AGREE_LESS, AGREE_MORE):
+        if of := [row for row in known if row["verdict"] == word]:
             listed = "; ".join(
-                f"{setting_name(row['discriminator'], row['gan_weight'])}: ρ {minus(row['rho_without'])} →"
-                f" {minus(row['rho_with'])}, change interval {bounds(-row['drop_high'], -row['drop_low'])}"
-                for row in rows
+                f"{setting_name(row['discriminator'], row['gan_weight'])}: ρ"
+                f" {interval(row['rho_without'], row['rho_without_low'], row['rho_without_high'])} →"
+                f" {interval(row['rho_with'], row['rho_with_low'], row['rho_with_high'])}"
+                for row in of
             )
-            parts.append(
-                f"The two rankings agree {what} once a discriminator is added, in {len(rows)} of {n}: {listed}."
-            )
-    return " ".join(parts)
+            parts.append(f"The rankings {word} once a discriminator is added, in {len(of)} of {n}: {listed}.")
+    if parts:
+        return " ".join(parts) + " Intervals are of the ρ without noise and do not overlap."
+    if len(known) == 1:
+        where_ = f"in the {setting_name(known[0]['discriminator'], known[0]['gan_weight'])} setting"
+    else:
+        where_ = f"in any of the {n}"
+    return (
+        "Undecided: whether a discriminator makes the rankings agree less. The intervals of the noise-free ρ without"
+        f" and with it overlap {where_}."
+    )
 
 
 def assessed(study: Study, dataset: str) -> str:
@@ -111,19 +201,20 @@ def assessed(study: Study, dataset: str) -> str:
     best, worst = rows[0], rows[-1]
     text = (
         f"As metrics on {pretty(dataset)} ({count(best['n'], 'image')} of {count(best['n_references'], 'reference')},"
-        f" labelled by {str(best['label_kind']).replace('_', ' ')}), {pretty(best['measure'])} ranks best, SRCC"
+        f" labelled by {str(best['label_kind']).replace('_', ' ')}), {pretty(best['measure'])} ranks first, SRCC"
         f" {interval(best['srcc'], best['srcc_low'], best['srcc_high'])}"
     )
     if len(rows) == 1:
         return text + "."
-    text += f", and {pretty(worst['measure'])} worst, {interval(worst['srcc'], worst['srcc_low'], worst['srcc_high'])}"
+    text += f", and {pretty(worst['measure'])} last, {interval(worst['srcc'], worst['srcc_low'], worst['srcc_high'])}"
     second = rows[1]["measure"]
-    pairs = where(study.assessment.differences, dataset=dataset, measure_a=best["measure"], measure_b=second)
-    row = records(pairs)[0]
+    row = records(where(study.assessment.differences, dataset=dataset, measure_a=best["measure"], measure_b=second))[0]
+    if np.isnan(row["p_holm"]):
+        return text + "; whether the lead is more than noise cannot be tested with so few references."
     sure = "more than" if row["p_holm"] < ALPHA else "within"
-    shown = interval(row["difference"], row["difference_low"], row["difference_high"])
     return (
-        text + f"; the lead over {pretty(second)}, {shown}, is {sure} noise (Holm-corrected p = {row['p_holm']:.2g})."
+        f"{text}; the lead over {pretty(second)}, {minus(row['difference'])}, is {sure} noise (Holm p ="
+        f" {row['p_holm']:.2g} over {count(len(where(study.assessment.differences, dataset=dataset)), 'pair')})."
     )
 
 
@@ -137,21 +228,29 @@ def agreement(rows: pd.DataFrame) -> str:
             continue
         p = f"p = {row['p']:.3f}" if row["p"] >= 0.0005 else "p < 0.001"
         parts.append(f"{interval(row['rho'], row['rho_low'], row['rho_high'])} with {name} ({p})")
-    return "Spearman's ρ between the rankings by SRCC and by gain is " + ", ".join(parts) + "."
+    return (
+        "Spearman's ρ between the rankings by SRCC and by gain is "
+        + ", ".join(parts)
+        + " (brackets: the ρ without noise)."
+    )
 
 
 def optimized(study: Study, generator: str) -> str:
-    """Name the trained cell with the largest gain."""
-    rows = records(where(study.gains.table, generator=generator, status="ok"))
+    """Say how many trained cells are better or worse than the pixel-only one, and name the first."""
+    rows = [row for row in records(where(study.gains.table, generator=generator)) if np.isfinite(row["gain"])]
     if not rows:
         return ""
     best = max(rows, key=lambda row: row["gain"])
-    better, worse = sum(row["gain_low"] > 0 for row in rows), sum(row["gain_high"] < 0 for row in rows)
+    sure = [row for row in rows if row["p_holm"] < ALPHA]
+    better, worse = sum(row["gain"] > 0 for row in sure), sum(row["gain"] < 0 for row in sure)
     return (
-        f"As objectives, {better} of {count(len(rows), 'trained cell')} are better than pixel-only training, {worse}"
-        f" worse, the others not distinguishable from it; the largest gain is that of {pretty(best['fidelity'])} with"
-        f" {setting_name(best['discriminator'], best['gan_weight'])},"
-        f" {interval(best['gain'], best['gain_low'], best['gain_high'])} judge SDs."
+        f"As objectives, {better} of {count(len(rows), 'trained cell')} are better than pixel-only training and {worse}"
+        f" worse (Holm p < 0.05), the others cannot be told from it; the largest gain is that of"
+        f" {pretty(best['fidelity'])} with {setting_name(best['discriminator'], best['gan_weight'])},"
+        f" {interval(best['gain'], best['gain_low'], best['gain_high'])} judge SDs (Holm p = {best['p_holm']:.2g})."
+        if np.isfinite(best["p_holm"])
+        else f"As objectives, no gain has an interval ({best['status']}); the largest is that of"
+        f" {pretty(best['fidelity'])}, {minus(best['gain'])} judge SDs."
     )
 
 
@@ -165,19 +264,7 @@ def power(rows: pd.DataFrame, study: Study, generator: str) -> str:
         parts.append(f"with {count(n, 'measure')}, {reach} has p < 0.05")
     sample = gain_sample(where(study.gains.table, generator=generator))
     return (
-        f"Power: {'; '.join(parts)} (two-sided permutation test of “measures are ranked at random”), so a smaller"
-        " ρ is no evidence that the rankings are unrelated. Intervals in brackets answer another question: how values"
-        f" of these same measures vary with new images, references and seeds (percentiles); gains rest on {sample}."
+        f"Power: {'; '.join(parts)} (exact permutation test of “measures are ranked at random”), so a smaller ρ is no"
+        f" evidence that the rankings are unrelated. Gains rest on {sample}; their intervals hold for new seeds and"
+        " images, by these judges."
     )
-
-
-def bounds(low: float, high: float) -> str:
-    """Return "[−0.30, 0.12]"."""
-    return f"[{minus(low)}, {minus(high)}]"
-
-
-def difference(row: Row, name: str) -> str:
-    """Return the signed difference of a pair with its interval, "+0.09 [0.01, 0.17]"."""
-    value = row[f"{name}_difference"]
-    shown = interval(value, row[f"{name}_difference_low"], row[f"{name}_difference_high"])
-    return ("+" if value > 0 else "") + shown

@@ -72,7 +72,7 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
             low, high = estimate.interval(level)
             row |= {f"{name}_difference_low": low, f"{name}_difference_high": high}
         if lost:
-            row["status"] = f"{lost} lost seeds"
+            row["status"] = f"{lost} lost seed{'s' * (lost > 1)}"
         elif row["status"] == "ok" and np.isnan(metric.se):
             row["status"] = "too few references"
         if np.isfinite(row["srcc_p"]) and np.isfinite(row["gain_p"]):

@@ -3,9 +3,9 @@
     python benchmarks/null_studies.py [--quick] [--studies 300] [--only inversions unlike ...] [--seed 0]
 
 Every simulated study is a table of scores and an assessment with known truth, which go through ``gains``,
-``compare_rankings``, ``compare_spreads``, the claims and ``self_preference`` as real ones do. Without effects all measures are equally good as
-metrics and as objectives; seeds and images are noise. A *whole-study rate* is the share of studies with one false
-finding or more of a kind. Scenarios:
+``compare_rankings``, ``compare_spreads``, the claims and ``self_preference`` as real ones do. Without effects all
+measures are equally good as metrics and as objectives; seeds and images are noise. A *whole-study rate* is the share of
+studies with one false finding or more of a kind. Scenarios:
 
 - ``null``: seeds × images × references × noise of the seeds.
 - ``unlike``: one cell or one setting with ten times the variance; variances that differ from cell to cell.

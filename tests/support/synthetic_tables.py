@@ -120,7 +120,9 @@ def sr_scores(
         for s in range(seeds):
             for j, judge in enumerate(judges):
                 for i in range(images):
-                    gain = 0.0 if baseline else effects.get((fidelity, discriminator), 0.0) + noise * rng.normal()
+                    # The unit of a gain is the noise of the pixel-only cell, so that has noise as well.
+                    effect = 0.0 if baseline else effects.get((fidelity, discriminator), 0.0)
+                    gain = effect + noise * rng.normal()
                     value = image_effect[j, i] + seed_effect[j, s] + gain
                     add(fidelity, families, discriminator, weight, s, i, judge, value)
     for j, judge in enumerate(judges):
