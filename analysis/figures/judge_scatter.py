@@ -65,6 +65,7 @@ def judge_scatter(by_judge: pd.DataFrame, assessed: pd.DataFrame, found: pd.Data
         axis.set_xlim(*limits(rows, "srcc"))
         axis.set_ylim(*limits(of_judge, "gain"))
         axis.set_title("\n".join([*titles[judge], *said(summary)]), fontsize=9)
+        axis.locator_params(nbins=5)
         axis.set_xlabel("SRCC (higher is better)")
     for axis in axes[::PER_ROW]:
         axis.set_ylabel("gain (judge SDs,\nhigher is better)")

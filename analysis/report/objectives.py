@@ -19,6 +19,7 @@ from .blocks import (
     Text,
     name,
     named_list,
+    of_few_seeds,
     p_value,
     picture,
     sample,
@@ -119,7 +120,7 @@ def spreads(study: Study) -> list[Block]:
     columns = {
         "generator": name("generator"),
         "over": text("scope"),
-        "verdict": text("verdict"),
+        "verdict": of_few_seeds("verdict"),
         "SD over measures": with_interval("sd_measure"),
         "SD over settings": with_interval("sd_setting"),
         "ratio": with_interval("ratio"),
