@@ -177,7 +177,7 @@ def count_blocks(study: Study) -> list[Block]:
             (
                 "gain by judge",
                 f"{pretty(row['fidelity'])}, {setting(row)}, judged by {pretty(row['judge'])}",
-                row["status"],
+                lacking(row) or row["status"],
             )
             for row in records(study.gains.by_judge)
             if row["status"] != "ok"
@@ -213,6 +213,12 @@ def count_blocks(study: Study) -> list[Block]:
         blocks.append(table(left_out, "Measures left out of the comparison", shown))
     blocks.append(table(study.counts, "All counts", columns, folded=True))
     return blocks
+
+
+def lacking(row: Row) -> str:
+    """Say how many scores of a cell by a judge cannot be used, or "" if all can."""
+    counts = ((row["n_not_ok"], "not ok"), (row["n_missing"], "missing"))
+    return " and ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
