@@ -8,7 +8,7 @@ import pandas as pd
 from .gain import Gains
 from .result_tables import UNTRAINED
 from .statistics.bootstrap import LEVEL
-from .statistics.variance_components import Component, variance_components
+from .statistics.variance_components import Component, split_variance
 from .trained import Trained
 
 COLUMNS = [
@@ -60,7 +60,7 @@ def _row(trained: Trained, generator: str, scope: str, level: float, seed: int) 
     if not panel.judges:
         return row | {"status": f"{panel.status} of all cells"}
     values = trained.grid(panel.judges).values[used]
-    found = variance_components(values.reshape(len(measures), len(settings), *values.shape[1:]), level, seed)
+    found = split_variance(values.reshape(len(measures), len(settings), *values.shape[1:]), level, seed)
     row |= {"n_judges": len(panel.judges), "judges": ";".join(trained.judges[j] for j in panel.judges)}
     if np.isnan(found.ratio_low):
         return row | {"status": found.verdict}

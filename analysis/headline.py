@@ -99,7 +99,8 @@ def inversion_text(row: Row, pairs: pd.DataFrame) -> str:
         f"a better metric can be the worse objective. {pretty(better)} against {pretty(worse)} with"
         f" {setting_name(row['discriminator'], row['gan_weight'])}: {srcc} in SRCC, but"
         f" {interval(found.value, low, high)} judge SDs in gain (both at once:"
-        f" {row['correction']} p = {row['p_corrected']:.2g} over {count(n_tests, 'comparison')}; interval of the gain at {1 - ALPHA / n_tests:.2%})."
+        f" {row['correction']} p = {row['p_corrected']:.2g} over {count(n_tests, 'comparison')};"
+        f" interval of the gain at {1 - ALPHA / n_tests:.2%})."
     )
 
 

@@ -7,8 +7,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from .contrasts import contrast
+from .contrasts import Contrast, contrast
 from .statistics.assessment import Assessment
+from .statistics.divergence import balanced_trimming
 from .statistics.frames import records, where
 from .statistics.multiplicity import cross_screened, holm, opposed
 from .trained import CellKey, Trained
@@ -21,7 +22,7 @@ PAIR_COLUMNS = [
     *("better_metric", "worse_metric", "srcc_difference", "srcc_difference_low", "srcc_difference_high", "srcc_p"),
     *("gain_difference", "gain_difference_low", "gain_difference_high", "gain_p", "gain_se", "gain_df"),
     *("discordant", "p", "p_corrected", "correction", "verdict"),
-    *("n_seeds", "n_images", "n_judges", "judges", "judges_related", "judges_incomplete", "status"),
+    *("n_lost", "n_seeds", "n_images", "n_judges", "judges", "judges_related", "judges_incomplete", "status"),
 ]
 
 
@@ -29,8 +30,8 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
     """Return one row per pair of measures of a setting, the better metric first.
 
     ``srcc_p`` and ``gain_p`` are one-sided, of "the first is not better"; ``p`` is that of the intersection-union test
-    of an inversion in either direction. A pair with a cell that lost seeds is not tested: what survives is not a fair
-    sample of it.
+    of an inversion in either direction. Where a cell lost seeds, what survives is no fair sample of it: the pair is
+    also compared with its lost seeds as the worst (``balanced_trimming``), and the less sure of the two tests counts.
 
     Args:
         assessment: Result of ``assess``.
@@ -58,7 +59,9 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
             "srcc_difference": metric.value,
             "srcc_p": metric.p_greater,
             "gain_difference": gain.value,
-            "gain_p": np.nan if lost else gain.p_greater,
+            "gain_p": less_sure(gain.p_greater, trimmed_p(trained, objective, cells[a][0], cells[b][0]))
+            if lost
+            else gain.p_greater,
             "gain_se": gain.se,
             "gain_df": gain.df,
             "discordant": bool(metric.value > 0 and gain.value < 0),
@@ -71,14 +74,34 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
         for name, estimate in (("srcc", metric), ("gain", gain)):
             low, high = estimate.interval(level)
             row |= {f"{name}_difference_low": low, f"{name}_difference_high": high}
-        if lost:
-            row["status"] = f"{lost} lost seed{'s' * (lost > 1)}"
-        elif row["status"] == "ok" and np.isnan(metric.se):
+        if row["status"] == "ok" and np.isnan(metric.se):
             row["status"] = "too few references"
+        row["n_lost"] = lost
         if np.isfinite(row["srcc_p"]) and np.isfinite(row["gain_p"]):
             row["p"] = float(opposed(row["srcc_p"], row["gain_p"]))
         found.append({name: row[name] for name in PAIR_COLUMNS})
     return found
+
+
+def trimmed_p(trained: Trained, found: Contrast, a: int, b: int) -> float:
+    """Return the one-sided p of "the first is not better" with lost seeds as the worst; NaN if too few are left."""
+    if not found.panel.judges:
+        return np.nan
+    values = trained.grid(found.panel.judges).values
+    trimmed = balanced_trimming(values[a], values[b])
+    return trimmed.p / 2 if trimmed.difference > 0 else 1 - trimmed.p / 2
+
+
+def less_sure(p: float, q: float) -> float:
+    """Return the one-sided p nearer to .5, or .5 if the two point in opposite directions.
+
+    Examples:
+        >>> less_sure(0.01, 0.2), less_sure(0.01, 0.9)
+        (0.2, 0.5)
+    """
+    if not np.isfinite([p, q]).all():
+        return np.nan
+    return 0.5 if (p - 0.5) * (q - 0.5) < 0 else max(p, q, key=lambda each: -abs(each - 0.5))
 
 
 def correct(pairs: pd.DataFrame, assessment: Assessment) -> pd.DataFrame:

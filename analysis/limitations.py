@@ -38,7 +38,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             " was applied, not the opinion of people. An SRCC with them says whether a measure or a model orders"
             " strengths, within and across distortions; it is not agreement with human scores."
         )
-    names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"]}
+    names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"], *study.gains.judges["judge"]}
     if random := sorted(name for name in names if str(name).endswith("-r")):
         found.append(
             f"Names that end in -R ({', '.join(map(pretty, random))}) are backbones with seeded random weights, not"
@@ -75,6 +75,15 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
         measures = ", ".join(pretty(measure) for measure in rows["subject"])
         found.append(
             f"{measures} learnt from {pretty(dataset)} or from the same photographs: the SRCC there is no test."
+        )
+    twice = contamination.query("role == 'test images' and finding in ('shares references', 'shares files')")
+    for dataset, rows in grouped(twice, "dataset"):
+        shared = "; ".join(
+            f"{row['subject']}: {int(row['n_shared'])} of {int(row['n'])} shared" for row in records(rows)
+        )
+        found.append(
+            f"{pretty(dataset)} has photographs of the test images ({shared}): what is particular about them moves both"
+            " rankings, by SRCC there and by gain, so that the two are not independent."
         )
     found += of_losses(study)
     known = facts or {}

@@ -76,8 +76,8 @@ class StudyTables:
     sr_scores: pd.DataFrame = _table(
         "Judges' scores of restored images.",
         *("cell", "generator", "fidelity", "fidelity_id", "fidelity_families", "discriminator", "discriminator_id"),
-        *("gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families", "higher_is_better"),
-        *("value", "status"),
+        *("discriminator_families", "gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families"),
+        *("higher_is_better", "value", "status"),
         counted_by=("judge",),
     )
     fr_scores: pd.DataFrame = _table(

@@ -12,13 +12,23 @@ from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  
 from .extractor import FeatureExtractor, Precision, build_extractor
 from .files import WeightsFile, register_file, registered_files
 from .pooling import L2Pool
-from .registry import Architecture, BackboneError, BackboneSpec, Stage, architecture, list_backbones, register_backbone
+from .registry import (
+    Architecture,
+    BackboneError,
+    BackboneSpec,
+    DeclaredFamilies,
+    Stage,
+    architecture,
+    list_backbones,
+    register_backbone,
+)
 from .weights import WeightsUnavailableError, published, read_state, weights_file
 
 __all__ = [
     "Architecture",
     "BackboneError",
     "BackboneSpec",
+    "DeclaredFamilies",
     "FeatureExtractor",
     "L2Pool",
     "Precision",

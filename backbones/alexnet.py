@@ -32,6 +32,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
 register_backbone(
     Architecture(
         name="alexnet",
+        family="alexnet",
         stages=(
             Stage("relu1", 64, 4),
             Stage("relu2", 192, 8),

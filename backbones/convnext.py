@@ -34,6 +34,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
 register_backbone(
     Architecture(
         name="convnext_tiny",
+        family="convnext",
         stages=(Stage("stage1", 96, 4), Stage("stage2", 192, 8), Stage("stage3", 384, 16), Stage("stage4", 768, 32)),
         build=_build,
         split=_split,

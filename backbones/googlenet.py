@@ -104,6 +104,7 @@ def _split(trunk: nn.ModuleDict) -> list[list[nn.Module]]:
 register_backbone(
     Architecture(
         name="googlenet_bvlc",
+        family="inception",  # GoogLeNet is the first Inception network
         stages=(
             Stage("conv1", 64, 2),
             Stage("conv2", 192, 4),

@@ -83,7 +83,7 @@ def answer(spec: BackboneSpec, features: Features) -> Answer:
 
 def stored(spec: BackboneSpec, path: Path | None) -> Answer | None:
     """Return the stored answer of ``spec`` loaded from ``path``, if any; files are told apart by their bytes."""
-    known = _read(STORED).get(spec.family, {})
+    known = _read(STORED).get(spec.architecture, {})
     if path is None:
         return known.get(spec.definition()["weights"])
     if not any(key.startswith("sha256:") for key in known):
@@ -126,7 +126,7 @@ def record(file: Path, spec: BackboneSpec, path: Path | None, features: Features
     """Add the answer of a backbone to ``file``, which is created if it does not exist."""
     answers = _read(file) if file.exists() else {}
     weights = f"sha256:{sha256_file(path)}" if path else spec.definition()["weights"]
-    answers.setdefault(spec.family, {}).setdefault(weights, answer(spec, features))
+    answers.setdefault(spec.architecture, {}).setdefault(weights, answer(spec, features))
     write_json(file, {name: dict(sorted(known.items())) for name, known in sorted(answers.items())})
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.families import Families, FamilyError, checked, learnt_from
 from ..common.fields import Keyed, PathText
 from ..common.identity import identity, sha256_file
 from ..common.paths import expanded
@@ -43,6 +45,8 @@ class Architecture:
 
     Attributes:
         name: key, e.g. ``vgg16``.
+        family: what networks of this design are called, whatever their depth: ``vgg``. A judge that shares it with a
+            loss is not independent of it.
         stages: the feature maps an extractor returns, shallow to deep.
         build: makes the trunk on the current default device, uninitialised or not; its state dict has the keys of
             the official checkpoint without the classifier.
@@ -55,6 +59,7 @@ class Architecture:
         mean: per-channel mean, in the network's channel order and scale.
         std: per-channel standard deviation, likewise.
         licence: licence of the official weights.
+        data: what the official weights and their known copies learnt from, as words in small letters.
         scale: factor on images in [0, 1]; 255 for networks that were trained on bytes.
         channel_order: order in which the network takes the colours.
         multiple: images are padded, by repeating their last row and column, to a multiple of this many pixels.
@@ -70,6 +75,7 @@ class Architecture:
     """
 
     name: str
+    family: str
     stages: tuple[Stage, ...]
     build: Callable[[], nn.Module]
     split: Callable[[Any], list[list[nn.Module]]]
@@ -80,6 +86,7 @@ class Architecture:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     licence: str = "BSD-3-Clause (torchvision)"
+    data: tuple[str, ...] = ("imagenet",)
     scale: float = 1.0
     channel_order: Literal["rgb", "bgr"] = "rgb"
     multiple: int = 1
@@ -89,6 +96,9 @@ class Architecture:
     known_files: tuple[tuple[str, str], ...] = ()
     bf16: bool = False
     fan: Literal["fan_in", "fan_out"] = "fan_out"
+
+    def __post_init__(self) -> None:
+        checked(f"backbone:{self.family}", *(f"data:{name}" for name in self.data))
 
     @property
     def official_weights(self) -> str:
@@ -168,9 +178,34 @@ class BackboneSpec(Keyed):
         return self.name.endswith("-r")
 
     @property
-    def family(self) -> str:
-        """The architecture's name; measures and judges that share it are not independent of each other."""
+    def architecture(self) -> str:
+        """The architecture's name: the backbone's without ``-r``."""
         return self.name.removesuffix("-r")
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Architecture family, and what the weights learnt from: nothing if they are random.
+
+        Raises:
+            BackboneError: a file of weights does not exist.
+
+        Examples:
+            >>> sorted(BackboneSpec(name="vgg16").families), sorted(BackboneSpec(name="vgg19_blocks3-r").families)
+            (['backbone:vgg', 'data:imagenet'], ['backbone:vgg'])
+        """
+        kind = architecture(self.name)
+        data = () if self.random else kind.data if self._published else None
+        return learnt_from(data) | {f"backbone:{kind.family}"}
+
+    @property
+    def _published(self) -> bool:
+        """Whether the weights are the official ones or a known copy of them, wherever the file is."""
+        kind = architecture(self.name)
+        if self.weights == "official":
+            return True
+        digest = self.definition()["weights"].removeprefix("sha256:")
+        known = [kind.official_sha256, *dict(kind.known_files).values()]
+        return any(digest.startswith(published) for published in known if published)
 
     @property
     def identity(self) -> str:
@@ -203,4 +238,23 @@ class BackboneSpec(Keyed):
                     f"weights of '{self.name}': no file '{path}'; give an existing .safetensors or .pth"
                 )
             weights = f"sha256:{sha256_file(path)}"
-        return {"architecture": self.family, "weights": weights}
+        return {"architecture": self.architecture, "weights": weights}
+
+
+def _architecture_families(declared: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse ``backbone:vgg16``: it would match nothing, so that a judge on VGG-16 would pass for independent."""
+    known = sorted({kind.family for kind in ARCHITECTURES.values()})
+    for name in (family.removeprefix("backbone:") for family in declared if family.startswith("backbone:")):
+        key = name.removesuffix("-r")
+        meant = ARCHITECTURES[key].family if key in ARCHITECTURES else None
+        meant = meant or next((family for family in known if re.match(rf"{family}[\d_-]", name)), None)
+        if meant and meant != name:
+            raise FamilyError(
+                f"'backbone:{name}': all depths and checkpoints are one family; write backbone:{meant} "
+                f"(known here: {', '.join(known)})"
+            )
+    return declared
+
+
+DeclaredFamilies = Annotated[Families, AfterValidator(_architecture_families)]
+"""Field type of the families that a user declares for something that is not known here."""

@@ -41,6 +41,7 @@ for _name, _sha256, _channels in (("resnet18", "f37072fd", 64), ("resnet50", "06
     register_backbone(
         Architecture(
             name=_name,
+            family="resnet",
             stages=(
                 Stage("stem", 64, 2),
                 Stage("layer1", _channels, 4),

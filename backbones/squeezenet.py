@@ -32,6 +32,7 @@ def _split(trunk: nn.Module) -> list[list[nn.Module]]:
 register_backbone(
     Architecture(
         name="squeezenet1_1",
+        family="squeezenet",
         stages=(
             Stage("relu1", 64, 2),
             Stage("fire2", 128, 4),

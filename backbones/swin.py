@@ -43,6 +43,7 @@ def _channels_first(hidden: Tensor, height: int, width: int) -> Tensor:  # noqa:
 register_backbone(
     Architecture(
         name="swin_t",
+        family="swin",
         stages=(Stage("stage1", 96, 4), Stage("stage2", 192, 8), Stage("stage3", 384, 16), Stage("stage4", 768, 32)),
         build=_build,
         split=_split,

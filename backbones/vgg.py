@@ -43,6 +43,7 @@ def _split(ends: tuple[int, ...], trunk: VGGTrunk) -> list[list[nn.Module]]:
 register_backbone(
     Architecture(
         name="vgg16",
+        family="vgg",
         stages=(
             Stage("relu1_2", 64, 1),
             Stage("relu2_2", 128, 2),
@@ -63,6 +64,7 @@ register_backbone(
 register_backbone(
     Architecture(
         name="vgg19_blocks3",
+        family="vgg",
         stages=(Stage("relu1_2", 64, 1), Stage("relu2_2", 128, 2), Stage("relu3_4", 256, 4)),
         build=partial(VGGTrunk, "E", 18),
         split=partial(_split, (4, 9, 18)),

@@ -66,6 +66,7 @@ for _patch in (32, 16):
     register_backbone(
         Architecture(
             name=f"clip_vit_b{_patch}",
+            family="vit",
             stages=_stages(768, _patch),
             build=partial(_build, f"vit_base_patch{_patch}_clip_quickgelu_224"),
             split=_split,
@@ -76,6 +77,7 @@ for _patch in (32, 16):
             dropped_keys=("norm.", "head."),
             mean=(0.48145466, 0.4578275, 0.40821073),
             std=(0.26862954, 0.26130258, 0.27577711),
+            data=("clip-400m",),  # OpenAI's 400 million pairs of image and text
             licence="MIT (OpenAI CLIP; timm's copy says Apache-2.0)",
         )
     )
@@ -83,6 +85,7 @@ for _patch in (32, 16):
 register_backbone(
     Architecture(
         name="dinov2_vits14",
+        family="vit",
         stages=_stages(384, 14),
         build=partial(_build, "vit_small_patch14_dinov2"),
         split=_split,
@@ -91,6 +94,7 @@ register_backbone(
         readout=_on_grid,
         hub_id="timm/vit_small_patch14_dinov2.lvd142m",
         dropped_keys=("norm.", "head.", "mask_token"),  # the last is in the authors' own file
+        data=("lvd-142m", "imagenet"),  # which holds ImageNet-22k and ImageNet-1k: table 15 of the paper
         licence="Apache-2.0 (Meta)",
     )
 )

@@ -38,7 +38,8 @@ from .images import EXTENSIONS
 from .paths import expanded, read_file, why_missing
 
 # Photographs inside the scikit-image wheel, by file name and SHA-256. Of the stereo pair only one view is used, and
-# diagrams, scans and silhouettes are left out. The test split is kept to scenes in colour where there are any.
+# diagrams, scans and silhouettes are left out. The test split is kept to scenes in colour where there are any; what
+# neither of the two has is for assessment: five grey ones, of a cell, a clock, a retina, print and handwriting.
 SKIMAGE_TRAIN = {
     "brick.png": "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
     "coins.png": "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba",
@@ -57,7 +58,19 @@ SKIMAGE_TEST = {
     "ihc.png": "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
     "rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
 }
-_SPLITS = {"train": SKIMAGE_TRAIN, "test": SKIMAGE_TEST, "all": {**SKIMAGE_TRAIN, **SKIMAGE_TEST}}
+SKIMAGE_ASSESS = {
+    "cell.png": "8d23a7fb81f7cc877cd09f330357fc7f595651306e84e17252f6e0a1b3f61515",
+    "clock_motion.png": "f029226b28b642e80113d86622e9b215ee067a0966feaf5e60604a1e05733955",
+    "microaneurysms.png": "a1e1be59aa447f8ce082f7fa809997ab369a2b137cb6c4202abc647c7ccf6456",
+    "page.png": "341a6f0a61557662b02734a9b6e56ec33a915b2c41886b97509dedf2a43b47a3",
+    "text.png": "bd84aa3a6e3c9887850d45d606c96b2e59433fbef50338570b63c319e668e6d1",
+}
+_SPLITS = {
+    "train": SKIMAGE_TRAIN,
+    "test": SKIMAGE_TEST,
+    "assess": SKIMAGE_ASSESS,
+    "all": {**SKIMAGE_TRAIN, **SKIMAGE_TEST},
+}
 
 
 @dataclass(frozen=True)
@@ -102,12 +115,13 @@ def _known_split(value: Any) -> Any:
 class SkimageSource(_Source):
     """The photographs inside the scikit-image wheel: nothing is downloaded, and every file's hash is checked.
 
-    ``train`` and ``test`` are fixed and disjoint; ``all`` is both.
+    ``train`` and ``test`` are fixed and disjoint; ``all`` is both. ``assess`` has none of theirs: five grey photographs
+    of 102 pixels or more, for labelled sets that share nothing with training and test images.
     """
 
     source: Literal["skimage"] = "skimage"
-    split: Annotated[Literal["train", "test", "all"], BeforeValidator(_known_split)] = Field(
-        description="Which photographs: train and test share none."
+    split: Annotated[Literal["train", "test", "assess", "all"], BeforeValidator(_known_split)] = Field(
+        description="Which photographs: train, test and assess share none; all is train and test."
     )
 
     def items(self) -> list[ImageItem]:

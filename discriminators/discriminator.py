@@ -15,6 +15,7 @@ from ..backbones import BackboneSpec, build_extractor, list_backbones
 from ..backbones.registry import architecture
 from ..common.building import building
 from ..common.errors import did_you_mean
+from ..common.families import learnt_from
 from ..common.fields import COUNT, WIDTH, PathText, Settings
 from ..common.identity import identity, sha256_file
 from ..common.paths import expanded
@@ -206,6 +207,28 @@ class DiscriminatorSpec(Settings):
         }
 
     @property
+    def families(self) -> frozenset[str]:
+        """The backbone's families: none for plain convolutions, and unknown data for a file of weights.
+
+        A judge that shares one with the discriminator is not independent of what it trains. They are no part of the
+        definition.
+
+        Raises:
+            LopsidedError: a file of the backbone's weights does not exist.
+
+        Examples:
+            >>> sorted(DiscriminatorSpec.model_validate("patch-resnet50").families)
+            ['backbone:resnet', 'data:imagenet']
+            >>> sorted(DiscriminatorSpec.model_validate("unet").families)
+            []
+        """
+        if not isinstance(self.backbone, BackboneSpec):
+            return learnt_from(None) if self.weights else frozenset()
+        if self.weights:
+            return BackboneSpec(name=f"{self.backbone.architecture}-r").families | learnt_from(None)
+        return self.backbone.families
+
+    @property
     def _own_options(self) -> dict[str, Any]:
         """The options that only some forms have, with their default values."""
         if self.form in NETWORKS:
@@ -286,7 +309,7 @@ class Discriminator(nn.Module):
             kind = architecture(spec.backbone.name)
             backbone = spec.backbone
             if backbone.random or spec.weights:  # which hold the backbone's too: no need for official ones
-                backbone = BackboneSpec(name=f"{backbone.family}-r", seed=seed)
+                backbone = BackboneSpec(name=f"{backbone.architecture}-r", seed=seed)
             extractor = build_extractor(backbone, stages=spec.head_stage + 1, trainable=spec.trainable)
             if spec.input_normalisation != "backbone":  # `normalise` comes first, and the extractor changes nothing
                 extractor.get_buffer("mean").zero_()

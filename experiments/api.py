@@ -98,7 +98,7 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
     planned = plan(experiment, overrides)
     settings = planned.experiment.analysis
     collected = tables.collect(planned, _existing(store))
-    return analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed)
+    return analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence)
 
 
 def report(
@@ -141,7 +141,8 @@ def report(
 
     collected = tables.collect(planned, place)
     collected.save(folder / "tables")
-    study = analyse_tables(collected, n_boot=exp.analysis.resamples, seed=exp.analysis.seed)
+    settings = exp.analysis
+    study = analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence)
     study.save(folder / "derived")
     write_report(
         study,

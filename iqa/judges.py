@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..common.errors import LopsidedError, did_you_mean
+from ..common.families import checked, learnt_from
 from ..common.fields import SIDE, Keyed
 from ..common.identity import identity
 from ..common.images import check_images
@@ -28,7 +29,8 @@ class NoReferenceEntry:
     """A no-reference model of pyiqa.
 
     Attributes:
-        families: backbone families; a judge is not independent of a loss that shares one.
+        families: backbone, form and what the backbone learnt from, such as ``form:nr-regression``; those of
+            ``trained_on`` are added. A judge is not independent of a loss that shares one.
         trained_on: data sets whose human labels it was trained on.
         lower_is_better: direction of the score.
         min_size: smallest side in pixels.
@@ -39,20 +41,33 @@ class NoReferenceEntry:
     lower_is_better: bool = False
     min_size: int = 64
 
+    def __post_init__(self) -> None:
+        checked(*self.families)
+
 
 NO_REFERENCE: Registry[NoReferenceEntry] = Registry("judge", reserved=list_measures)
+
+
+def _on(*backbones: str, form: str = "nr-regression", data: str = "imagenet") -> frozenset[str]:
+    return frozenset({*(f"backbone:{backbone}" for backbone in backbones), f"form:{form}", f"data:{data}"})
+
+
+_STATISTICS = frozenset({"form:nr-scene-statistics"})  # how far a photograph's statistics are from those of good ones
 _KONIQ = ("KonIQ-10k",)
+# Backbones by pyiqa's code: NIMA's is Inception-ResNet-v2, MUSIQ's a ResNet stem before a transformer, MANIQA's a ViT
+# with Swin blocks after it, CLIP-IQA's the ResNet-50 of CLIP. DB-CNN's second branch has learnt to name synthetic
+# distortions of the Waterloo Exploration Database and of PASCAL VOC.
 for _key, _entry in (
-    ("niqe", NoReferenceEntry(frozenset({"natural-scene-statistics"}), (), True, 96)),
-    ("brisque", NoReferenceEntry(frozenset({"natural-scene-statistics"}), ("LIVE",), True)),
-    ("nima", NoReferenceEntry(frozenset({"inception"}), ("AVA",), min_size=224)),
-    ("dbcnn", NoReferenceEntry(frozenset({"vgg16"}), _KONIQ)),
-    ("hyperiqa", NoReferenceEntry(frozenset({"resnet50"}), _KONIQ, min_size=224)),
-    ("musiq", NoReferenceEntry(frozenset({"resnet50", "vit"}), _KONIQ)),
-    ("maniqa", NoReferenceEntry(frozenset({"vit", "swin_t"}), _KONIQ, min_size=224)),
-    ("clipiqa", NoReferenceEntry(frozenset({"clip"}))),
-    ("clipiqa+", NoReferenceEntry(frozenset({"clip"}), _KONIQ)),
-    ("topiq_nr", NoReferenceEntry(frozenset({"resnet50"}), _KONIQ)),
+    ("niqe", NoReferenceEntry(_STATISTICS | {"data:niqe-photographs"}, (), True, 96)),
+    ("brisque", NoReferenceEntry(_STATISTICS, ("LIVE",), True)),
+    ("nima", NoReferenceEntry(_on("inception"), ("AVA",), min_size=224)),
+    ("dbcnn", NoReferenceEntry(_on("vgg") | {"data:waterloo-exploration", "data:pascal-voc"}, _KONIQ)),
+    ("hyperiqa", NoReferenceEntry(_on("resnet"), _KONIQ, min_size=224)),
+    ("musiq", NoReferenceEntry(_on("resnet", "vit"), _KONIQ)),
+    ("maniqa", NoReferenceEntry(_on("vit", "swin"), _KONIQ, min_size=224)),
+    ("clipiqa", NoReferenceEntry(_on("resnet", form="nr-prompts", data="clip-400m"))),
+    ("clipiqa+", NoReferenceEntry(_on("resnet", form="nr-prompts", data="clip-400m"), _KONIQ)),
+    ("topiq_nr", NoReferenceEntry(_on("resnet") | {"form:topiq"}, _KONIQ)),
 ):
     NO_REFERENCE.register(_key, _entry)
 
@@ -69,8 +84,8 @@ class JudgeSpec(Keyed):
 
     Examples:
         >>> spec = JudgeSpec.model_validate("dists-vgg16-r")
-        >>> spec.key, spec.families == frozenset({"vgg16"})
-        ('dists-vgg16-r', True)
+        >>> spec.key, sorted(spec.families)
+        ('dists-vgg16-r', ['backbone:vgg', 'form:dists'])
     """
 
     key_field: ClassVar[str] = "judge"
@@ -110,8 +125,11 @@ class JudgeSpec(Keyed):
 
     @property
     def families(self) -> frozenset[str]:
-        """Backbone families that the judge uses."""
-        return self.measure.families if self.measure else NO_REFERENCE[self.judge].families
+        """What the judge is made of: ``backbone:…``, ``form:…`` and ``data:…``."""
+        if self.measure:
+            return self.measure.families
+        entry = NO_REFERENCE[self.judge]
+        return entry.families | learnt_from(entry.trained_on)
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:

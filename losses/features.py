@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
 from ..backbones.registry import Architecture, architecture
 from ..common.building import building
+from ..common.families import learnt_from
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 
 Resize = Literal["none", "bilinear-256", "antialias-256"]
@@ -24,6 +25,7 @@ class FeatureSpec(MeasureSpec):
     """A measure on feature maps.
 
     Attributes:
+        forms: how it compares, for :attr:`families`; by default the measure is a form of its own.
         backbone: feature extractor, e.g. ``vgg16`` or ``vgg16-r`` (seeded random weights).
         layers: names of the backbone's stages that enter, e.g. ``[relu2_2, relu3_3]``; all by default.
         pooling: ``l2`` replaces the backbone's max pooling by L2 pooling, ``max`` keeps it.
@@ -31,6 +33,8 @@ class FeatureSpec(MeasureSpec):
         resize: ``none``; or, where the shorter side exceeds 256 px, bilinear to 256 without (``bilinear-256``) or with
             antialiasing (``antialias-256``).
     """
+
+    forms: ClassVar[tuple[str, ...]] = ()
 
     backbone: BackboneSpec = Field(default_factory=lambda: BackboneSpec(name="vgg16"))
     layers: tuple[str, ...] | None = None
@@ -85,8 +89,18 @@ class FeatureSpec(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """The backbone's architecture."""
-        return frozenset({self.backbone.family})
+        """The backbone's, the forms, and what the measure's own weights learnt from.
+
+        Raises:
+            BackboneError: a file of weights does not exist.
+
+        Examples:
+            >>> from lopsided.losses import LpipsSpec
+            >>> sorted(LpipsSpec.on("vgg16-r").families)  # nothing is learnt
+            ['backbone:vgg', 'form:feature-distance', 'form:lpips']
+        """
+        forms = frozenset(f"form:{form}" for form in self.forms or self.names())
+        return self.backbone.families | forms | learnt_from(self.trained_on)
 
     @property
     def min_size(self) -> int:

@@ -27,7 +27,7 @@ class GmsdSpec(MeasureSpec):
     @property
     def families(self) -> frozenset[str]:
         """Shared with FSIM and VSI, which compare gradient magnitudes too."""
-        return frozenset({"gradient-similarity"})
+        return frozenset({"form:gradient-similarity"})
 
     @property
     def min_size(self) -> int:

@@ -86,6 +86,8 @@ class LpipsSpec(FeatureSpec):
             ``lpips+`` and ``lpips-vgg+``); none by default.
     """
 
+    forms = ("lpips", "feature-distance")
+
     measure: Literal["lpips"] = "lpips"
     linear: PathText = "v0.1"
     semantic_layer: str | None = None

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from ..common.building import building, ordinary_tensors, usable
 from ..common.errors import LopsidedError
+from ..common.families import FamilyError, checked
 from ..common.fields import Settings
 from ..common.identity import identity
 
@@ -56,7 +57,11 @@ class MeasureSpec(Settings, ABC):
     @property
     @abstractmethod
     def families(self) -> frozenset[str]:
-        """Names of its backbone and form; a judge that shares one of them with a loss is not independent of it."""
+        """What it is made of: ``backbone:…``, ``form:…`` and ``data:…``, see :mod:`lopsided.common.families`.
+
+        A judge that shares one of them with a loss is not independent of it. They change no score, and are no part of
+        the definition.
+        """
 
     @property
     @abstractmethod
@@ -128,6 +133,10 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise MeasureError(f"{spec.key}: reduction must be 'mean', 'sum' or 'none', got '{reduction}'")
+        try:
+            checked(*spec.families)
+        except FamilyError as error:
+            raise MeasureError(f"{spec.key}: {error}") from None
         self.spec = spec
         self.reduction: Reduction = reduction
 

@@ -37,7 +37,7 @@ class NlpdSpec(MeasureSpec):
     @property
     def families(self) -> frozenset[str]:
         """No other measure here shares its form."""
-        return frozenset({"laplacian-pyramid"})
+        return frozenset({"form:laplacian-pyramid"})
 
     @property
     def min_size(self) -> int:

@@ -27,6 +27,8 @@ class PerceptualSpec(LayerwiseSpec):
         distance: ``l2`` for squared differences, as in the paper, or ``l1`` for absolute ones.
     """
 
+    forms = ("feature-distance",)
+
     measure: Literal["perceptual"] = "perceptual"
     distance: Literal["l2", "l1"] = "l2"
 

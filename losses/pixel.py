@@ -21,8 +21,8 @@ class PixelSpec(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """All pixel-wise distances (PSNR among them) are of one family."""
-        return frozenset({"pixel"})
+        """All pixel-wise distances (PSNR among them) are of one form."""
+        return frozenset({"form:pixel"})
 
     @property
     def min_size(self) -> int:

@@ -46,8 +46,8 @@ class SsimSpec(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """All structural similarities of the image itself are of one family."""
-        return frozenset({"structural-similarity"})
+        """All structural similarities of the image itself are of one form."""
+        return frozenset({"form:ssim"})
 
     @property
     def min_size(self) -> int:

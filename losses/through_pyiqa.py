@@ -12,17 +12,19 @@ import functools
 import io
 import logging
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any, Literal
 from urllib.error import URLError
 
 import torch
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
+from ..backbones import DeclaredFamilies
 from ..common.building import float32_default
 from ..common.errors import one_line
+from ..common.families import learnt_from, with_declared
 from .measure import MeasureError, MeasureSpec, Reduction, Spec
 from .precise import PreciseMeasure
 
@@ -33,7 +35,7 @@ class PyiqaEntry:
 
     Attributes:
         metric: pyiqa's name.
-        families: see :attr:`MeasureSpec.families`.
+        families: see :attr:`MeasureSpec.families`; those of ``trained_on`` are added.
         lower_is_better: direction of the score.
         value_range: bounds of the score.
         min_size: smallest side in pixels, found by trying.
@@ -56,44 +58,82 @@ class PyiqaEntry:
     trained_on: tuple[str, ...] = ()
 
 
-_SSIM = frozenset({"structural-similarity"})
-_GRADIENT = frozenset({"gradient-similarity"})
+_SSIM = frozenset({"form:ssim"})
+_GRADIENT = frozenset({"form:gradient-similarity"})
 _Y = {"test_y_channel": True, "color_space": "ycbcr"}  # BT.601 luma in 16..235, MATLAB's and the SR literature's Y
 
 # Seen with pyiqa 0.1.16, and kept true by tests: CW-SSIM and VIF round luma to 8 bits and pass the gradient straight
 # through; CW-SSIM with K = 0 scores 10⁶ where nothing is seen in either image, and K = 1 (grey level squared) moves
 # photographs by less than 1e-4; MAD is 0 where no difference is above its threshold, with a gradient that is NaN.
 ENTRIES: dict[str, PyiqaEntry] = {
-    "psnr": PyiqaEntry("psnr", frozenset({"pixel"}), value_range=(None, 80.0), min_size=1),
-    "psnr_y": PyiqaEntry("psnr", frozenset({"pixel"}), value_range=(None, 80.0), min_size=1, options=_Y),
+    "psnr": PyiqaEntry("psnr", frozenset({"form:pixel"}), value_range=(None, 80.0), min_size=1),
+    "psnr_y": PyiqaEntry("psnr", frozenset({"form:pixel"}), value_range=(None, 80.0), min_size=1, options=_Y),
     "cw_ssim": PyiqaEntry("cw_ssim", _SSIM, min_size=64, options={"K": 1}),
-    "fsim": PyiqaEntry("fsim", _GRADIENT | {"phase-congruency"}),
-    "vsi": PyiqaEntry("vsi", _GRADIENT | {"saliency"}),
-    "vif": PyiqaEntry("vif", frozenset({"information-fidelity"}), False, (0.0, None), 48, float64=False),
-    "mad": PyiqaEntry("mad", frozenset({"mad"}), True, (0.0, None), differentiable=False, float64=False),
+    "fsim": PyiqaEntry("fsim", _GRADIENT | {"form:phase-congruency"}),
+    "vsi": PyiqaEntry("vsi", _GRADIENT | {"form:saliency"}),
+    "vif": PyiqaEntry("vif", frozenset({"form:information-fidelity"}), False, (0.0, None), 48, float64=False),
+    "mad": PyiqaEntry("mad", frozenset({"form:mad"}), True, (0.0, None), differentiable=False, float64=False),
     "topiq_fr": PyiqaEntry(
-        *("topiq_fr", frozenset({"resnet50"}), False, (0.0, 1.0), 64),
+        *("topiq_fr", frozenset({"backbone:resnet", "data:imagenet", "form:topiq"}), False, (0.0, 1.0), 64),
         needs_weights=True,
         float64=False,
         trained_on=("KADID-10k",),
     ),
 }
 
-# Families of pyiqa's architectures that this project has measures of too.
-_FAMILIES: dict[str, frozenset[str]] = {
-    "SSIM": _SSIM,
-    "MS_SSIM": _SSIM,
-    "CW_SSIM": _SSIM,
-    "PSNR": frozenset({"pixel"}),
-    "GMSD": _GRADIENT,
-    "FSIM": ENTRIES["fsim"].families,
-    "VSI": ENTRIES["vsi"].families,
-    "VIF": ENTRIES["vif"].families,
-    "NLPD": frozenset({"laplacian-pyramid"}),
-    "MAD": ENTRIES["mad"].families,
-    "DISTS": frozenset({"vgg16"}),
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an architecture of pyiqa is made of.
+
+    Attributes:
+        families: backbone, form, and what the backbone learnt from.
+        trained_on: see :attr:`MeasureSpec.trained_on`; None where pyiqa does not say.
+    """
+
+    families: frozenset[str]
+    trained_on: tuple[str, ...] | None = ()
+
+
+def _on(backbone: str, form: str, *trained_on: str, data: str = "imagenet") -> _Kind:
+    return _Kind(frozenset({f"backbone:{backbone}", f"form:{form}", f"data:{data}"}), trained_on or None)
+
+
+# By pyiqa's name of the architecture, from its code (backbones) and the names of its files of weights (AHIQ, TOPIQ,
+# WaDIQaM); BAPPS, KADID-10k and PieAPP's own pairs from the papers of LPIPS and ST-LPIPS, DISTS and PieAPP.
+_KINDS: dict[str, _Kind] = {
+    **dict.fromkeys(("SSIM", "MS_SSIM", "CW_SSIM"), _Kind(_SSIM)),
+    "PSNR": _Kind(ENTRIES["psnr"].families),
+    "GMSD": _Kind(_GRADIENT),
+    "FSIM": _Kind(ENTRIES["fsim"].families),
+    "VSI": _Kind(ENTRIES["vsi"].families),
+    "VIF": _Kind(ENTRIES["vif"].families),
+    "NLPD": _Kind(frozenset({"form:laplacian-pyramid"})),
+    "MAD": _Kind(ENTRIES["mad"].families),
+    "DISTS": _on("vgg", "dists", "KADID-10k"),
+    "DeepDC": _Kind(frozenset({"backbone:vgg", "form:distance-correlation", "data:imagenet"})),  # fits nothing
+    "DMM": _Kind(frozenset({"backbone:vgg", "form:dmm", "data:imagenet"}), None),
+    "AHIQ": _Kind(_on("resnet", "ahiq").families | {"backbone:vit"}, ("PIPAL",)),
+    "CKDN": _on("resnet", "ckdn"),
+    "AFINE": _on("vit", "afine", data="clip-400m"),
+    "FGResQ": _on("vit", "fgresq", data="clip-400m"),
+    "PieAPP": _Kind(frozenset({"backbone:vgg", "form:pieapp"}), ("PieAPP",)),  # like VGG, from scratch
+    "WaDIQaM": _Kind(frozenset({"backbone:vgg", "form:wadiqam"}), ("KADID-10k",)),  # likewise
+    "MS_SWD_learned": _Kind(frozenset({"form:sliced-wasserstein"}), None),
 }
-_TRUNKS = {"alex": "alexnet", "vgg": "vgg16"}  # the option `net` of LPIPS and ST-LPIPS
+_NETS = {"alex": "alexnet", "vgg": "vgg", "squeeze": "squeezenet"}  # the option `net` of LPIPS and ST-LPIPS
+_CFANET = {"kadid": "KADID-10k", "pipal": "PIPAL"}  # in the option `model_name`
+
+
+def _kind(options: dict[str, Any]) -> _Kind | None:
+    """Return what pyiqa's architecture with these options is made of; None if that is not known here."""
+    if options["type"] in ("LPIPS", "STLPIPS") and options["net"] in _NETS:
+        made = _on(_NETS[options["net"]], "lpips", "BAPPS")
+        return replace(made, families=made.families | {"form:feature-distance"})
+    if options["type"] == "CFANet":
+        data = next((name for word, name in _CFANET.items() if word in options["model_name"]), None)
+        return _Kind(ENTRIES["topiq_fr"].families, (data,) if data else None)
+    return _KINDS.get(options["type"])
 
 
 @functools.cache
@@ -238,7 +278,7 @@ class HandcraftedSpec(MeasureSpec):
     @property
     def families(self) -> frozenset[str]:
         """Declared in the registry."""
-        return self.entry.families
+        return self.entry.families | learnt_from(self.trained_on)
 
     @property
     def min_size(self) -> int:
@@ -286,8 +326,8 @@ class PyiqaSpec(MeasureSpec):
         measure: ``pyiqa``.
         metric: pyiqa's name, e.g. ``ahiq``.
         options: pyiqa options that change the definition.
-        shares: in YAML ``families``: what the metric is made of and trained on, beyond what is known here, e.g.
-            ``[vgg16]``. A judge counts as independent of a loss unless they share a family: declare them.
+        shares: in YAML ``families``: what the metric is made of and learnt from, beyond what is known here, e.g.
+            ``[backbone:vgg, data:bapps]``; required where nothing is known.
         pyiqa: pyiqa's version; filled in from the installed one, which a given version must equal.
     """
 
@@ -296,7 +336,7 @@ class PyiqaSpec(MeasureSpec):
     measure: Literal["pyiqa"] = "pyiqa"
     metric: str
     options: dict[str, Any] = Field(default_factory=dict)
-    shares: tuple[str, ...] = Field(default=(), alias="families")
+    shares: DeclaredFamilies = Field(default=(), alias="families")
     pyiqa: str = Field(default_factory=pyiqa_version)
 
     @field_validator("metric")
@@ -315,19 +355,30 @@ class PyiqaSpec(MeasureSpec):
         """``pyiqa-<metric>``, followed by a mark of the definition where options are given."""
         return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options else "")
 
+    @model_validator(mode="after")
+    def _made_of_something(self) -> PyiqaSpec:
+        if self._kind is None and not self.shares:
+            raise ValueError(
+                f"it is not known here what pyiqa's '{self.metric}' is made of; say so, so that it does not pass for "
+                "independent: families: [backbone:…, form:…, data:…]"
+            )
+        return self
+
+    @property
+    def _kind(self) -> _Kind | None:
+        return _kind(_configuration(self.metric)["metric_opts"] | self.options)
+
     @property
     def families(self) -> frozenset[str]:
-        """``pyiqa:<metric>``, what is known of its architecture, and what was declared."""
-        options = _configuration(self.metric)["metric_opts"]
-        trunk = options.get("semantic_model_name") or _TRUNKS.get(options.get("net", ""))
-        known = _FAMILIES.get(options["type"], frozenset()) | ({trunk} if trunk else frozenset())
-        return known | {f"pyiqa:{self.metric}", *self.shares}
+        """What is known of its architecture, and what was declared."""
+        return with_declared(self._kind.families if self._kind else (), self.trained_on, self.shares)
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:
-        """None (unknown), except for hand-crafted metrics, which learn nothing."""
-        kind = _configuration(self.metric)["metric_opts"]["type"]
-        return () if kind in _FAMILIES and kind != "DISTS" else None
+        """What is known of pyiqa's weights; None (unknown) if ``options`` may name others."""
+        if self._kind is None or (self.options and self._kind.trained_on):
+            return None
+        return self._kind.trained_on
 
     @property
     def min_size(self) -> int:

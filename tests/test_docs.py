@@ -8,8 +8,11 @@ import torch
 import typer.main
 from support.paths import ROOT
 
+from lopsided.backbones import BackboneSpec, list_backbones
 from lopsided.cli.main import app
+from lopsided.common.families import KINDS
 from lopsided.experiments import load_experiment
+from lopsided.iqa import list_judges, parse_judge
 
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]}
 README = PAGES["README.md"].read_text(encoding="utf-8")
@@ -85,6 +88,39 @@ def test_the_index_names_every_page():
     index = PAGES["docs/README.md"].read_text(encoding="utf-8")
     pages = [name.removeprefix("docs/") for name in PAGES if name.startswith("docs/") and name != "docs/README.md"]
     assert [page for page in pages if f"({page})" not in index] == []
+
+
+def words(families):
+    """Backbones, forms and data, as the table writes them."""
+    found = {kind: sorted(f.partition(":")[2] for f in families if f.startswith(f"{kind}:")) for kind in KINDS}
+    return [", ".join(sorted(names)) for names in found.values()]
+
+
+def table(page, columns):
+    """Rows of the table with these columns, by each key of their first cell."""
+    lines = (
+        PAGES[page].read_text(encoding="utf-8").split(f"| {' | '.join(columns)} |\n")[1].split("\n\n")[0].splitlines()
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+    return {key: row[1:] for row in rows for key in re.findall(r"`(.*?)`", row[0])}
+
+
+def test_what_judges_are_made_of_is_what_they_declare():
+    listed = table("docs/judges.md", ["key", "backbone", "form", "data"])
+    short = {key for key in list_judges() if not any(key.endswith(f"-{name}") for name in list_backbones())}
+    assert {key for key in listed if "<backbone>" not in key} == short
+    for key, row in listed.items():
+        judge = parse_judge(key.replace("<backbone>", "swin_t"), scale=4)
+        expected = ["swin" if cell == "its own" else "imagenet" if cell == "the backbone's" else cell for cell in row]
+        assert [", ".join(sorted(cell.split(", "))) for cell in expected] == words(judge.families), key
+
+
+def test_what_backbones_are_and_learnt_from_is_what_they_declare():
+    listed = table("docs/judges.md", ["backbone", "family", "official weights learnt from"])
+    assert set(listed) == {name for name in list_backbones() if not name.endswith("-r")}
+    for key, row in listed.items():
+        backbone, _, data = words(BackboneSpec(name=key).families)
+        assert row == [backbone, data]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])

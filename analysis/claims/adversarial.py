@@ -90,7 +90,7 @@ def convolutions_are_better(study: Study) -> Iterator[Finding]:
 
 
 def convolutions_are_stabler(study: Study) -> Iterator[Finding]:
-    """T7, stability: fewer trainings diverge with convolutional discriminators than with DINOv2 (Fisher's exact test)."""
+    """T7, stability: fewer trainings diverge with convolutional discriminators than with DINOv2 (Fisher's test)."""
     cells = where(study.tables.cells, stage="finetune")
     cells = cells.loc[cells["status"].isin(["done", "diverged"])]
     backbones = cells["discriminator"].astype(str).map(backbone_of)

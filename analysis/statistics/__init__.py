@@ -25,10 +25,14 @@ if TYPE_CHECKING:
         srcc_replicates,
     )
     from .correlation import Counts, Floats, krcc, orientation, plcc, srcc
+    from .divergence import Trimmed, balanced_trimming, share_interval
     from .frames import Row, grouped, incomplete, records, require_finite_where_ok, require_one, require_unique, where
     from .logistic import LogisticFit, fit_logistic
+    from .noise_free_rho import RhoChange, noise_free_interval, rho_change
+    from .rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
     from .ranks import Friedman, friedman
     from .rated import AS_MEAN, KRCC_CLUSTERS, STATISTICS, VALID, correlations, status_of
+    from .variance_components import Component, VarianceComponents, split_variance
 
 __all__ = [
     "AS_MEAN",
@@ -37,17 +41,24 @@ __all__ = [
     "STATISTICS",
     "VALID",
     "Assessment",
+    "Component",
     "Counts",
     "Floats",
     "Friedman",
     "LogisticFit",
     "Resamples",
+    "RhoChange",
     "Row",
+    "Trimmed",
+    "VarianceComponents",
     "assess",
+    "balanced_trimming",
     "concordance",
     "correlations",
+    "critical_rho",
     "draw_counts",
     "draw_resamples",
+    "exact_p",
     "fit_logistic",
     "friedman",
     "grouped",
@@ -56,6 +67,8 @@ __all__ = [
     "krcc",
     "krcc_replicates",
     "label_errors",
+    "minimum_detectable_rho",
+    "noise_free_interval",
     "orientation",
     "outlier_ratio",
     "percentile_interval",
@@ -65,7 +78,11 @@ __all__ = [
     "require_finite_where_ok",
     "require_one",
     "require_unique",
+    "rho_change",
     "share_above_zero",
+    "share_interval",
+    "spearman",
+    "split_variance",
     "srcc",
     "srcc_replicates",
     "status_of",
@@ -92,6 +109,7 @@ __getattr__, __dir__ = door(
             "srcc_replicates",
         ],
         ".correlation": ["Counts", "Floats", "krcc", "orientation", "plcc", "srcc"],
+        ".divergence": ["Trimmed", "balanced_trimming", "share_interval"],
         ".frames": [
             "Row",
             "grouped",
@@ -103,7 +121,10 @@ __getattr__, __dir__ = door(
             "where",
         ],
         ".logistic": ["LogisticFit", "fit_logistic"],
+        ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],
+        ".rank_correlation": ["critical_rho", "exact_p", "minimum_detectable_rho", "spearman"],
         ".ranks": ["Friedman", "friedman"],
         ".rated": ["AS_MEAN", "KRCC_CLUSTERS", "STATISTICS", "VALID", "correlations", "status_of"],
+        ".variance_components": ["Component", "VarianceComponents", "split_variance"],
     },
 )

@@ -1,8 +1,8 @@
-"""The ρ that noise hides: an interval of Spearman's ρ of the true values, and whether it differs between two settings.
+"""The ρ that noise hides: an interval of Spearman's ρ of the true values, and whether two settings differ in it.
 
-Noise in either variable shuffles ranks and pulls ρ towards 0, so an interval of what another sample would show is not an
-interval of the ρ of the true values: it holds ρ = ±1 never. Here each measure has a true value that was observed with
-noise of known variance, and the interval speaks of the true values of *these* measures.
+Noise in either variable shuffles ranks and pulls ρ towards 0. An interval of what another sample would show is
+therefore not one of the ρ of the true values; it never holds ρ = ±1. Here each measure has a true value that was
+observed with noise of known variance, and the interval speaks of the true values of *these* measures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import AnalysisError
 from .bootstrap import LEVEL
@@ -20,8 +20,10 @@ from .rank_correlation import checked, spearman
 
 N_DRAWS = 2_000
 # Of the model: SD of the true values in observed SDs, and their correlation.
-SD_GRID = np.linspace(0.02, 2.5, 32)
-R_GRID = np.linspace(-1, 1, 41)
+SD_GRID = np.linspace(0.02, 2.5, 24)
+R_GRID = np.linspace(-1, 1, 31)
+# Noise below this share of the observed variance has no effect on ranks, but would make the model singular at r = ±1.
+LEAST = 1e-9
 
 
 def noise_free_interval(
@@ -29,14 +31,17 @@ def noise_free_interval(
 ) -> tuple[float, float]:
     """Return an interval of the ρ of the true values.
 
-    It is the union of three intervals, each the central ``level`` of ρ over draws of what the true values may be:
+    It is the union of four intervals, each the central ``level`` of ρ over draws of what the true values may be:
 
     - a bivariate normal model of the true values, whose SDs and correlation are drawn by their likelihood on a grid;
+    - the same model of all but the measure that lies furthest away, which keeps its observed value plus noise: one
+      outlier would otherwise decide on the correlation and the spread of all others;
     - each side shrunk by itself, as if the sides had nothing to do with each other;
     - the observed values plus noise, for values that are far from normal (clusters, outliers).
 
     Draws are always less extreme than ±1, so the ends are opened: if the observed ρ is not unusually low for true
-    values that agree in order, the upper end is +1, and likewise the lower one −1.
+    values that agree in order (those in the model), the upper end is the ρ of these, e.g. +1; and likewise the lower
+    one. It is too short if the true values form two clusters that agree while the measures within both are opposed.
 
     Args:
         a: ``(n,)``, finite: one observed value per measure, e.g. its SRCC.
@@ -54,11 +59,11 @@ def noise_free_interval(
         AnalysisError: Shapes that differ, a value that is not finite, or a variance below 0.
 
     Examples:
-        Noise of half the SD of the values hides that the order may be the same:
+        The observed ρ is .93, and with this noise the true order may well be the same on both sides:
 
         >>> a, o = [1, 2, 3, 4, 5, 6, 7, 8], [1, 3, 2, 4, 6, 5, 8, 7]
-        >>> low, high = noise_free_interval(a, 1.5, o, 1.5)
-        >>> low > 0.3, high
+        >>> low, high = noise_free_interval(a, 0.5, o, 0.5)
+        >>> low > 0.5, high
         (True, 1.0)
     """
     a, o = checked(a, o)
@@ -71,64 +76,98 @@ def noise_free_interval(
     if v_a == 0 and v_o == 0:
         return observed, observed
     rng = np.random.default_rng(seed)
-    (a, v_a), (o, v_o) = standardised(a, v_a), standardised(o, v_o)
-    shape = (N_DRAWS, len(a))
-
-    def noise(variance: float) -> Floats:
-        return math.sqrt(variance) * rng.standard_normal(shape)
-
-    true_a, true_o = model_draws(a, v_a, o, v_o, R_GRID, rng)
-    apart_a, apart_o = model_draws(a, v_a, o, v_o, np.zeros(1), rng)
-    draws = spearman(true_a, true_o), spearman(apart_a, apart_o), spearman(a + noise(v_a), o + noise(v_o))
-    tails = (1 - level) / 2, (1 + level) / 2
-    ends = np.array([np.quantile(rho, tails) for rho in draws])
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
-
-    seen_a, noise_o = true_a + noise(v_a), noise(v_o)
-    place, ordered = np.argsort(np.argsort(true_a, axis=1), axis=1), np.sort(true_o, axis=1)
-    agreeing, opposed = (
-        spearman(seen_a, np.take_along_axis(values, place, axis=1) + noise_o) for values in (ordered, ordered[:, ::-1])
-    )
-    if observed >= np.quantile(agreeing, tails[0]):
-        high = 1.0
-    if observed <= np.quantile(opposed, tails[1]):
-        low = -1.0
-    return low, high
+    noise_a, noise_o = (math.sqrt(v) * rng.standard_normal((N_DRAWS, len(a))) for v in (v_a, v_o))
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    every, most = np.ones(len(a), dtype=bool), typical(a, o)
+    models = [every] if most.all() else [every, most]
+    ends = [
+        np.quantile(spearman(a + noise_a, o + noise_o), tails),
+        np.quantile(spearman(*model_draws(a, v_a, o, v_o, every, np.zeros(1), rng)), tails),
+    ]
+    for fitted in models:
+        true_a, true_o = model_draws(a, v_a, o, v_o, fitted, R_GRID, rng)
+        ends.append(np.quantile(spearman(true_a, true_o), tails))
+        for direction, (this, other) in ((1, tails), (-1, tails[::-1])):
+            ordered = put_in_order(true_a, true_o, fitted, direction)
+            expected = np.quantile(spearman(true_a + noise_a, ordered + noise_o), this)
+            if direction * observed >= direction * expected:
+                ends.append(np.full(2, np.quantile(spearman(true_a, ordered), other)))
+    return float(np.min(ends)), float(np.max(ends))
 
 
-def standardised(values: Floats, variance: float) -> tuple[Floats, float]:
-    """Return the values with mean 0 and SD 1, and the variance of their noise in that unit."""
-    sd = values.std(ddof=1)
-    return (values - values.mean()) / sd, variance / sd**2
+def put_in_order(a: Floats, o: Floats, which: NDArray[np.bool_], direction: int) -> Floats:
+    """Return ``o`` with the values at ``which`` rearranged into the order of ``a`` (1) or against it (−1)."""
+    place = np.argsort(np.argsort(a[:, which], axis=1), axis=1)
+    ordered = o.copy()
+    ordered[:, which] = np.take_along_axis(np.sort(o[:, which], axis=1)[:, ::direction], place, axis=1)
+    return ordered
+
+
+def typical(a: Floats, o: Floats) -> NDArray[np.bool_]:
+    """Mark all but the measure that lies furthest from the others, in the others' SDs on either side.
+
+    All are marked if there are fewer than five, or if the others are constant on a side.
+    """
+    n = len(a)
+    everyone = np.ones(n, dtype=bool)
+    if n < 5:
+        return everyone
+    others = ~np.eye(n, dtype=bool)
+    away = np.zeros(n)
+    for side in (a, o):
+        rest = np.broadcast_to(side, (n, n))[others].reshape(n, n - 1)
+        sd = rest.std(axis=1, ddof=1)
+        if (sd == 0).any():
+            return everyone
+        away = np.maximum(away, np.abs(side - rest.mean(axis=1)) / sd)
+    return np.arange(n) != np.argmax(away)
 
 
 def model_draws(
-    a: Floats, v_a: float, o: Floats, v_o: float, correlations: Floats, rng: np.random.Generator
+    a: Floats,
+    v_a: float,
+    o: Floats,
+    v_o: float,
+    fitted: NDArray[np.bool_],
+    correlations: Floats,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Draw true values under a bivariate normal model of them, with a flat prior on the grid; ``(draws, n)`` each.
+    """Draw true values under a bivariate normal model of them, with a flat prior on the grid.
 
     With T the covariance of the true values, V = diag(v_a, v_o) and M = T + V, the observed values have covariance M,
-    and the true ones given the observed y have mean T·M⁻¹·y and covariance V − V·M⁻¹·V.
+    and the true ones given the observed y have mean T·M⁻¹·y and covariance V − V·M⁻¹·V. Measures that are not
+    ``fitted`` are no part of the model: their true values are the observed ones plus noise.
+
+    Returns:
+        Both sides, ``(draws, n)``, in the given units, each shifted by a constant.
     """
+    (a, v_a, unit_a), (o, v_o, unit_o) = (standardised(*side, fitted) for side in ((a, v_a), (o, v_o)))
+    n, aa, oo, ao = fitted.sum(), *(float((x * y)[fitted].sum()) for x, y in ((a, a), (o, o), (a, o)))
     sd_a, sd_o, r = np.meshgrid(SD_GRID, SD_GRID, correlations, indexing="ij")
-    m_a, m_o, m_ao = sd_a**2 + v_a, sd_o**2 + v_o, r * sd_a * sd_o
-    determinant = m_a * m_o - m_ao**2
-    quadratic = (m_o * (a @ a) + m_a * (o @ o) - 2 * m_ao * (a @ o)) / determinant
-    log_likelihood = -0.5 * ((len(a) - 1) * np.log(determinant) + quadratic)
+    least_a, least_o = max(v_a, LEAST), max(v_o, LEAST)
+    m_a, m_o, m_ao = sd_a**2 + least_a, sd_o**2 + least_o, r * sd_a * sd_o
+    determinant = (1 - r**2) * (sd_a * sd_o) ** 2 + sd_a**2 * least_o + least_a * m_o
+    log_likelihood = -0.5 * ((n - 1) * np.log(determinant) + (m_o * aa + m_a * oo - 2 * m_ao * ao) / determinant)
     weight = np.cumsum(np.exp(log_likelihood - log_likelihood.max()))
     drawn = np.searchsorted(weight, weight[-1] * rng.random(N_DRAWS), side="right")
 
-    m_a, m_o, m_ao, determinant = (each.ravel()[drawn, None] for each in (m_a, m_o, m_ao, determinant))
-    # T·M⁻¹ = 1 − V·M⁻¹, and M⁻¹ is [[m_o, −m_ao], [−m_ao, m_a]] / determinant.
-    mean_a = a - v_a * (m_o * a - m_ao * o) / determinant
-    mean_o = o - v_o * (m_a * o - m_ao * a) / determinant
-    c_a, c_o = v_a - v_a**2 * m_o / determinant, v_o - v_o**2 * m_a / determinant
-    c_ao = v_a * v_o * m_ao / determinant
+    # M⁻¹ is [[m_o, −m_ao], [−m_ao, m_a]] / determinant, and T·M⁻¹ = 1 − V·M⁻¹; zeros for what is not fitted.
+    i_a, i_o, i_ao = (
+        (each.ravel()[drawn, None] * fitted) for each in (m_o / determinant, m_a / determinant, -m_ao / determinant)
+    )
+    mean_a, mean_o = a - v_a * (i_a * a + i_ao * o), o - v_o * (i_ao * a + i_o * o)
+    c_a, c_o, c_ao = v_a - v_a**2 * i_a, v_o - v_o**2 * i_o, -v_a * v_o * i_ao
     z_a, z_o = rng.standard_normal((2, N_DRAWS, len(a)))
-    along = np.divide(c_ao, np.sqrt(np.maximum(c_a, 0)), out=np.zeros_like(c_a), where=c_a > 0)
-    return mean_a + np.sqrt(np.maximum(c_a, 0)) * z_a, mean_o + along * z_a + np.sqrt(
-        np.maximum(c_o - along**2, 0)
-    ) * z_o
+    sd = np.sqrt(np.maximum(c_a, 0))
+    along = np.divide(c_ao, sd, out=np.zeros_like(sd), where=sd > 0)
+    true_o = mean_o + along * z_a + np.sqrt(np.maximum(c_o - along**2, 0)) * z_o
+    return unit_a * (mean_a + sd * z_a), unit_o * true_o
+
+
+def standardised(values: Floats, variance: float, fitted: NDArray[np.bool_]) -> tuple[Floats, float, float]:
+    """Return values of which the fitted have mean 0 and SD 1, the variance of noise in that unit, and the unit."""
+    sd = float(values[fitted].std(ddof=1))
+    return (values - values[fitted].mean()) / sd, variance / sd**2, sd
 
 
 @dataclass(frozen=True)

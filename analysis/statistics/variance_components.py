@@ -17,7 +17,7 @@ from scipy import special
 
 from ..errors import AnalysisError
 from .bootstrap import LEVEL
-from .correlation import Floats
+from .correlation import ROUNDING, Floats
 
 N_DRAWS = 20_000
 
@@ -54,6 +54,8 @@ class Component:
         Args:
             u: Any shape, in (0, 1).
         """
+        if self.noise == 0:
+            return np.full(np.shape(u), self.sd)
         return sd_at(u, self.ratio, self.groups - 1, self.df, self.noise)
 
 
@@ -81,7 +83,7 @@ class VarianceComponents:
     verdict: str
 
 
-def variance_components(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> VarianceComponents:
+def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> VarianceComponents:
     """Compare the spread of gains over measures with that over settings.
 
     The ratio's interval comes from draws of both SDs, each from its own noncentral F. A draw in which both are 0 counts
@@ -100,7 +102,7 @@ def variance_components(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> Va
         Three settings far apart, two measures alike:
 
         >>> noise = np.random.default_rng(0).normal(size=(2, 3, 3, 10))
-        >>> found = variance_components(np.array([0.0, 5.0, 10.0])[:, None, None] + noise)
+        >>> found = split_variance(np.array([0.0, 5.0, 10.0])[:, None, None] + noise)
         >>> found.verdict, round(found.settings.sd, 1)
         ('setting dominates', 5.0)
     """
@@ -136,8 +138,8 @@ def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> 
     group × image and the rest, and at least each of the first two alone; its degrees of freedom are Satterthwaite's
     (An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946). What all groups
     share at a seed or an image, such as the baseline's luck, cancels. F = variance of the means / that variance is
-    noncentral, and the interval holds all SDs for which the F that was seen is not unusual. The upper end is never below
-    that of F = 1: less variance than noise alone would give is luck, not certainty.
+    noncentral, and the interval holds all SDs for which the F that was seen is not unusual. The upper end is never
+    below that of F = 1: less variance than noise alone would give is luck, not certainty.
 
     Args:
         values: ``(groups, seeds, images)``, finite.
@@ -148,7 +150,7 @@ def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> 
         >>> noise = np.random.default_rng(0).normal(size=(5, 3, 20))
         >>> found = component(noise)  # five groups with the same true mean
         >>> found.low, round(found.high, 2), found.high > found.sd
-        (0.0, 0.36, True)
+        (0.0, 0.32, True)
     """
     y = np.asarray(values, dtype=np.float64)
     groups, seeds, images = y.shape
@@ -168,17 +170,17 @@ def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> 
     both = parts[0] + parts[1] - parts[2]
     largest = int(np.argmax([both, parts[0], parts[1]]))
     noise = float(max(both, parts[0], parts[1]))
-    if noise == 0:
+    if noise <= ROUNDING * float((y**2).max()):
         sd = float(y.mean(axis=(1, 2)).std(ddof=1))
         return Component(groups, sd, sd, sd, 0.0, math.inf, math.inf if sd else math.nan, "ok")
     noise_df = float(noise**2 / (parts**2 / df).sum()) if largest == 0 else float(df[largest - 1])
     variance = float(y.mean(axis=(1, 2)).var(ddof=1))
     ratio = variance / noise
-    low = sd_at((1 - level) / 2, ratio, groups - 1, noise_df, noise)
-    high = sd_at((1 + level) / 2, max(1.0, ratio), groups - 1, noise_df, noise)
-    return Component(
-        groups, math.sqrt(max(0.0, variance - noise)), float(low), float(high), noise, noise_df, ratio, "ok"
-    )
+    low, high = sd_at([(1 - level) / 2, (1 + level) / 2], ratio, groups - 1, noise_df, noise)
+    if ratio < 1:
+        high = sd_at((1 + level) / 2, 1.0, groups - 1, noise_df, noise)
+    sd = math.sqrt(max(0.0, variance - noise))
+    return Component(groups, sd, float(low), float(high), noise, noise_df, ratio, "ok")
 
 
 def centred(table: Floats) -> Floats:
@@ -192,11 +194,11 @@ def sd_at(u: ArrayLike, ratio: float, df_groups: int, df_noise: float, noise: fl
 
     F is noncentral with λ = df_groups · SD² / noise. Its survival function is tabulated over λ and read backwards.
     """
-    if noise == 0:
-        raise NotImplementedError
+    if ratio > 1e4:  # the uncertainty of the means themselves is then nothing against that of the noise
+        return np.sqrt(ratio * noise * special.chdtri(df_noise, 1 - np.asarray(u)) / df_noise)
     most = 1.0
     while special.ncfdtr(df_groups, df_noise, most, ratio) > 1e-6:
         most *= 2
-    nc = most * np.linspace(0, 1, 2000) ** 2
+    nc = most * np.linspace(0, 1, 200) ** 2
     above = 1 - special.ncfdtr(df_groups, df_noise, nc, ratio)
-    return np.interp(u, above, np.sqrt(nc * noise / df_groups))
+    return np.interp(np.asarray(u, dtype=np.float64), above, np.sqrt(nc * noise / df_groups))

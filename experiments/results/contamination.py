@@ -25,14 +25,16 @@ from ..stages.assess_fr import AssessFR
 def contamination(plan: Plan) -> pd.DataFrame:
     """Return one row for each subject and rated data set of an experiment, in the schema of that name.
 
-    Subjects are the measures and judges (of full-reference sets), the multimodal LLMs, and the super-resolvers'
-    training images, from which discriminators learn.
+    Subjects are the measures and judges (of full-reference sets), the multimodal LLMs, the super-resolvers' training
+    images, from which discriminators learn, and their test images: where a data set has the same photographs, its side
+    and that of optimization are not independent.
 
     Raises:
         LopsidedError: an image that cannot be read any more.
     """
     experiment = plan.experiment
     training = pictures_of_items(experiment.data.train.items())
+    tests = {name: pictures_of_items(test.images.items()) for name, test in experiment.data.test.items()}
     measures = {cell.spec.measure.key: cell.spec.measure for cell in plan.of(AssessFR)}
     scorers = experiment.mllm.scorers if experiment.mllm else []
     rows = []
@@ -46,7 +48,10 @@ def contamination(plan: Plan) -> pd.DataFrame:
                     rows.append(_row(judge.key, "judge", name, overlap_by_name(judge.trained_on, origin)))
         for scorer in scorers:
             rows.append(_row(scorer.key, "multimodal LLM", name, overlap_by_name(trained_on(scorer.model), origin)))
-        rows.append(_row("training images", "training", name, overlap_by_content(training, dataset.pictures())))
+        pictures = dataset.pictures()
+        rows.append(_row("training images", "training", name, overlap_by_content(training, pictures)))
+        for test, images in tests.items():
+            rows.append(_row(f"test images of {test}", "test images", name, overlap_by_content(images, pictures)))
     return pd.DataFrame(rows, columns=list(SCHEMAS["contamination"])).astype({"n_shared": "Int64", "n": "Int64"})
 
 

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from ...common.errors import LopsidedError
+from ...common.families import Kind
 from ...common.fields import COUNT, Settings
 from ...common.sources import ImageSource
 from ...iqa import JudgeSpec, parse_judge
@@ -76,10 +77,22 @@ class Learn(LearningSpec):
 
 
 class Analysis(Settings):
-    """How intervals are computed."""
+    """How intervals are computed, and which judges count; no cell depends on it."""
 
     resamples: int = Field(default=2000, ge=100, le=COUNT, description="Bootstrap resamples.")
     seed: Seed = Field(default=0, description="Seed of the bootstrap.")
+    independence: tuple[Kind, ...] = Field(
+        default=("backbone", "form"),
+        description="What a judge must not share with what it judges; []: any judge counts. See docs/judges.md.",
+        json_schema_extra={"uniqueItems": True},
+    )
+
+    @field_validator("independence")
+    @classmethod
+    def _once_each(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"{', '.join(kinds)}: give each of them once")
+        return kinds
 
 
 class Experiment(Settings):
@@ -170,7 +183,9 @@ class Experiment(Settings):
                     if measure.name not in self.learn:
                         text = unknown("learnt weights", measure.name, list(self.learn), "learn")
                         raise PlacedError(text, *place, index)
-                    measure = measure.model_copy(update={"of": self.learn[measure.name].measure})
+                    learn = self.learn[measure.name]
+                    data = self.assessment.datasets[learn.dataset].origin(learn.dataset) or learn.dataset
+                    measure = measure.model_copy(update={"of": learn.measure, "data": data})
                 found.append(measure)
             return found
 

@@ -12,6 +12,7 @@ from pydantic import (
 
 from ...backbones import list_backbones
 from ...common.errors import LopsidedError
+from ...common.families import learnt_from
 from ...common.fields import ByKey
 from ...losses import Measure, MeasureSpec, list_measures, parse_measure
 from ...losses.dists import VARIANTS, DistsSpec
@@ -32,11 +33,13 @@ class LearntDists(MeasureSpec):
     Attributes:
         name: its name in the section ``learn``.
         of: the DISTS whose weights are learnt; filled in when the experiment is read as a whole.
+        data: what they are learnt from; filled in likewise.
         cell: identity of the cell that learns them; filled in when the experiment is planned.
     """
 
     name: str
     of: DistsSpec | None = None
+    data: str | None = None
     cell: str | None = None
 
     @property
@@ -57,8 +60,8 @@ class LearntDists(MeasureSpec):
 
     @property
     def families(self) -> frozenset[str]:
-        """The families of the DISTS."""
-        return self.base.families
+        """The families of the DISTS, and the data set that its weights are learnt from."""
+        return self.base.families | learnt_from([self.data] if self.data else None)
 
     @property
     def min_size(self) -> int:

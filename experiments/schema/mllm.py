@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, Tag, field_validator, model_validator
 
+from ...backbones import DeclaredFamilies
 from ...common.errors import LopsidedError
+from ...common.families import plain, with_declared
 from ...common.fields import BATCH, COUNT, NUMBER, Settings, by_own_key
 from ...iqa.manifest import hash_file
 from ...mllm import Benchmark, Preset, create_preset, list_benchmarks, list_presets, open_benchmark
@@ -28,6 +30,9 @@ class _ScorerSettings(Settings):
         description="What is asked and how replies are read.", json_schema_extra={"enum": [*list_presets()]}
     )
     options: dict[str, Any] = Field(default={}, description="Options of the preset, see docs/scorers.md.")
+    families: DeclaredFamilies = Field(
+        default=(), description="What it is made of and learnt from, such as [backbone:vit]; docs/judges.md."
+    )
     dimension: str | None = Field(
         default=None, description="What restored images and data sets are rated for; default: the preset's first."
     )
@@ -62,9 +67,15 @@ class _ScorerSettings(Settings):
         return f"{self.model_name}/{self.asked.key}" + (f":{self.dimension}" if self.dimension else "")
 
     @property
-    def families(self) -> frozenset[str]:
-        """The family of a judge that uses this model."""
-        return frozenset({f"mllm:{self.model_name}"})
+    def all_families(self) -> frozenset[str]:
+        """What a judge that uses this model is made of: the model itself as backbone, and what is declared.
+
+        What it learnt from is that of published fine-tunings that are known here, or unknown.
+        """
+        from ...mllm.published import trained_on
+
+        known = {"form:mllm", f"backbone:{plain(self.model_name)}"}
+        return with_declared(known, trained_on(self.model), self.families)
 
 
 class LocalModel(_ScorerSettings):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ...common.families import joined
 from ...common.images import read_rgb, to_tensor
 from ...iqa import JudgeSpec
 from ...iqa.fr import batch_pixels
@@ -85,7 +86,7 @@ class JudgeImages(TestImagesStage):
         judge = {
             "judge": self.judge.key,
             "judge_id": self.judge.identity,
-            "judge_families": ";".join(sorted(self.judge.families)),
+            "judge_families": joined(self.judge.families),
         }
         return {"sr_scores": read_table(folder).assign(**restored_by(cell), **judge)}
 

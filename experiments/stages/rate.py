@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from pydantic import SerializeAsAny
 
+from ...common.families import joined
 from ...common.files import write_json
 from ...common.identity import identity
 from ...iqa.manifest import FRRow, hash_file
@@ -180,7 +181,7 @@ class RateRestored(Rate):
         judge = {
             "judge": self.scorer.key,
             "judge_id": _judge_id(rated),
-            "judge_families": ";".join(sorted(self.scorer.families)),
+            "judge_families": joined(self.scorer.all_families),
         }
         scores = pd.DataFrame(
             {"image": rated["item"], **{name: rated[name] for name in ("value", "status", "higher_is_better")}}
@@ -246,7 +247,7 @@ def _judge_id(rated: pd.DataFrame) -> str:
 def _scorer(settings: LocalModel | ServedModel, context: Context) -> Scorer:
     """Return the scorer; its model stays in memory until another one is asked for."""
     kept: dict[str, Backend] = context.once("mllm", dict)
-    key = identity(settings.model_dump(mode="json", exclude={"preset", "options", "dimension"}))
+    key = identity(settings.model_dump(mode="json", exclude={"preset", "options", "dimension", "families"}))
     if key not in kept:
         kept.clear()
         kept[key] = settings.backend(context.execution.device)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...common.families import joined
 from ...common.images import to_tensor, to_uint8, write_png
 from ...discriminators import DiscriminatorSpec
+from ...losses import PixelSpec
 from ...sr import GeneratorSpec, build_generator, super_resolve
 from ...sr.degradation import bicubic_resize
 from .cell import Cell
@@ -21,6 +23,7 @@ from .train import GENERATOR, Finetune
 
 UNTRAINED = {"generator": "none", "discriminator": "none", "gan_weight": 0.0, "seed": 0}  # fidelity: the baseline
 NO_DISCRIMINATOR = DiscriminatorSpec(form="none")
+PIXEL_LOSS = PixelSpec(measure="l1").families  # of a training by the pixel loss alone
 IMAGES = "images"  # folder of the restored images
 
 
@@ -91,11 +94,14 @@ def restored_by(cell: Cell[Stage]) -> dict[str, Any]:
     restored = cell.input("restore", Restore)
     source = restored.input("finetune", Finetune) if restored.inputs else None
     fidelity = source.spec.fidelity if source else None
+    discriminator = source.spec.discriminator if source else NO_DISCRIMINATOR
+    families = fidelity.families if fidelity else PIXEL_LOSS if source else frozenset()
     return {
         "cell": source.id if source else restored.id,
         **{name: cell.labels[name] for name in NAMES},
         "fidelity_id": fidelity.identity if fidelity else ("none" if source else restored.spec.task.baseline),
-        "fidelity_families": ";".join(sorted(fidelity.families)) if fidelity else "",
-        "discriminator_id": (source.spec.discriminator if source else NO_DISCRIMINATOR).identity,
+        "fidelity_families": joined(families),
+        "discriminator_id": discriminator.identity,
+        "discriminator_families": joined(discriminator.families),
         "test_set": cell.labels["test_set"],
     }

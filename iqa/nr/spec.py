@@ -307,11 +307,6 @@ class NRSpec(Views):
         return _default_trunk(self.backbone).min_size
 
     @property
-    def family(self) -> str:
-        """Backbone family; measures and judges that share it are not independent of each other."""
-        return self.backbone
-
-    @property
     def trunk_identity(self) -> str:
         """Content hash of the weights that the backbone starts with, and of the normalisation of its input.
 
@@ -440,7 +435,7 @@ def _default_trunk(backbone: str) -> DiscriminatorSpec:
 
 def _family(discriminator: DiscriminatorSpec) -> str:
     backbone = discriminator.backbone
-    return backbone.family if isinstance(backbone, BackboneSpec) else CONV
+    return backbone.architecture if isinstance(backbone, BackboneSpec) else CONV
 
 
 def _check_trunk(discriminator: DiscriminatorSpec, backbone: str) -> None:

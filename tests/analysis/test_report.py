@@ -425,6 +425,7 @@ def test_who_has_learnt_from_what_stands_in_the_report(synthetic_tables, tmp_pat
         ("ms_ssim", "measure", "ladder", "none known", None, None, ""),
         ("lpips-alexnet", "measure", "ladder", "unknown", None, None, "nobody says what it learnt from"),
         ("training images", "training", "ladder", "shares references", 3, 8, ""),
+        ("test images of tiny", "test images", "ladder", "shares references", 2, 8, ""),
     ]
     contamination = pd.DataFrame(rows, columns=list(SCHEMAS["contamination"]))
     study = analyse(replace(synthetic_tables.study_tables(), contamination=contamination), n_boot=100)
@@ -434,3 +435,5 @@ def test_who_has_learnt_from_what_stands_in_the_report(synthetic_tables, tmp_pat
         assert text in page
     (said,) = [text for text in limitations(study) if "no test" in text]
     assert said == "DISTS VGG-16 learnt from ladder or from the same photographs: the SRCC there is no test."
+    (said,) = [text for text in limitations(study) if "not independent" in text]
+    assert said.startswith("ladder has photographs of the test images (test images of tiny: 2 of 8 shared)")

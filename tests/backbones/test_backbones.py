@@ -359,6 +359,20 @@ def test_local_file_loads_strictly_and_enters_the_identity(tmp_path, images):
         build_extractor(BackboneSpec(name="resnet50", weights=str(path)))
 
 
+def test_families_are_of_the_architecture_and_of_what_the_weights_learnt(tmp_path):
+    families = {name: BackboneSpec(name=name).families for name in list_backbones()}
+    assert families["vgg16"] == families["vgg19_blocks3"] == {"backbone:vgg", "data:imagenet"}
+    assert families["resnet18-r"] == families["resnet50-r"] == {"backbone:resnet"}  # random: learnt nothing
+    assert families["clip_vit_b16-r"] == families["dinov2_vits14-r"] == {"backbone:vit"}
+    assert not any("data:" in family for name in families if name.endswith("-r") for family in families[name])
+    path = tmp_path / "own.safetensors"
+    save_file(build_extractor("squeezenet1_1-r").trunk.state_dict(), path)
+    own = BackboneSpec(name="squeezenet1_1", weights=str(path))
+    assert own.families == {"backbone:squeezenet", "data:unknown"}
+    known = BackboneSpec(name="squeezenet1_1", weights="squeezenet1_1.safetensors")
+    assert known.families == {"backbone:squeezenet", "data:imagenet"}
+
+
 def test_truncated_and_missing_files_are_errors(tmp_path):
     path = tmp_path / "cut.safetensors"
     save_file(build_extractor("vgg16-r", stages=1).trunk.state_dict(), path)

@@ -33,6 +33,13 @@ def test_skimage_splits_are_disjoint_photographs_of_useful_size() -> None:
     assert len(colour) >= len(test) - 1
 
 
+def test_photographs_for_assessment_are_no_others() -> None:
+    assess, others = SkimageSource(split="assess").items(), SkimageSource(split="all").items()
+    assert len(assess) >= 5
+    assert not {item.sha256 for item in assess} & {item.sha256 for item in others}
+    assert all(min(read_rgb(item.path).shape[:2]) >= 96 for item in assess)  # the ladder's size in shipped experiments
+
+
 def test_the_two_views_of_the_stereo_pair_never_meet() -> None:
     assert sum("motorcycle" in item.name for item in SkimageSource(split="all").items()) == 1
 

@@ -181,6 +181,19 @@ def test_identities_of_old_are_unchanged():
     assert {key: DiscriminatorSpec.model_validate(key).identity for key in known} == known
 
 
+def test_families_are_the_backbones(tmp_path):
+    def families(value):
+        return DiscriminatorSpec.model_validate(value).families
+
+    assert families("vanilla-vgg16-r") == families({"form": "patch", "backbone": "vgg19_blocks3-r"}) == {"backbone:vgg"}
+    assert families("patch-resnet50") == {"backbone:resnet", "data:imagenet"}
+    for plain in ("none", "vanilla", "patch", "patchgan", "srgan", "unet"):
+        assert families(plain) == frozenset()
+    file = str(tmp_path / "d.safetensors")  # whatever it was trained on
+    assert families({"form": "unet", "weights": file}) == {"data:unknown"}
+    assert families({"form": "patch", "backbone": "vgg16", "weights": file}) == {"backbone:vgg", "data:unknown"}
+
+
 def table():
     """Rows of the table in docs/discriminators.md, by key: logits, receptive field, parameters, smallest image."""
     text = (ROOT / "docs" / "discriminators.md").read_text(encoding="utf-8")

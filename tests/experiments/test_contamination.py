@@ -46,7 +46,9 @@ def test_data_sets_are_known_by_the_names_papers_give_them(written, name):
         ("dists-vgg16-r", "kadid-10k", "none known"),
         ("lpips-squeeze", "bapps", "trained on it"),
         ("topiq_fr", "KADID", "trained on it"),
-        ({"measure": "pyiqa", "metric": "ahiq"}, "kadid-10k", "unknown"),
+        ({"measure": "pyiqa", "metric": "ckdn"}, "kadid-10k", "unknown"),
+        ({"measure": "pyiqa", "metric": "ahiq"}, "pipal", "trained on it"),
+        ({"measure": "pyiqa", "metric": "ahiq", "options": {"pretrained": False}}, "pipal", "unknown"),
         ("ssim", None, "none known"),
         ("dists", None, "unknown"),
     ],
@@ -120,8 +122,10 @@ def test_pictures_of_equal_size_and_other_pixels_share_nothing(rated, tmp_path):
 
 
 def test_the_splits_of_the_embedded_photographs_share_nothing():
-    train, test = (pictures_of_items(SkimageSource(split=split).items()) for split in ("train", "test"))
-    assert overlap_by_content(train, test).finding == "none known"
+    splits = ("train", "test", "assess")
+    train, test, assess = (pictures_of_items(SkimageSource(split=split).items()) for split in splits)
+    for one, other in ((train, test), (train, assess), (test, assess)):
+        assert overlap_by_content(one, other).finding == "none known"
     assert overlap_by_content(train, train).n_shared == 8
 
 
@@ -133,7 +137,8 @@ def matrix(*overrides):
 def test_every_measure_judge_and_the_training_images_have_a_row_for_every_data_set(rated):
     found = matrix(f"assessment.datasets.kadid.manifest={rated / 'm.csv'}", "assessment.measures=[lpips-squeeze]")
     subjects = {subject for subject, _ in found}
-    assert {"lpips-squeeze", "dists-vgg16-r", "psnr_y", "training images"} <= subjects
+    expected = {"lpips-squeeze", "dists-vgg16-r", "psnr_y", "training images", "test images of photographs"}
+    assert expected <= subjects
     assert set(found) == {(subject, dataset) for subject in subjects for dataset in ("ladder", "kadid")}
     assert {row["finding"] for row in found.values()} == {"none known"}
 
@@ -141,6 +146,24 @@ def test_every_measure_judge_and_the_training_images_have_a_row_for_every_data_s
 def test_a_ladder_of_training_photographs_is_found_out():
     found = matrix("assessment.datasets.ladder.ladder.source.split=train")["training images", "ladder"]
     assert (found["finding"], found["n_shared"], found["n"]) == ("shares references", 8, 8)
+
+
+def test_a_ladder_of_test_photographs_is_found_out():
+    override = "assessment.datasets.ladder.ladder.source.split=test"
+    found = matrix(override)["test images of photographs", "ladder"]
+    assert (found["role"], found["finding"], found["n_shared"], found["n"]) == (
+        "test images",
+        "shares references",
+        6,
+        6,
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_experiments_assess_on_photographs_that_they_do_not_test_on(path):
+    found = contamination(plan(load_experiment(path))).query("role == 'test images'")
+    shared = set(found.loc[found["finding"] != "none known", "dataset"])
+    assert shared == ({"ladder"} if path.stem == "discriminator_reuse" else set())
 
 
 def test_weights_learnt_in_the_experiment_are_told_from_foreign_ones(rated):

@@ -147,8 +147,10 @@ FAULTS = [
     ("device: cpu", "device: gpu", 37, "execution.device: unknown device 'gpu'; known: cpu, cuda, cuda:N (such as cuda:0), mps"),
     ("levels: [1, 5]", "levels: [1, 9]", 34, "assessment.datasets.ladder.ladder.levels: unknown level 9; levels are 1 (slight) to 5 (severe)"),
     ("{resamples: 200}", "{resamples: 5}", 36, "analysis.resamples: must be at least 100, got 5"),
+    ("{resamples: 200}", "{independence: [form, colour]}", 36, "analysis.independence[1]: must be 'backbone', 'form' or 'data', got 'colour'"),
+    ("{resamples: 200}", "{independence: [form, form]}", 36, "analysis.independence: form, form: give each of them once"),
     # unknown names
-    ("split: train}", "split: tran}", 3, "data.train.split: unknown split 'tran'; did you mean 'train'? (known: train, test, all)"),
+    ("split: train}", "split: tran}", 3, "data.train.split: unknown split 'tran'; did you mean 'train'? (known: train, test, assess, all)"),
     (PATCH, PATCH + "    objective: hing\n", 12, "super_resolution.finetune.objective: unknown adversarial objective 'hing'; did you mean 'hinge'?"),
     ("swinir-tiny", "swinir-tny", 15, "grid.generator: unknown generator 'swinir-tny'; did you mean 'swinir-tiny'?"),
     ("[none, ssim]", "[none, sim]", 16, "grid.fidelity[1]: unknown measure 'sim'; did you mean 'ssim'?"),

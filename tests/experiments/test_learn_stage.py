@@ -93,7 +93,7 @@ def test_the_measure_has_one_identity_as_loss_and_as_metric(folder):
     fidelity = next(c.spec.fidelity for c in cells.values() if c.stage == "finetune" and c.labels["fidelity"] == TUNED)
     assert fidelity.identity == labelled(cells, "assess_fr")[TUNED].spec.measure.identity
     assert fidelity.identity != labelled(cells, "assess_fr")[KEY].spec.measure.identity
-    assert fidelity.families == {"squeezenet1_1"}
+    assert fidelity.families == {"backbone:squeezenet", "form:dists", "data:ladder"}
 
 
 def test_learning_changes_no_cell_that_does_not_use_it(folder):

@@ -64,7 +64,7 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
     judged, other = (where(tables.sr_scores, judge=judge) for judge in (key, "psnr"))
     names = ["cell", "fidelity", "fidelity_id", "discriminator_id", "test_set", "image", "seed"]
     assert judged.loc[:, names].to_numpy().tolist() == other.loc[:, names].to_numpy().tolist()
-    assert set(judged["judge_families"]) == {f"mllm:{model.name}"}
+    assert set(judged["judge_families"]) == {f"backbone:{model.name};data:unknown;form:mllm"}
     assert judged["judge_id"].nunique() == 1
     assert judged["status"].eq("ok").all()
     rated = tables.mllm_scores

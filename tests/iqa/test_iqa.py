@@ -15,7 +15,7 @@ from lopsided.common.errors import LopsidedError
 from lopsided.common.images import read_rgb, to_tensor
 from lopsided.common.sources import parse_source
 from lopsided.iqa import create_judge, evaluate_fr, list_judges, parse_judge
-from lopsided.iqa.judges import NO_REFERENCE, JudgeError
+from lopsided.iqa.judges import NO_REFERENCE, JudgeError, NoReferenceEntry
 from lopsided.iqa.ladder import LadderSpec, build_ladder
 from lopsided.iqa.manifest import FRDataset
 from lopsided.losses import create_measure
@@ -128,6 +128,17 @@ def test_directions_and_families_are_the_measures():
         assert judge.lower_is_better == measure.lower_is_better
         assert judge.spec.families == measure.spec.families
         assert judge.spec.key == key
+
+
+def test_no_reference_models_say_what_they_are_made_of():
+    assert parse_judge("musiq", scale=4).families == {
+        *("backbone:vit", "backbone:resnet", "form:nr-regression", "data:imagenet", "data:koniq-10k"),
+    }
+    assert parse_judge("brisque", scale=4).families == {"form:nr-scene-statistics", "data:live"}
+    for key in NO_REFERENCE:
+        assert any(family.startswith("form:nr-") for family in parse_judge(key, scale=4).families)
+    with pytest.raises(LopsidedError, match="'vgg16' is not a family; write backbone:"):
+        NoReferenceEntry(frozenset({"vgg16"}))
 
 
 def test_every_no_reference_key_parses_and_takes_no_options():

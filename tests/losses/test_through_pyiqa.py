@@ -31,14 +31,15 @@ def test_any_pyiqa_metric_is_a_measure_by_pyiqas_own_account(metric):
 
 
 def test_a_pyiqa_metric_is_named_identified_and_declared():
-    spec = parse_measure({"measure": "pyiqa", "metric": "ahiq", "families": ["vit", "resnet50"]})
+    spec = parse_measure({"measure": "pyiqa", "metric": "ahiq", "families": ["form:mine", "data:live"]})
     assert isinstance(spec, PyiqaSpec)
     assert spec.key == "pyiqa-ahiq"
-    assert spec.families == {"pyiqa:ahiq", "vit", "resnet50"}
+    known = {"form:ahiq", "backbone:vit", "backbone:resnet", "data:imagenet", "data:pipal"}
+    assert spec.families == known | {"form:mine", "data:live"}
     assert spec.identity == parse_measure("pyiqa-ahiq").identity  # what is declared changes no score
     assert parse_measure(spec.model_dump(mode="json")) == spec
     # What shares a family with our measures says so unasked.
-    for metric, family in {"ssimc": "structural-similarity", "lpips-vgg+": "vgg16", "topiq_fr": "resnet50"}.items():
+    for metric, family in {"ssimc": "form:ssim", "lpips-vgg+": "backbone:vgg", "topiq_fr": "backbone:resnet"}.items():
         assert family in parse_measure(f"pyiqa-{metric}").families
     yiq, ycbcr = "pyiqa-ssim", {"measure": "pyiqa", "metric": "ssim", "options": {"color_space": "ycbcr"}}
     assert parse_measure(ycbcr).identity != parse_measure(yiq).identity
@@ -54,6 +55,9 @@ def test_a_pyiqa_metric_is_named_identified_and_declared():
         ("pyiqa-ssmi", "has no metric 'ssmi'; did you mean 'ssim'"),
         ("pyiqa", "metric: is missing"),
         ({"measure": "pyiqa", "metric": "ssim", "familie": []}, "did you mean 'families'"),
+        ({"measure": "pyiqa", "metric": "ahiq", "families": ["vit"]}, "write backbone:…, form:… or data:…"),
+        ({"measure": "pyiqa", "metric": "ahiq", "families": ["backbone:vgg11"]}, "write backbone:vgg "),
+        ({"measure": "pyiqa", "metric": "ahiq", "families": ["backbone:clip_vit_b16-r"]}, "write backbone:vit "),
         ({"measure": "pyiqa", "metric": "ssim", "options": {"color": "y"}}, "unexpected keyword argument 'color'"),
         ({"measure": "pyiqa", "metric": "ssim", "pyiqa": "0.0.1"}, "asked for pyiqa 0.0.1, installed is"),
     ],

@@ -102,6 +102,7 @@ def sr_scores(
                 "fidelity_families": families,
                 "discriminator": discriminator,
                 "discriminator_id": f"id-{discriminator}",
+                "discriminator_families": "",
                 "gan_weight": weight,
                 "seed": s,
                 "test_set": "tiny",
