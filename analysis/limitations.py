@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from .figures.style import count, pretty
-from .independence import families
 from .statistics.frames import grouped, records
 from .study import Study
 from .trained import BY_SEED_AND_IMAGE
@@ -161,23 +158,7 @@ def of_judges(study: Study) -> list[str]:
         if of_what != [BY_SEED_AND_IMAGE]:
             text += " It is not comparable with that of a study with several seeds and images."
         found.append(text)
-    adversarial = study.gains.table.loc[study.gains.table["discriminator"] != "none", "discriminator"]
-    if len(adversarial) and not _named(study.tables.sr_scores, "discriminator_families"):
-        found.append(
-            "The tables do not say what backbones the discriminators have, so a judge that shares one with a"
-            " discriminator is not left out."
-        )
-    kinds = {family for joined in judges["families"].unique() for family in families(joined)}
-    if without := sorted(family for family in kinds if ":" not in family):
-        found.append(
-            f"Families without a kind ({', '.join(without)}) always count as shared, whatever independence was asked"
-            " for."
-        )
     return found
-
-
-def _named(scores: pd.DataFrame, column: str) -> bool:
-    return column in scores and bool(scores[column].fillna("").astype(str).ne("").any())
 
 
 def of_losses(study: Study) -> list[str]:

@@ -131,7 +131,9 @@ def test_what_is_drawn_is_what_was_measured(study):
 def test_what_a_gain_is_worth_is_seen_by_its_mark(synthetic_tables):
     """Filled only below Holm's .05, a diamond if seeds are lost, the reason where there is no gain."""
     tables = synthetic_tables.study_tables(seeds=3)
-    lost = tables.cells["fidelity"].eq("ms_ssim") & (tables.cells["seed"].eq(0) | tables.cells["discriminator"].eq("none"))
+    lost = tables.cells["fidelity"].eq("ms_ssim") & (
+        tables.cells["seed"].eq(0) | tables.cells["discriminator"].eq("none")
+    )
     kept = ~tables.sr_scores["cell"].isin(tables.cells.loc[lost, "cell"])
     cells = tables.cells.assign(status=tables.cells["status"].mask(lost, "diverged"))
     gains = analyse(replace(tables, sr_scores=tables.sr_scores[kept], cells=cells), n_boot=20).gains.table
