@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .contrasts import contrast
+from .figures.style import interval
 from .power import needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
@@ -91,7 +92,7 @@ def _objectives(study: Study) -> list[Row]:
                 "advice": "train with",
                 "measures": ";".join([best["fidelity"], *alike]),
                 "evidence": evidence,
-                "because": f"gain {best['gain']:.2f} [{best['gain_low']:.2f}, {best['gain_high']:.2f}] judge SDs",
+                "because": f"gain {interval(best['gain'], best['gain_low'], best['gain_high'])} judge SDs",
                 "overturned_by": _judge_matters(best) or _more(tests, len(tests), len(trained.keys)),
             }
         )
@@ -134,7 +135,8 @@ def _choosing(study: Study) -> list[Row]:
         sure = row["trend_verdict"]
         advice = {True: "a better metric is the better objective", False: "a better metric is the worse objective"}
         text = advice[row["trend"] > 0] if sure == ESTABLISHED else "do not choose an objective by its SRCC: try it"
-        half = (row["trend_high"] - row["trend_low"]) / 2
+        trend = interval(row["trend"], row["trend_low"], row["trend_high"])
+        p = "no test" if np.isnan(row["trend_p_holm"]) else f"p = {row['trend_p_holm']:.2g} (Holm)"
         rows.append(
             {
                 "use": CHOOSE,
@@ -142,8 +144,7 @@ def _choosing(study: Study) -> list[Row]:
                 "advice": text,
                 "measures": "",
                 "evidence": sure or UNDECIDED,
-                "because": f"best minus worst metric: {row['trend']:.2f} ± {half:.2f} judge SDs in gain,"
-                f" {row['n']} measures, p = {row['trend_p_holm']:.2g} (Holm)",
+                "because": f"best minus worst metric: {trend} judge SDs in gain, {row['n']} measures, {p}",
                 "overturned_by": "other measures: a trend speaks of these only",
             }
         )

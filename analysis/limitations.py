@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from .figures.style import count, pretty
 from .statistics.frames import grouped, records
 from .study import Study
+from .trained import BY_SEED_AND_IMAGE
+from .verdicts import MIN_SEEDS
 
 FEW_SEEDS = 5
-HELD = {2: 0.55, 3: 0.74, 4: 0.82}  # by seeds: benchmarks/resampling.py, 100 images, seeds that spread by 1
+FEW_JUDGES = 3
 FEW_REFERENCES = 20
 # What last digits depend on, of what is recorded of a cell's making: equal specs with equal values give equal bits.
 MACHINE = ("processor", "device", "threads", "python", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow")
@@ -49,23 +51,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             f"{count(len(generators), 'generator')} ({', '.join(map(pretty, generators))}){length}, and one task,"
             f" {task}: small networks after short training may behave differently from published {networks}."
         )
-        seeds = int(trained["n_seeds"].min())
-        if seeds == 1:
-            found.append("One seed: intervals of gains cover images only, and say nothing about another training run.")
-        elif seeds < FEW_SEEDS:
-            found.append(
-                f"{seeds} seeds: intervals of gains hold the true gain less often than they say if seeds differ; where"
-                f" they differ more than images do, {HELD[seeds]:.0%} of the time in simulations instead of 95 %."
-            )
-        if trained["n_judges"].nunique() > 1:
-            found.append(
-                "Judges related to a measure are left out of its gain, so measures are not all judged by the same"
-                " judges; the table of trained with × judged by shows each judge on its own."
-            )
-        if (trained["discriminator"] != "none").any():
-            found.append(
-                "A judge that shares its backbone with a discriminator, rather than with the measure, is not left out."
-            )
+        found += of_seeds(study) + of_judges(study)
     started = rated.loc[rated["discriminator"] != "", "n_seeds"]
     if len(started) and started.min() == 1:
         found.append(
@@ -96,12 +82,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             f"{pretty(dataset)} has photographs of the test images ({shared}): what is particular about them moves both"
             " rankings, by SRCC there and by gain, so that the two are not independent."
         )
-    cells = study.tables.cells
-    if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):
-        found.append(
-            f"{count(lost, 'cell')} failed or diverged and {'has' if lost == 1 else 'have'} no scores; what diverges"
-            " is not chosen at random, so what is left can make its setting look better than it is."
-        )
+    found += of_losses(study)
     known = facts or {}
     mixed = {name: values for name in MACHINE if isinstance(values := known.get(name), list) and len(values) > 1}
     if mixed:
@@ -111,7 +92,87 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             " one kind of processor with one set of versions; part of a difference between cells may come from there."
         )
     found.append(
-        "Intervals of single gains and of inversions are not corrected for how many there are; pairwise differences in"
-        " SRCC carry Holm-corrected p-values. Sampling noise shuffles ranks, which pulls the resampled ρ towards 0."
+        "Verdicts are corrected for all that was looked at within one question (all trends, all pairs, all gains of a"
+        " generator, all tests of a claim), not across questions; intervals are not corrected. Gains, trends and"
+        " verdicts speak of these measures, settings and judges."
     )
+    return found
+
+
+def of_seeds(study: Study) -> list[str]:
+    """Return what the number of seeds and test sets limits."""
+    found = []
+    trained = study.gains.table
+    seeds = trained.loc[trained["gain"].notna(), "n_seeds"]
+    fewest = int(seeds.min()) if len(seeds) else 0
+    if fewest == 1:
+        found.append(
+            "One seed: nothing is known of how much another training run would differ, so gains, trends and inversions"
+            " have no interval and no test, and every verdict on them is “undecided”."
+        )
+    elif 1 < fewest < MIN_SEEDS:
+        found.append(
+            f"{fewest} seeds: no finding on trainings can be more than “suggested”. With so few seeds of unequal noise,"
+            f" false findings are more frequent than stated; “established” needs {MIN_SEEDS} seeds."
+        )
+    elif MIN_SEEDS <= fewest < FEW_SEEDS:
+        found.append(
+            f"{fewest} seeds: how much trainings differ is known only roughly, so intervals are wide and only large"
+            " differences can be established."
+        )
+    sets = sorted(study.tables.sr_scores["test_set"].unique())
+    if len(sets) > 1:
+        found.append(
+            f"Several test sets ({', '.join(map(pretty, sets))}) count equally in every gain, however many images each"
+            " has; a verdict is about their mean, not about each of them."
+        )
+    return found
+
+
+def of_judges(study: Study) -> list[str]:
+    """Return what the choice of judges and their units limits."""
+    found = []
+    compared = study.asymmetry.settings
+    of_generator = {name: set(trained.judges) for name, trained in study.gains.trained.items()}
+    panels = {
+        (row["judges"], ", ".join(map(pretty, sorted(of_generator[row["generator"]] - set(row["judges"].split(";"))))))
+        for row in records(compared.loc[compared["n_judges"] > 0])
+    }
+    for judges, left in sorted(panels):
+        used = judges.split(";")
+        few = " So few judges decide much: see each of them alone." if len(used) < FEW_JUDGES else ""
+        if left or few:
+            without = f", without {left}" if left else ""
+            found.append(
+                f"Rankings are compared by {count(len(used), 'judge')} that all measures of a setting share"
+                f" ({', '.join(map(pretty, used))}){without}; what the others see is in the tables by judge only.{few}"
+            )
+    judges = study.gains.judges
+    if (judges["status"] == "ok").any():
+        of_what = sorted(set(judges.loc[judges["status"] == "ok", "unit_of"]))
+        text = (
+            f"1 judge SD is the spread of the pixel-only cell over {', '.join(of_what)}: an estimate itself, and of"
+            " another size for every judge, so a mean over judges weighs them by how steady they are. Gains in the"
+            " judges' own units are in the table of single judges."
+        )
+        if of_what != [BY_SEED_AND_IMAGE]:
+            text += " It is not comparable with that of a study with several seeds and images."
+        found.append(text)
+    return found
+
+
+def of_losses(study: Study) -> list[str]:
+    """Return what lost cells and seeds limit."""
+    found = []
+    cells, gains = study.tables.cells, study.gains.table
+    if lost := int(cells["status"].isin(["failed", "diverged"]).sum()):
+        found.append(
+            f"{count(lost, 'cell')} failed or diverged and {'has' if lost == 1 else 'have'} no scores; what diverges"
+            " is not chosen at random, so what is left can make its setting look better than it is."
+        )
+    if hit := int((gains["n_lost"] > 0).sum()):
+        found.append(
+            f"{count(hit, 'trained cell')} lost seeds: measures concerned are left out of ρ, trends and pairs; beside"
+            " that, ρ is given with them ranked worst. Their gains are those of the seeds that are left."
+        )
     return found

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..statistics.frames import grouped, records
+from ..statistics.multiplicity import ALPHA
 from .style import (
     BLUE,
     GREY,
@@ -26,8 +27,8 @@ from .style import (
 def gain_forest(gains: pd.DataFrame) -> Figure:
     """Draw one panel per adversarial setting with one row per fidelity measure, on one scale; better is to the right.
 
-    Filled blue: the interval is above 0; filled vermilion: below; hollow: it includes 0. A cell without a gain says
-    why.
+    Filled blue: better than pixel-only, corrected for all gains of the generator; filled vermilion: worse; hollow: no
+    such finding. A diamond marks a cell that lost seeds. A cell without a gain says why.
 
     Args:
         gains: ``Gains.table`` of one generator.
@@ -58,11 +59,11 @@ def gain_forest(gains: pd.DataFrame) -> Figure:
                 text = {"x": 0.5, "y": y, "s": row["status"], "ha": "center", "va": "center"}
                 axis.text(**text, transform=axis.get_yaxis_transform(), color=VERMILION, fontsize=7, wrap=True)
                 continue
-            low, high = row["gain_low"], row["gain_high"]
-            colour = BLUE if low > 0 else VERMILION if high < 0 else GREY
-            axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
-            face = "white" if colour == GREY else colour
-            axis.plot(row["gain"], y, "o", color=colour, markerfacecolor=face, markersize=5.5)
+            sure = row["p_holm"] < ALPHA
+            colour = GREY if not sure else BLUE if row["gain"] > 0 else VERMILION
+            axis.plot([row["gain_low"], row["gain_high"]], [y, y], color=colour, linewidth=1.6)
+            marker = "D" if row["n_lost"] else "o"
+            axis.plot(row["gain"], y, marker, color=colour, markerfacecolor=colour if sure else "white", markersize=5)
         axis.set_title(setting_title(setting))
         axis.set_yticks(range(len(order)), [pretty(key) for key in order])
         axis.set_ylim(len(order) - 0.4, -0.6)
@@ -75,9 +76,10 @@ def gain_forest(gains: pd.DataFrame) -> Figure:
 
 def caption(gains: pd.DataFrame, method: str) -> str:
     """Return what the figure shows; ``method`` says how the intervals were made."""
+    lost = " Diamond: seeds of the cell are lost, so what is left may flatter it." if gains["n_lost"].any() else ""
     return (
         f"Gain over pixel-only training (0) by independent judges, in judge SDs; {gain_sample(gains)}. Lines:"
-        f" {method}. Filled blue: better than pixel-only; filled vermilion: worse; hollow grey: the interval includes"
-        " 0. Intervals are per cell and not corrected for the number of cells; compare measures with different"
-        " sets of independent judges with care."
+        f" {method}, not corrected. Filled blue: better than pixel-only (p < {ALPHA:g}, Holm, over all gains of the"
+        f" generator); filled vermilion: worse; hollow grey: no such finding.{lost} Cells are judged by different"
+        " judges: the tables of the asymmetry compare measures by common ones."
     )

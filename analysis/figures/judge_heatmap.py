@@ -28,8 +28,8 @@ def judge_heatmap(by_judge: pd.DataFrame) -> Figure:
     """Draw one panel per adversarial setting; rows are fidelity measures, columns judges, values gains in judge SDs.
 
     Purple is better than pixel-only, orange worse, on one scale for all panels. A thick frame marks a judge related to
-    the row's measure, which is left out of its gain. An empty cell with "–" has a status other than "ok" (its score is
-    missing or not finite, or the judge has no spread).
+    the row's measure or to pixel-only training, which is left out of the gain. An empty cell with "–" has a status
+    other than "ok" (its score is missing or not finite, or the judge has no spread).
 
     Args:
         by_judge: ``Gains.by_judge`` of one generator.
@@ -87,7 +87,7 @@ def caption(by_judge: pd.DataFrame) -> str:
     """Return what the figure shows."""
     return (
         f"Gain over pixel-only training by each of {by_judge['judge'].nunique()} judges, in that judge's SDs, signed"
-        " so that positive is better for every judge. Framed: the judge is the measure itself or shares"
-        " a family (backbone or form) with it, and is left out of its gain; a framed cell well above the rest of its"
-        " row shows self-preference. “–”: not computed; see “Values that could not be computed” for the reason."
+        " so that positive is better for every judge. Framed: the judge is what the row or the pixel-only cell was"
+        " trained with or is related to it, and is left out of the gain; whether judges prefer their own kind is tested"
+        " under “Self-preference”. “–”: not computed; see “Values that could not be computed” for the reason."
     )

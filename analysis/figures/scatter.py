@@ -61,6 +61,8 @@ def scatter(points: pd.DataFrame, settings: pd.DataFrame) -> Figure:
             axis.text(label_x, label_y, f" {pretty(row['measure'])}", va="center", fontsize=8)
         axis.set_title(
             f"{setting_name(*setting)}\nρ = {interval(summary['rho'], summary['rho_low'], summary['rho_high'])}"
+            f"\ntrend {interval(summary['trend'], summary['trend_low'], summary['trend_high'])}:"
+            f" {summary['trend_verdict']}"
         )
         axis.set_xlim(x_low, x_high + 0.75 * (x_high - x_low))
         axis.set_ylim(y_low, y_high)
@@ -85,5 +87,6 @@ def caption(points: pd.DataFrame, method: str) -> str:
     return (
         f"Assessment against optimization for {points['measure'].nunique()} measures: if the better metric were always"
         " the better objective, each panel would rise from left to right. Dashed line: pixel-only training. Crosses"
-        f" and brackets: {method}."
+        f" and brackets of points: {method}; gains by the judges common to the panel's measures. ρ: bracket of the"
+        " noise-free ρ. Trend: gain with the best metric minus that with the worst, on a line through ranks."
     )

@@ -61,8 +61,9 @@ def slope_chart(points: pd.DataFrame, settings: pd.DataFrame) -> Figure:
                 -0.05, y0, f"{name}  {row['rank_assessment']:g}\n{metric}", ha="right", va="center", linespacing=1.15
             )
             axis.text(1.05, y1, f"{row['rank_gain']:g}  {name}\n{objective}", ha="left", va="center", linespacing=1.15)
-        rho = minus(summary["rho"]) if np.isfinite(summary["rho"]) else summary["status"]
-        axis.set_title(f"{setting_name(*setting)}:  ρ = {rho}, n = {len(measures)}", x=0.0, pad=20)
+        rho = f"ρ = {minus(summary['rho'])}" if np.isfinite(summary["rho"]) else summary["status"]
+        verdict = f", trend {summary['trend_verdict']}" if np.isfinite(summary["trend"]) else ""
+        axis.set_title(f"{setting_name(*setting)}:  {rho}{verdict}", x=0.0, pad=20)
         for x, align, text in (
             (-0.05, "right", "rank as a metric\n(SRCC)"),
             (1.05, "left", "rank as an objective\n(gain, judge SDs)"),
@@ -80,5 +81,6 @@ def caption(points: pd.DataFrame, method: str) -> str:
     return (
         f"Rank of {n} fidelity measures as a metric (left, by SRCC) and as a training objective (right, by gain over"
         " pixel-only training in judge SDs); 1, on top, is best and higher values are better on both sides. Blue:"
-        f" better as an objective than as a metric; vermilion: worse; grey: same rank. Brackets: {method}."
+        f" better as an objective than as a metric; vermilion: worse; grey: same rank. Brackets: {method}, by"
+        " the judges common to the panel's measures. A crossing is no finding by itself: most are within noise."
     )

@@ -238,6 +238,8 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
 
 def minus(value: float, digits: int = 2) -> str:
     """Return a number with a typographic minus sign and no negative zero."""
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
@@ -249,6 +251,9 @@ def count(n: int, noun: str) -> str:
 
 def gain_sample(gains: pd.DataFrame) -> str:
     """Say what gains rest on, from the rows of ``gains.table``: "2 seeds × 6 images, 6–7 judges"."""
+    gains = gains.loc[gains["gain"].notna()]
+    if gains.empty:
+        return "no cell has a gain"
 
     def several(column: str, noun: str) -> str:
         low, high = int(gains[column].min()), int(gains[column].max())

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from .. import figures
 from ..asymmetry import WHERE
+from ..figures.judge_scatter import caption as judge_scatter_caption
 from ..figures.scatter import caption as scatter_caption
 from ..figures.slope_chart import caption as slope_chart_caption
-from ..figures.style import pretty
+from ..figures.style import pretty, setting_name
+from ..independence import KINDS
 from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
-from .blocks import Block, Cell, method, name, number, p_value, picture, setting, table, text, with_interval, yes
+from ..trained import CellKey
+from ..verdicts import MIN_SEEDS, SUGGESTED_BELOW
+from .blocks import (
+    Block,
+    Cell,
+    Text,
+    named_list,
+    number,
+    of_few_seeds,
+    p_value,
+    picture,
+    readable,
+    resampled,
+    sample,
+    setting,
+    table,
+    tested,
+    text,
+    with_interval,
+)
+from .blocks import name as named
+
+PLACE: dict[str, Cell] = {
+    "generator": named("generator"),
+    "data set": named("dataset"),
+    "adversarial setting": setting,
+}
+VERDICTS = (
+    f"Established: p below 0.05, corrected for all that was looked at, from {MIN_SEEDS} seeds or more. Suggested: below"
+    f" {SUGGESTED_BELOW:g}. Undecided: neither."
+)
+TREND = (
+    "Trend: the gain with the best metric minus that with the worst, on a straight line through ranks by SRCC, so"
+    " positive if better metrics are better objectives. Noise of the gains does not weaken it."
+)
 
 
 def at_a_glance(study: Study) -> list[Block]:
-    """Return one line per generator, data set and adversarial setting."""
+    """Return, per generator, data set and adversarial setting, the trend, ρ, the judges and the pairs."""
     settings = study.asymmetry.settings
     if settings.empty:
         return []
@@ -21,82 +59,188 @@ def at_a_glance(study: Study) -> list[Block]:
 
     def best(column: str) -> Cell:
         def cell(row: Row) -> str:
-            points = records(where(found, **{key: row[key] for key in WHERE}))
+            points = records(where(found, **{key: row[key] for key in WHERE}).dropna(subset=[column]))
             return pretty(max(points, key=lambda point: point[column])["measure"]) if points else "–"
 
         return cell
 
-    columns = {
-        "generator": name("generator"),
-        "data set": name("dataset"),
-        "adversarial setting": setting,
+    trend = {
+        **PLACE,
+        "trend (judge SDs)": with_interval("trend"),
+        "p, Holm": p_value("trend_p_holm"),
+        "verdict": text("trend_verdict"),
         "measures": text("n"),
-        "best metric": best("srcc"),
-        "best objective": best("gain"),
-        "ρ(SRCC, gain)": with_interval("rho"),
-        "p": p_value("p"),
-        "|ρ| needed for p < 0.05": number("critical_rho", 3),
-        "pairs in opposite order": lambda row: f"{row['n_discordant']} of {row['n_pairs']}",
-        "beyond noise": text("n_significant"),
+        "seeds × images": sample,
+        "judges": named_list("judges"),
+        "judges left out": left_out(study),
         "status": text("status"),
     }
     note = (
-        "ρ is Spearman's: at +1 the better metric is always the better objective, at −1 always the worse one. “Beyond"
-        " noise”: the intervals of the difference in SRCC and of the one in gain both exclude 0. “–”: with so few"
-        " measures no |ρ| reaches p < 0.05. p: exact permutation test up to 8 measures, t approximation above."
+        f"{TREND} Judges: those that are independent of every measure of the row and have all scores, the same for all"
+        f" its measures. Holm: over all rows. {VERDICTS}"
     )
-    return [table(settings, "Agreement of the two rankings", columns, note=note)]
+    ranks = {
+        **PLACE,
+        "ρ(SRCC, gain)": with_interval("rho"),
+        "p": p_value("p"),
+        "|ρ| needed for p < 0.05": number("critical_rho", 3),
+        "true |ρ| found in 80 %": number("detectable_rho", 3),
+        "lost measures": text("n_lost"),
+        "ρ with these worst": number("rho_lost_worst"),
+        "best metric": best("srcc"),
+        "best objective": best("gain"),
+        "pairs in opposite order": lambda row: f"{row['n_discordant']} of {row['n_pairs']}",
+        "of these established": text("n_established"),
+        "measures left out": readable("excluded"),
+        "status": text("status"),
+    }
+    about_rho = (
+        "ρ is Spearman's over the measures: at +1 the better metric is always the better objective, at −1 always the"
+        f" worse one. Brackets: {study.level:.0%} interval of the ρ that would be found without noise. p: exact"
+        " permutation test, drawn above 14 measures. “–”: with so few measures no |ρ| reaches p < 0.05, or no true ρ"
+        " is found so often. Each pair is compared by the judges independent of both, so by other judges than ρ."
+    )
+    optional = ("lost measures", "ρ with these worst", "measures left out", "status")
+    return [
+        Text(independence(study)),
+        table(settings, "Does the gain rise with the rank as a metric?", trend, note=note, optional=["status"]),
+        table(settings, "Agreement of the two rankings", ranks, note=about_rho, optional=optional),
+    ]
+
+
+def independence(study: Study) -> str:
+    """Say which kinds of independence were asked for."""
+    if not study.independence:
+        return (
+            "No independence was asked for: a judge counts even if it resembles what it judges, unless it is the very"
+            " measure that a cell was trained with."
+        )
+    kinds = {"backbone": "a backbone", "form": "a form, such as DISTS or SSIM", "data": "data it learnt from"}
+    chosen = [kinds[kind] for kind in KINDS if kind in study.independence]
+    return (
+        "Independence asked for: a judge of a comparison must not be what one of the compared cells was trained with,"
+        f" nor share {' or '.join(chosen)} with it."
+    )
+
+
+def left_out(study: Study) -> Cell:
+    """Show the judges that the common panel of a setting leaves out, with the reason."""
+
+    def cell(row: Row) -> str:
+        trained = study.gains.trained.get(row["generator"])
+        points = where(study.asymmetry.points, **{key: row[key] for key in WHERE})
+        if trained is None or points.empty:
+            return "–"
+        key = row["generator"], row["discriminator"], float(row["gan_weight"])
+        panel = trained.panel([trained.index(CellKey(key[0], measure, *key[1:])) for measure in points["measure"]])
+        reasons = {"related": panel.related, "incomplete": panel.incomplete, "no unit": panel.no_unit}
+        return (
+            "; ".join(f"{why}: {', '.join(map(pretty, judges))}" for why, judges in reasons.items() if judges) or "none"
+        )
+
+    return cell
 
 
 def asymmetry_blocks(study: Study) -> list[Block]:
-    """Return slope chart, scatter and tables of the asymmetry."""
+    """Return slope chart, scatters and tables of the asymmetry."""
     blocks: list[Block] = []
-    how = method(study, "references (SRCC; widened for their number) and of seeds and images (gain)")
+    how = f"SRCC: {resampled(study)}; gain: {tested(study)}"
     several = study.asymmetry.settings.groupby(["generator", "dataset"]).ngroups > 1
-    for (generator, dataset), points in grouped(study.asymmetry.points, "generator", "dataset"):
+    drawn = study.asymmetry.points.dropna(subset=["gain", "rank_gain"])
+    for (generator, dataset), points in grouped(drawn, "generator", "dataset"):
         settings = where(study.asymmetry.settings, generator=generator, dataset=dataset)
         of = f"{pretty(generator)} on {pretty(dataset)}"
         prefix = f"{of}. " if several else ""
         chart = figures.slope_chart(points, settings)
-        blocks.append(
-            picture(
-                chart, f"Slope chart, {of}: ranks as in the tables below.", prefix + slope_chart_caption(points, how)
-            )
-        )
+        shown = prefix + slope_chart_caption(points, how)
+        blocks.append(picture(chart, f"Slope chart, {of}: ranks as in the tables below.", shown))
         cross = figures.scatter(points, settings)
-        blocks.append(
-            picture(
-                cross, f"Scatter of gain against SRCC, {of}: values as below.", prefix + scatter_caption(points, how)
-            )
-        )
-    changes = study.asymmetry.changes
-    if len(changes):
-        columns = {
-            "generator": name("generator"),
-            "data set": name("dataset"),
-            "adversarial setting": setting,
-            "measures": text("n"),
-            "ρ without": number("rho_without"),
-            "ρ with": number("rho_with"),
-            "fall of ρ": with_interval("drop"),
-            "share of resamples in which ρ falls": number("probability"),
-            "status": text("status"),
-        }
-        note = "Over the measures with a gain in both; positive: the rankings agree less once a discriminator is added."
-        blocks.append(table(changes, "What the discriminator changes", columns, note=note))
+        shown = prefix + scatter_caption(points, how)
+        blocks.append(picture(cross, f"Scatter of gain against SRCC, {of}: values as below.", shown))
+    blocks += by_judge_blocks(study, several)
+    blocks += change_blocks(study.asymmetry.changes)
     pairs = study.asymmetry.pairs
-    discordant = where(pairs, discordant=True).sort_values(by="significant", ascending=False, kind="stable")
+    discordant = where(pairs, discordant=True).sort_values(["p_corrected", "p"], kind="stable")
     if len(discordant):
         columns = {
-            "generator": name("generator"),
-            "data set": name("dataset"),
-            "adversarial setting": setting,
-            "better metric": name("better_metric"),
-            "better objective": name("worse_metric"),
-            "SRCC difference": with_interval("srcc_difference"),
+            **PLACE,
+            "better metric": named("better_metric"),
+            "better objective": named("worse_metric"),
+            "SRCC difference": with_interval("srcc_difference", 3),
             "gain difference (judge SDs)": with_interval("gain_difference"),
-            "beyond noise": yes("significant"),
+            "p": p_value("p"),
+            "p, corrected": p_value("p_corrected"),
+            "verdict": text("verdict"),
+            "seeds × images": sample,
+            "judges": text("n_judges"),
+            "status": text("status"),
         }
-        note = "Better metric minus better objective; intervals are not corrected for the number of pairs."
-        blocks.append(table(discordant, "Pairs in opposite order", columns, note=note, folded=True))
+        note = (
+            "Differences: better metric minus better objective. p: that one of the two is both the better metric and"
+            f" the worse objective (intersection-union test); corrected by {pairs['correction'].iloc[0]} over all"
+            f" {len(pairs)} pairs of the study; intervals are not corrected. {VERDICTS}"
+        )
+        shown = table(discordant, "Pairs in opposite order", columns, note=note, folded=True, optional=["status"])
+        blocks.append(shown)
     return blocks
+
+
+def by_judge_blocks(study: Study, several: bool) -> list[Block]:
+    """Return the gain by each judge against SRCC, one figure per setting, and the same as a table."""
+    by_judge = study.asymmetry.by_judge
+    blocks: list[Block] = []
+    for (generator, dataset), found in grouped(by_judge, "generator", "dataset"):
+        assessed = where(study.assessment.table, dataset=dataset, status="ok")
+        for of_setting in figures.settings_of(found):
+            at = {"discriminator": of_setting[0], "gan_weight": of_setting[1]}
+            rows = where(study.gains.by_judge, generator=generator, **at)
+            rows = rows.loc[rows["fidelity"].isin(assessed["measure"]) & rows["gain"].notna()]
+            if rows.empty:
+                continue
+            of = setting_name(*of_setting)
+            of = f"{pretty(generator)} on {pretty(dataset)}, {of}" if several else of[0].upper() + of[1:]
+            drawn = figures.judge_scatter(rows, assessed, where(found, **at))
+            caption = judge_scatter_caption(rows, f"across: {resampled(study)}; up and down: {tested(study)}")
+            alt = f"Gain by each judge against SRCC, {of}: values in the tables."
+            blocks.append(picture(drawn, alt, f"{of}. {'As above.' if blocks else caption}"))
+    if len(by_judge):
+        columns = {
+            **PLACE,
+            "judge": named("judge"),
+            "measures": text("n"),
+            "trend (judge SDs)": with_interval("trend"),
+            "p, Holm": p_value("trend_p_holm"),
+            "verdict": text("trend_verdict"),
+            "ρ(SRCC, gain)": with_interval("rho"),
+            "p of ρ": p_value("p"),
+            "measures left out": named_list("excluded"),
+            "status": text("status"),
+        }
+        note = f"Each judge alone, over the measures that are independent of it. {TREND} Holm: over all rows."
+        optional = ("measures left out", "status")
+        blocks.append(table(by_judge, "By each judge alone", columns, note=note, folded=True, optional=optional))
+    return blocks
+
+
+def change_blocks(changes: pd.DataFrame) -> list[Block]:
+    """Return what each discriminator changes."""
+    if changes.empty:
+        return []
+    columns = {
+        **PLACE,
+        "measures": text("n"),
+        "ρ without": with_interval("rho_without"),
+        "ρ with": with_interval("rho_with"),
+        "the rankings": of_few_seeds("verdict"),
+        "change of the trend (judge SDs)": with_interval("trend_change"),
+        "p, Holm": p_value("trend_change_p_holm"),
+        "seeds": text("n_seeds"),
+        "status": text("status"),
+    }
+    note = (
+        "Over the measures that both have, by the judges independent of all of them; without: no discriminator."
+        f" Brackets of ρ: intervals of the noise-free ρ at 1 − 0.05/{len(changes)}. The rankings “agree less” with the"
+        " discriminator if its interval lies wholly below the other, “agree more” if above. Change of the trend: with"
+        " minus without; negative if better metrics lose some of their lead as objectives."
+    )
+    return [table(changes, "What the discriminator changes", columns, note=note, optional=["status"])]

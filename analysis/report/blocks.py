@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,7 +14,13 @@ from matplotlib.figure import Figure
 from ..figures.style import WIDTH, interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
+from ..verdicts import MIN_SEEDS, UNDECIDED
 
+# What a word of a text written from keys can be: an adversarial setting at the end of a part, a key, a minus sign.
+WORDS = re.compile(
+    r"(?P<d>(?!at\b)[A-Za-z](?:[\w.+:-]*[\w+])?) (?P<w>\d[\d.e-]*)(?=$| ·)"
+    r"|(?P<key>[A-Za-z](?:[\w.+:-]*[\w+])?)|(?<!\w)-(?=\d)"
+)
 DPI = 200  # twice the 100 px per inch at which figures are shown
 
 Cell = Callable[[Row], str]
@@ -59,9 +66,17 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def method(study: Study, what: str) -> str:
-    """Say how intervals were made, for captions; ``what`` is what was resampled."""
-    return f"{study.level:.0%} percentile intervals from {study.n_boot:,} bootstrap resamples of {what}"
+def resampled(study: Study) -> str:
+    """Say how the intervals of correlations with labels were made, for captions."""
+    return (
+        f"{study.level:.0%} percentile intervals from {study.n_boot:,} bootstrap resamples of references, widened for"
+        " their number"
+    )
+
+
+def tested(study: Study) -> str:
+    """Say how the intervals of gains and their differences were made, for captions."""
+    return f"{study.level:.0%} t intervals over new seeds and images"
 
 
 def picture(figure: Figure, alt: str, caption: str) -> Picture:
@@ -74,11 +89,29 @@ def picture(figure: Figure, alt: str, caption: str) -> Picture:
 
 
 def table(
-    frame: pd.DataFrame, title: str, columns: Mapping[str, Cell], *, note: str = "", folded: bool = False
+    frame: pd.DataFrame,
+    title: str,
+    columns: Mapping[str, Cell],
+    *,
+    note: str = "",
+    folded: bool = False,
+    optional: Collection[str] = (),
 ) -> Table:
-    """Format a data frame: one line per row, one column per entry of ``columns`` (heading → text of a row)."""
-    rows = [[cell(row) for cell in columns.values()] for row in records(frame)]
-    return Table(title, note, list(columns), rows, folded)
+    """Format a data frame: one line per row, one column per entry of ``columns`` (heading → text of a row).
+
+    Of the ``optional`` columns, those that say nothing ("–", "ok" or "0" in every row) are left out. Generator and data
+    set go to the title if they are the same in every row.
+    """
+    rows = records(frame)
+    found = {heading: [cell(row) for row in rows] for heading, cell in columns.items()}
+    same = [heading for heading in ("generator", "data set") if len(set(found.get(heading, []))) == 1]
+    if title and same:
+        title += f" ({', '.join(found[heading][0] for heading in same)})"
+    empty = [heading for heading in optional if set(found[heading]) <= {"–", "ok", "0"}]
+    kept = [heading for heading in found if heading not in (*same, *empty)]
+    return Table(
+        title, note, kept, [list(row) for row in zip(*(found[heading] for heading in kept), strict=True)], folded
+    )
 
 
 def text(column: str) -> Cell:
@@ -89,6 +122,20 @@ def text(column: str) -> Cell:
 def name(column: str) -> Cell:
     """Show a key as people write it."""
     return lambda row: pretty(str(row[column]))
+
+
+def readable(column: str) -> Cell:
+    """Show a text with keys in it, such as "unet · patch-vgg16 0.1", as people write it."""
+
+    def word(found: re.Match[str]) -> str:
+        if found["d"]:
+            return setting_name(found["d"], float(found["w"]))
+        key = found["key"]
+        if not key:
+            return "−"
+        return pretty(key) if key == key.lower() and key != "none" else key
+
+    return lambda row: WORDS.sub(word, row[column]) or "–"
 
 
 def named_list(column: str) -> Cell:
@@ -109,6 +156,35 @@ def number(column: str, digits: int = 2) -> Cell:
 def with_interval(column: str, digits: int = 2) -> Cell:
     """Show a value with its interval."""
     return lambda row: interval(row[column], row[f"{column}_low"], row[f"{column}_high"], digits)
+
+
+def between(value: str, low: str, high: str, digits: int = 2) -> Cell:
+    """Show a value with its interval, from three columns."""
+    return lambda row: interval(row[value], row[low], row[high], digits)
+
+
+def span(low: str, high: str, digits: int = 2) -> Cell:
+    """Show a range, "–" if undefined."""
+
+    def cell(row: Row) -> str:
+        return "–" if pd.isna(row[low]) else f"{minus(row[low], digits)} to {minus(row[high], digits)}"
+
+    return cell
+
+
+def of_few_seeds(column: str) -> Cell:
+    """Show a verdict, weakened if it rests on too few seeds to establish anything."""
+
+    def cell(row: Row) -> str:
+        found = text(column)(row)
+        return found if found in ("–", UNDECIDED) or row["n_seeds"] >= MIN_SEEDS else f"{found} (suggested)"
+
+    return cell
+
+
+def sample(row: Row) -> str:
+    """Show how many seeds and images a row rests on."""
+    return f"{row['n_seeds']} × {row['n_images']}"
 
 
 def with_range(column: str, digits: int = 2) -> Cell:

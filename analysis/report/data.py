@@ -14,7 +14,22 @@ from ..figures.no_reference_forest import model_name
 from ..figures.style import pretty
 from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
-from .blocks import Block, Cell, Table, Text, method, name, named_list, setting, significant, table, text, yes
+from .blocks import (
+    Block,
+    Cell,
+    Table,
+    Text,
+    name,
+    named_list,
+    readable,
+    resampled,
+    setting,
+    significant,
+    table,
+    tested,
+    text,
+    yes,
+)
 
 
 def data_blocks(study: Study) -> list[Block]:
@@ -74,21 +89,23 @@ def data_blocks(study: Study) -> list[Block]:
         columns = {"test set": name("test_set"), "images": text("images"), "seeds": text("seeds")}
         blocks.append(table(counted, "Super-resolution test sets", columns))
         columns = {
+            "generator": name("generator"),
             "judge": name("judge"),
             "id": text("judge_id"),
             "families": named_list("families"),
             "direction": lambda row: "higher is better" if row["higher_is_better"] else "lower is better",
-            "1 judge SD": significant("sd"),
+            "1 judge SD": significant("unit"),
+            "which is the spread of": text("unit_of"),
             "scores": text("n_scores"),
             "not ok": text("n_not_ok"),
             "status": text("status"),
         }
         note = (
-            "A judge is left out of the gain of a measure if it is that measure or shares a family with it. 1 judge SD"
-            " is in the judge's own unit: the within-cell SD of paired differences to the pixel-only cell, pooled over"
-            " all trained cells."
+            "A judge is left out of a comparison if it is what a compared cell was trained with or shares a family with"
+            " that. 1 judge SD is in the judge's own unit and taken from the pixel-only cell alone, so that no other"
+            " cell can move it."
         )
-        blocks.append(table(study.gains.judges, "Judges", columns, note=note))
+        blocks.append(table(study.gains.judges, "Judges", columns, note=note, optional=["families"]))
     return blocks
 
 
@@ -160,7 +177,7 @@ def count_blocks(study: Study) -> list[Block]:
             (
                 "gain by judge",
                 f"{pretty(row['fidelity'])}, {setting(row)}, judged by {pretty(row['judge'])}",
-                row["status"],
+                lacking(row) or row["status"],
             )
             for row in records(study.gains.by_judge)
             if row["status"] != "ok"
@@ -191,11 +208,17 @@ def count_blocks(study: Study) -> list[Block]:
             "generator": name("generator"),
             "data set": name("dataset"),
             "adversarial setting": setting,
-            "measure and reason": text("excluded"),
+            "measure and reason": readable("excluded"),
         }
         blocks.append(table(left_out, "Measures left out of the comparison", shown))
     blocks.append(table(study.counts, "All counts", columns, folded=True))
     return blocks
+
+
+def lacking(row: Row) -> str:
+    """Say how many scores of a cell by a judge cannot be used, or "" if all can."""
+    counts = ((row["n_not_ok"], "not ok"), (row["n_missing"], "missing"))
+    return " and ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
@@ -208,7 +231,8 @@ def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
         )
     if cells["peak_memory_mb"].notna().any():
         known["Peak memory of a cell"] = f"{cells['peak_memory_mb'].max():,.0f} MB"
-    known["Intervals"] = f"{method(study, 'references, or seeds and images')}, seed {study.seed}"
+    known["Intervals"] = f"{resampled(study)}, seed {study.seed}; {tested(study)}"
+    known["Judges independent by"] = list(study.independence) or "nothing"
     known["Analysis"] = (
         f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, scipy"
         f" {scipy.__version__}, matplotlib {mpl.__version__}"

@@ -6,7 +6,7 @@ from .. import figures
 from ..figures.assessment_forest import caption as assessment_forest_caption
 from ..figures.style import pretty
 from ..study import Study
-from .blocks import Block, method, name, number, p_value, picture, table, text, with_interval
+from .blocks import Block, name, number, p_value, picture, resampled, table, text, with_interval
 
 
 def assessment_blocks(study: Study) -> list[Block]:
@@ -14,7 +14,7 @@ def assessment_blocks(study: Study) -> list[Block]:
     assessed = study.assessment.table
     if assessed.empty:
         return []
-    how = assessment_forest_caption(assessed, method(study, "references (clustered; widened for their number)"))
+    how = assessment_forest_caption(assessed, resampled(study))
     columns = {
         "data set": name("dataset"),
         "measure": name("measure"),
@@ -60,7 +60,11 @@ def assessment_blocks(study: Study) -> list[Block]:
             "p": p_value("p"),
             "p, Holm": p_value("p_holm"),
         }
-        note = "Over the same resamples of references. p: t test, difference over its bootstrap SE, references − 1 df."
+        note = (
+            "Intervals and p: t test, difference over its standard error from leaving out each reference, references −"
+            " 1 degrees of freedom; Holm: over the pairs of a data set. Win probability: the share of resamples of"
+            " references in which a is ahead."
+        )
         blocks.append(table(differences, "Paired differences", columns, note=note, folded=True))
     ranks = study.assessment.ranks
     if len(ranks):

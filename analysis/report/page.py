@@ -10,17 +10,28 @@ from typing import Protocol, cast
 import jinja2
 
 from ...common.files import write_text
+from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
 from ..figures.gallery import GalleryRow
 from ..headline import headline
 from ..limitations import limitations
 from ..result_tables import TABLES
 from ..study import Study
+from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
+from .advice import advice_blocks
 from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
+from .claims import claim_blocks
 from .data import count_blocks, data_blocks, fact_table
 from .gallery import gallery_blocks
 from .metrics import assessment_blocks
 from .objectives import gain_blocks
+from .reverse import reverse_blocks
+from .robustness import robustness_blocks
+from .self_preference import self_preference_blocks
+
+# Verdicts: the words that say something are bold, those that leave a question open are pale.
+SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
+OPEN = (UNDECIDED, UNTESTABLE)
 
 
 class Part(Protocol):
@@ -68,10 +79,15 @@ def write_report(
     )
     sections = [
         Section("glance", "At a glance", at_a_glance(study)),
+        Section("claims", "Claims", claim_blocks(study)),
+        Section("advice", "Advice", advice_blocks(study)),
         Section("asymmetry", "The asymmetry", asymmetry_blocks(study)),
+        Section("robustness", "Robustness", robustness_blocks(study)),
         Section("objectives", "Measures as objectives", gain_blocks(study)),
+        Section("self-preference", "Self-preference", self_preference_blocks(study)),
         Section("metrics", "Measures as metrics", assessment_blocks(study)),
         *(part.section(study) for part in parts()),
+        Section("reverse", "Reverse asymmetry", reverse_blocks(study)),
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),
         Section("counts", "What went in, what came out", count_blocks(study)),
@@ -86,5 +102,8 @@ def write_report(
         tables=list(TABLES),
         n_boot=study.n_boot,
         seed=study.seed,
+        independence=study.independence,
+        sure=SURE,
+        open=OPEN,
     )
     write_text(Path(path), page)

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ from lopsided.analysis import figures
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.figures.style import interval, minus, pretty, setting_name, settings_of, spread_labels
 from lopsided.analysis.result_tables import StudyTables
+from lopsided.analysis.statistics.frames import where
 from lopsided.analysis.study import analyse
 
 MANY = [
@@ -47,11 +49,20 @@ def drawn(study):
     return {
         "slope_chart": figures.slope_chart(asymmetry.points, asymmetry.settings),
         "scatter": figures.scatter(asymmetry.points, asymmetry.settings),
+        "judge_scatter": by_judge(study, ("patch", 0.02)),
+        "inversion_matrix": figures.inversion_matrix(study.parts["inversion_probabilities"], asymmetry.points),
         "judge_heatmap": figures.judge_heatmap(gains.by_judge),
         "gain_forest": figures.gain_forest(gains.table),
         "assessment_forest": figures.assessment_forest(study.assessment.table),
         "training_curves": figures.training_curves(study.tables.training),
     }
+
+
+def by_judge(study, setting):
+    at = {"discriminator": setting[0], "gan_weight": setting[1]}
+    rows = where(study.gains.by_judge, **at)
+    rows = rows[rows["fidelity"] != "none"]
+    return figures.judge_scatter(rows, study.assessment.table, where(study.asymmetry.by_judge, **at))
 
 
 def visible_texts(figure):
@@ -95,15 +106,17 @@ def test_no_two_labels_overlap_and_none_is_cut_off(study, drawn, written):
 
 def test_axes_say_what_they_show_in_what_unit_and_direction(written):
     written = {name: " ".join(text for text, _ in texts) for name, texts in written.items()}
-    for name in ("scatter", "judge_heatmap", "gain_forest"):
-        assert "judge SDs, higher is better" in written[name]
+    for name in ("scatter", "judge_scatter", "judge_heatmap", "gain_forest"):
+        assert "judge SDs, higher is better" in written[name].replace("\n", " ")
+    assert "SRCC (higher is better)" in written["judge_scatter"]
+    assert "better metric (SRCC)" in written["inversion_matrix"]
+    assert "better objective (gain)" in written["inversion_matrix"]
     assert "SRCC as a metric (higher is better)" in written["scatter"]
     assert "correlation with the labels (1 is perfect, higher is better)" in written["assessment_forest"]
     assert "fine-tuning step" in written["training_curves"]
     assert "(SRCC)" in written["slope_chart"]
     for name, text in written.items():
         assert "nan" not in text.lower().replace("maniqa", ""), name
-    assert "of 96 scores" in written["gain_forest"] or "of 48 scores" in written["gain_forest"]
 
 
 def test_what_is_drawn_is_what_was_measured(study):
@@ -113,6 +126,56 @@ def test_what_is_drawn_is_what_was_measured(study):
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     found = sorted(tuple(np.ravel(line.get_xydata()).tolist()) for line in dots)
     assert found == sorted(zip(rows["srcc"], rows["gain"], strict=True))
+
+
+def test_what_a_gain_is_worth_is_seen_by_its_mark(synthetic_tables):
+    """Filled only below Holm's .05, a diamond if seeds are lost, the reason where there is no gain."""
+    tables = synthetic_tables.study_tables(seeds=3)
+    lost = tables.cells["fidelity"].eq("ms_ssim") & (
+        tables.cells["seed"].eq(0) | tables.cells["discriminator"].eq("none")
+    )
+    kept = ~tables.sr_scores["cell"].isin(tables.cells.loc[lost, "cell"])
+    cells = tables.cells.assign(status=tables.cells["status"].mask(lost, "diverged"))
+    gains = analyse(replace(tables, sr_scores=tables.sr_scores[kept], cells=cells), n_boot=20).gains.table
+    panels = figures.gain_forest(gains).axes
+    dots = [line for axis in panels for line in axis.lines if line.get_marker() in ("o", "D")]
+    filled = [line for line in dots if line.get_markerfacecolor() != "white"]
+    assert len(dots) == gains["gain"].notna().sum()
+    assert len(filled) == (gains["p_holm"] < 0.05).sum() > 0
+    assert sum(line.get_marker() == "D" for line in dots) == 2
+    assert "no seed left: 3 diverged" in [text.get_text() for axis in panels for text in axis.texts]
+
+
+def test_each_judge_has_a_panel_with_every_measure(study):
+    """Filled: the interval of the gain excludes 0; ×: the measure does not count for this judge."""
+    panels = [axis for axis in by_judge(study, ("none", 0.0)).axes if axis.get_title(loc="left")]
+    found = where(study.asymmetry.by_judge, discriminator="none")
+    assert [axis.get_title(loc="left").split("\n")[0] for axis in panels] == [pretty(judge) for judge in found["judge"]]
+    for axis, (_, summary) in zip(panels, found.iterrows(), strict=True):
+        rows = where(study.gains.by_judge, discriminator="none", judge=summary["judge"])
+        excluded = set(summary["excluded"].split(";")) - {""}
+        marks = {mark: [line for line in axis.lines if line.get_marker() == mark] for mark in "ox"}
+        counted = rows[~rows["fidelity"].isin(excluded)]
+        sure = (counted["gain_low"] > 0) | (counted["gain_high"] < 0)
+        assert len(marks["x"]) == len(excluded)
+        assert sorted(line.get_ydata()[0] for line in marks["o"]) == sorted(counted["gain"])
+        assert sum(line.get_markerfacecolor() != "white" for line in marks["o"]) == sure.sum()
+        if summary["status"] == "ok":
+            assert f"trend: {summary['trend_verdict']}" in axis.get_title(loc="left")
+
+
+def test_the_inversion_matrix_has_the_better_metric_on_the_left(study):
+    probabilities = study.parts["inversion_probabilities"]
+    axis = figures.inversion_matrix(probabilities, study.asymmetry.points).axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    rows = where(probabilities, discriminator="none")
+    shown = {(row["first"], row["second"]): row["probability"] for _, row in rows.iterrows()}
+    keys = {pretty(key): key for key in MANY}
+    values = axis.collections[0].get_array().reshape(len(names), len(names))
+    for i, j in itertools.permutations(range(len(names)), 2):
+        assert values[i, j] == pytest.approx(100 * shown[keys[names[i]], keys[names[j]]])
+    srcc = dict(zip(study.assessment.table["measure"], study.assessment.table["srcc"], strict=True))
+    assert [keys[name] for name in names] == sorted((keys[name] for name in names), key=lambda key: -srcc[key])
 
 
 def test_related_judges_are_framed(synthetic_tables):

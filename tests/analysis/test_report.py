@@ -9,6 +9,7 @@ import pytest
 from lopsided.analysis.headline import headline
 from lopsided.analysis.limitations import limitations
 from lopsided.analysis.report import write_report
+from lopsided.analysis.report.asymmetry import at_a_glance
 from lopsided.analysis.result_tables import SCHEMAS, StudyTables
 from lopsided.analysis.study import analyse
 
@@ -19,6 +20,13 @@ def _coarse_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lopsided.analysis.report.blocks.DPI", 40)
         yield
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Only the page of the whole module has its pictures drawn, before this takes effect."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, buffer, **options: None)
+    return monkeypatch
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,8 @@ def parsed(page):
 def test_the_page_is_whole_and_loads_nothing(page):
     tags = parsed(page)
     images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) == 7
+    # Slope chart, scatter, three scatters by judge, inversions, gains, heat map, assessment, curves, gallery.
+    assert len(images) == 11
     assert all(image["src"].startswith("data:image/png;base64,") and len(image["alt"]) > 10 for image in images)
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe")]
     assert "http://" not in page
@@ -99,24 +108,24 @@ def test_nothing_undefined_is_shown(page):
     assert "arXiv:2509.20878" in text
 
 
-def test_the_same_study_gives_the_same_page(study, page, tmp_path):
+def test_the_same_study_gives_the_same_page(study, page, tmp_path, undrawn):
+    undrawn.undo()
     assert write_page(study, tmp_path / "again.html") == page
 
 
-def test_the_headline_says_what_was_put_in(study):
-    first, second, evidence, power = headline(study)
-    assert first.startswith("A better metric can be the worse objective.")
-    assert "DISTS VGG-16 against DISTS VGG-16-R" in first
-    assert "agree less once a discriminator is added, in 2 of 2 adversarial settings" in second
-    assert "DISTS VGG-16 ranks best" in evidence
+def test_the_headline_says_what_was_put_in(synthetic_tables):
+    """With a discriminator, the worse metric of the synthetic measures is the better objective."""
+    first, second, evidence, power = headline(analyse(synthetic_tables.study_tables(seeds=5), n_boot=200))
+    assert first.startswith("Established: the better one of these measures is as a metric, the worse it is")
+    assert "The rankings agree less once a discriminator is added, in 2 of 2 adversarial settings" in second
+    assert "DISTS VGG-16 ranks first" in evidence
     assert "labelled by severity grade" in evidence
-    assert "with 5 measures, only |ρ| = 1 has p < 0.05" in power
-    assert "2 seeds × 6 images" in power
+    assert "5 seeds × 6 images" in power
 
 
 def test_the_headline_admits_that_the_data_cannot_tell(synthetic_tables):
-    """Equal measures with no effect at all: no inversion may be called sure, and the report says so."""
-    scores = synthetic_tables.sr_scores({})
+    """Equal measures with no effect at all: the report says that it does not know, and what would decide."""
+    scores = synthetic_tables.sr_scores({}, seeds=3)
     equal = dict.fromkeys(synthetic_tables.MEASURES, 1.0)
     tables = StudyTables(
         sr_scores=scores,
@@ -124,12 +133,72 @@ def test_the_headline_admits_that_the_data_cannot_tell(synthetic_tables):
         training=synthetic_tables.training(scores),
         cells=synthetic_tables.cells(scores),
     )
-    study = analyse(tables, n_boot=200)
-    assert study.asymmetry.pairs["significant"].mean() < 0.1
-    pairs = study.asymmetry.pairs.assign(significant=False)
-    from lopsided.analysis.headline import inversions
+    first, *_ = headline(analyse(tables, n_boot=200))
+    assert first.startswith("Undecided: these data do not tell")
+    assert "a difference of 0.5 takes about" in first
 
-    assert "the data cannot tell" in inversions(pairs)
+
+def bold(page):
+    """Return the verdicts that a page shows as sure."""
+    return re.findall(r'<td class="sure">([^<]*)<', page)
+
+
+def cells_of(page, title):
+    """Return the header of a table by its title, and its rows."""
+    found = re.search(rf"{re.escape(title)}.*?</table>", page, flags=re.DOTALL)
+    assert found, title
+    header, *rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in found.group().split("<tr>")[1:]]
+    return header, rows
+
+
+def test_verdicts_come_first_and_are_those_of_the_tables(study, page):
+    header, rows = cells_of(page, "Does the gain rise with the rank as a metric?")
+    assert header[:4] == ["adversarial setting", "trend (judge SDs)", "p, Holm", "verdict"]
+    assert [row[3] for row in rows] == list(study.asymmetry.settings["trend_verdict"])
+    assert not {"established", "supported"} & set(bold(page)), "two seeds establish nothing"
+
+
+def test_five_seeds_establish_what_was_put_in(synthetic_tables, tmp_path):
+    write_report(analyse(synthetic_tables.study_tables(seeds=5), n_boot=50), tmp_path / "report.html", title="t")
+    found = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert {"established", "agree less"} <= set(bold(found))
+
+
+def test_the_common_panel_says_whom_it_leaves_out(page):
+    header, rows = cells_of(page, "Does the gain rise with the rank as a metric?")
+    of = {heading: rows[0][header.index(heading)] for heading in ("judges", "judges left out")}
+    assert of["judges"] == "CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y"
+    assert of["judges left out"] == "related: DISTS VGG-16, LPIPS VGG-16, SSIM-Y"
+
+
+def test_every_claim_is_listed_and_every_test_shown(study, page):
+    claims = study.parts["claims"]
+    _, rows = cells_of(page, "All claims")
+    assert [row[0] for row in rows] == list(dict.fromkeys(claims["claim"]))
+    for claim, found in claims[claims["verdict"] != "not testable"].groupby("claim"):
+        header, rows = cells_of(page, f"<h3>{claim}. ")
+        assert len(rows) == len(claims[claims["claim"] == claim])
+        verdicts = [row[header.index("verdict")] for row in rows]
+        assert verdicts.count(found["verdict"].iloc[0]) >= 1
+
+
+def test_advice_names_measures_as_people_write_them(study, page):
+    header, rows = cells_of(page, "Which measure for which use")
+    assert len(rows) == len(study.parts["advice"])
+    assert rows[0][header.index("advice")] == "rank distorted images with DISTS VGG-16"
+    assert {row[header.index("where")] for row in rows[1:]} >= {"SwinIR tiny · no discriminator"}
+
+
+def test_kinds_of_independence_are_named(synthetic_tables, tmp_path):
+    said = {
+        ("backbone", "form"): "nor share a backbone or a form",
+        ("form",): "nor share a form",
+        (): "No independence was asked for",
+    }
+    for independence, words in said.items():
+        study = analyse(synthetic_tables.study_tables(seeds=1, images=2), n_boot=20, independence=independence)
+        assert words in at_a_glance(study)[0].text
+        assert f"independence={independence}" in write_page(study, tmp_path / "r.html").replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("name", ["processor", "torch"])
@@ -150,8 +219,12 @@ def test_limitations_follow_from_the_tables(study, synthetic_tables):
     assert "severity grades" in found
     assert "seeded random weights" in found
     assert "DISTS VGG-16-R" in found
-    assert "2 seeds: intervals of gains hold the true gain less often than they say" in found
+    assert "2 seeds: no finding on trainings can be more than “suggested”" in found
     assert "2 cells failed or diverged" in found
+    assert "Rankings are compared by 5 judges" in found
+    assert "without DISTS VGG-16, LPIPS VGG-16, SSIM-Y" in found
+    assert "1 judge SD is the spread of the pixel-only cell over seed × image interaction" in found
+    assert "not comparable" not in found
     tables = synthetic_tables.study_tables(seeds=5)
     rated = tables.fr_scores.assign(label_kind="mos")
     done = tables.cells.query("status == 'done'")
@@ -160,6 +233,17 @@ def test_limitations_follow_from_the_tables(study, synthetic_tables):
     assert "severity" not in found
     assert "diverged" not in found
     assert "5 seeds" not in found
+
+
+def test_one_seed_and_several_test_sets_are_limitations(synthetic_tables):
+    tables = synthetic_tables.study_tables(seeds=1)
+    sets = np.where(tables.sr_scores["image"].isin(["img0", "img1", "img2"]), "faces", "streets")
+    study = analyse(replace(tables, sr_scores=tables.sr_scores.assign(test_set=sets)), n_boot=20)
+    found = " ".join(limitations(study))
+    assert "One seed: nothing is known of how much another training run would differ" in found
+    assert "Several test sets (faces, streets) count equally" in found
+    assert "over images (one seed)" in found
+    assert "not comparable" in found
 
 
 def test_one_sided_and_empty_studies_have_a_report(study, tmp_path):
@@ -178,6 +262,103 @@ def test_one_sided_and_empty_studies_have_a_report(study, tmp_path):
         assert "Gallery" not in page
 
 
+def lose(tables, lost, status="diverged"):
+    """Return tables without the scores of the trained cells that ``lost`` chooses, whose trainings have a status."""
+    scores, cells = tables.sr_scores, tables.cells
+    trained = cells["stage"].eq("finetune") & lost(cells)
+    return replace(
+        tables,
+        sr_scores=scores[~(lost(scores) & scores["fidelity"].ne("bicubic"))],
+        cells=cells.assign(status=cells["status"].mask(trained, status)),
+    )
+
+
+def bad_scores(table, column):
+    return table.assign(**{column: np.nan, "status": "non-finite"})
+
+
+DEGENERATE = {
+    "empty": (lambda t: StudyTables(), "The two abilities cannot be compared"),
+    "one measure": (lambda t: t.study_tables(measures={"ms_ssim": "ssim"}), "too few measures"),
+    "two measures": (lambda t: t.study_tables(measures=dict.fromkeys(["ms_ssim", "gmsd"], "")), "too few measures"),
+    "one seed": (lambda t: t.study_tables(seeds=1), "One seed: nothing is known"),
+    "one image": (lambda t: t.study_tables(images=1), "seeds (one image)"),
+    "one seed and image": (lambda t: t.study_tables(seeds=1, images=1), "fewer than two complete pixel-only scores"),
+    "all diverged": (lambda t: lose(t.study_tables(), lambda rows: rows["seed"] >= 0), "no seed left: 2 diverged"),
+    "all but the baseline diverged": (
+        lambda t: lose(t.study_tables(), lambda rows: (rows["fidelity"] != "none") & (rows["fidelity"] != "bicubic")),
+        "no seed left: 2 diverged",
+    ),
+    "one of two seeds lost": (
+        lambda t: lose(t.study_tables(), lambda rows: rows["fidelity"].eq("ms_ssim") & rows["seed"].eq(1)),
+        "3 trained cells lost seeds",
+    ),
+    "a baseline seed lost": (
+        lambda t: lose(
+            t.study_tables(),
+            lambda rows: rows["fidelity"].eq("none") & rows["discriminator"].eq("none") & rows["seed"].eq(1),
+        ),
+        "images (one seed)",
+    ),
+    "no baseline": (
+        lambda t: lose(
+            t.study_tables(), lambda rows: rows["fidelity"].eq("none") & rows["discriminator"].eq("none"), "failed"
+        ),
+        "no pixel-only cell to compare with",
+    ),
+    "a missing judge": (
+        lambda t: replace(
+            t.study_tables(), sr_scores=t.study_tables().sr_scores.query("judge != 'musiq' or fidelity != 'ms_ssim'")
+        ),
+        "incomplete: MUSIQ",
+    ),
+    "no independent judge": (
+        lambda t: t.study_tables(judges={"kin": ("vgg16;ssim;dists;lpips", True, 1.0)}),
+        "no independent judge",
+    ),
+    "one reference": (
+        lambda t: replace(t.study_tables(), fr_scores=t.fr_scores(references=1)),
+        "Few reference images (ladder: 1)",
+    ),
+    "equal metrics": (
+        lambda t: replace(
+            t.study_tables(),
+            fr_scores=t.fr_scores().assign(score=lambda rows: rows["level"] * (1 - 2 * rows["higher_is_better"])),
+        ),
+        "all measures tie on one side",
+    ),
+    "constant metrics": (
+        lambda t: replace(t.study_tables(), fr_scores=t.fr_scores().assign(score=1.0)),
+        "all scores equal 1",
+    ),
+    "constant judges": (
+        lambda t: replace(t.study_tables(), sr_scores=t.study_tables().sr_scores.assign(value=1.0)),
+        "no independent judge with spread",
+    ),
+    "bad scores of judges": (
+        lambda t: replace(t.study_tables(), sr_scores=bad_scores(t.study_tables().sr_scores, "value")),
+        "fewer than two complete pixel-only scores",
+    ),
+    "bad scores of metrics": (
+        lambda t: replace(t.study_tables(), fr_scores=bad_scores(t.fr_scores(), "score")),
+        "160 not ok of 160 scores",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_studies_have_a_report_that_says_so(name, synthetic_tables, tmp_path):
+    build, said = DEGENERATE[name]
+    write_report(analyse(build(synthetic_tables), n_boot=20), tmp_path / "report.html", title="t")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    parsed(page)
+    text = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert said in text
+    assert not {"established", "supported", "contradicted"} & set(bold(page))
+    for unwanted in (">nan<", " nan", "[nan", "None", "NaT"):
+        assert unwanted not in text, unwanted
+
+
 def test_bad_scores_are_shown_and_counted(synthetic_tables, tmp_path):
     tables = synthetic_tables.study_tables()
     scores = tables.sr_scores
@@ -193,8 +374,9 @@ def test_bad_scores_are_shown_and_counted(synthetic_tables, tmp_path):
     }
     write_report(study, tmp_path / "report.html", title="t")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "12 not ok of 84 scores" in page
+    assert "<td>12 not ok</td>" in page
     assert "judged by NIQE" in page
+    assert "incomplete: NIQE" in page
 
 
 def test_no_reference_models_have_a_section_and_are_counted(synthetic_tables, tmp_path):
@@ -230,11 +412,11 @@ def test_one_seed_of_a_discriminator_is_a_limitation(synthetic_tables):
 def test_ranks_of_measures_are_shown_with_their_critical_difference(study, page):
     ranks = study.assessment.ranks
     assert len(ranks) == 5
-    rows = re.search(r"Mean ranks \(5 rows\).*?</table>", page, flags=re.DOTALL)
-    assert rows
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows.group().split("<tr>")[2:]]
-    assert [float(row[5]) for row in cells] == sorted(round(value, 2) for value in ranks["mean_rank"])
-    assert {row[8] for row in cells} == {f"{ranks['critical_difference'].iloc[0]:.2f}"}
+    header, rows = cells_of(page, "Mean ranks")
+    found = [float(row[header.index("mean rank")]) for row in rows]
+    assert found == sorted(round(value, 2) for value in ranks["mean_rank"])
+    critical = f"{ranks['critical_difference'].iloc[0]:.2f}"
+    assert {row[header.index("critical difference")] for row in rows} == {critical}
 
 
 def test_who_has_learnt_from_what_stands_in_the_report(synthetic_tables, tmp_path):

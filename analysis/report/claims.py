@@ -1,0 +1,73 @@
+"""The report's section on the claims of the asymmetry paper."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+
+from ..claims import CLAIMS, UNTESTABLE
+from ..statistics.frames import Row, where
+from ..study import Study
+from ..verdicts import MIN_SEEDS
+from .blocks import Block, Cell, Text, between, p_value, readable, table, text
+
+
+def claim_blocks(study: Study) -> list[Block]:
+    """Return all claims with what became of them, then the tests of each claim that was tested."""
+    claims = study.parts["claims"]
+    overview: dict[str, Cell] = {
+        "claim": text("claim"),
+        "statement": text("statement"),
+        "verdicts": text("verdicts"),
+        "what is missing": readable("missing"),
+    }
+    blocks: list[Block] = [
+        Text(
+            "The claims are those of arXiv:2509.20878 and its public reviews, in our own operational form. A verdict is"
+            " about these tables and no replication of the paper. Supported or contradicted: p below 0.05, corrected"
+            f" for the tests of the claim, from {MIN_SEEDS} seeds or more where seeds play a part. Undecided is no"
+            " evidence against a claim."
+        ),
+        table(pd.DataFrame(map(summary, _rows_of_claims(claims))), "All claims", overview),
+    ]
+    tested: dict[str, Cell] = {
+        "where": readable("where"),
+        "verdict": text("verdict"),
+        "estimate": estimate,
+        "unit": text("unit"),
+        "p, corrected": p_value("p_corrected"),
+        "from": text("n"),
+        "what is missing": readable("missing"),
+        "sample that would find it": text("needed"),
+    }
+    for rows in _rows_of_claims(claims):
+        if (rows["verdict"] == UNTESTABLE).all():
+            continue
+        first = rows.iloc[0]
+        note = f"Test: {first['test']} + speaks for the claim."
+        optional = ("unit", "p, corrected", "what is missing", "sample that would find it")
+        blocks.append(table(rows, f"{first['claim']}. {first['statement']}", tested, note=note, optional=optional))
+    return blocks
+
+
+def _rows_of_claims(claims: pd.DataFrame) -> list[pd.DataFrame]:
+    return [rows for claim in CLAIMS if len(rows := where(claims, claim=claim.key))]
+
+
+def summary(rows: pd.DataFrame) -> Row:
+    """Return one row for all tests of a claim."""
+    verdicts = Counter(rows["verdict"])
+    said = ", ".join(verdict if len(rows) == 1 else f"{n} × {verdict}" for verdict, n in verdicts.most_common())
+    missing = "; ".join(dict.fromkeys(reason for reason in rows["missing"] if reason))
+    return {
+        "claim": rows["claim"].iloc[0],
+        "statement": rows["statement"].iloc[0],
+        "verdicts": said,
+        "missing": missing,
+    }
+
+
+def estimate(row: Row) -> str:
+    """Show the estimate with its interval; differences in SRCC are small numbers."""
+    return between("estimate", "low", "high", 3 if str(row["unit"]).startswith("SRCC") else 2)(row)
