@@ -5,8 +5,8 @@ the two stores are equal, times apart.
 
     python benchmarks/chaos.py --kills 30 --signals 4 --corruptions 4 --lease-faults 2 --full-disks 1 [--disk FOLDER]
 
-FOLDER is on a small file system of its own, such as a tmpfs of 100 MiB, which is then truly filled; without it a limit on
-the size of files stands for the full disk.
+FOLDER is on a small file system of its own, such as a tmpfs of 100 MiB, which is then truly filled; without it a limit
+on the size of files stands for the full disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Memory and file descriptors of a long training: neither may grow.
 
-One fine-tuning of the smoke test's generator with a fidelity term, a discriminator, a validation every 50 steps and a
-checkpoint every 10, as ``lopsided run`` does it. Needs ``/proc``.
+Two fine-tunings of the smoke test's generator, one with the pixel loss alone and one with a fidelity term and a
+discriminator; a validation every 50 steps and a checkpoint every 10, as ``lopsided run`` does them. Needs ``/proc``.
 
     python benchmarks/endurance.py [--steps 1000] [--every 100]
 """
@@ -13,7 +13,9 @@ import gc
 import io
 import os
 import tempfile
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -22,7 +24,6 @@ from lopsided.common.images import write_png
 from lopsided.experiments import Reporter, load_experiment, run
 
 SMOKE = Path(__file__).parents[1] / "experiments" / "smoke.yaml"
-WARM = 200  # steps until allocators and caches have what they need
 OVERRIDES = [
     "grid.fidelity=ssim",
     "grid.discriminator=patch",
@@ -42,7 +43,12 @@ class Watch(Reporter):
     def __init__(self, every: int) -> None:
         super().__init__(Console(file=io.StringIO()))
         self.every = every
-        self.seen: dict[int, tuple[float, int]] = {}  # step: MiB resident, open descriptors
+        self.seen: dict[str, list[tuple[float, int]]] = defaultdict(list)  # by cell: MiB resident, open descriptors
+
+    def started(self, cell: Any, others: int = 0) -> None:
+        """Note which cell begins."""
+        super().started(cell, others)
+        self.cell = cell.title
 
     def step(self, done: int, total: int, note: str) -> None:
         """Note one of the steps."""
@@ -50,8 +56,9 @@ class Watch(Reporter):
         if total >= self.every and done % self.every == 0:
             gc.collect()
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            self.seen[done] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(Path("/proc/self/fd").iterdir()))
-            print("{:6} steps: {:7.1f} MiB resident, {} open files".format(done, *self.seen[done]), flush=True)
+            now = pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(list(Path("/proc/self/fd").iterdir()))
+            self.seen[self.cell].append(now)
+            print("{}: {:6} steps: {:7.1f} MiB resident, {} open files".format(self.cell, done, *now), flush=True)
 
 
 def main() -> None:
@@ -70,9 +77,9 @@ def main() -> None:
         experiment = load_experiment(SMOKE, [*OVERRIDES, *overrides])
         if not run(experiment, store=Path(place, "runs"), reporter=watch).ok:
             raise SystemExit("the run failed")
-    first, last = min(WARM, max(watch.seen)), max(watch.seen)
-    (memory, files), (last_memory, last_files) = watch.seen[first], watch.seen[last]
-    print(f"since step {first}: {last_memory - memory:+.1f} MiB, {last_files - files:+} open files")
+    for cell, seen in watch.seen.items():
+        (memory, files), (last_memory, last_files) = seen[0], seen[-1]
+        print(f"{cell}: {last_memory - memory:+.1f} MiB, {last_files - files:+} open files since step {options.every}")
 
 
 if __name__ == "__main__":

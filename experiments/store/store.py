@@ -29,7 +29,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._watch = Watch()
-        self._cells: tuple[int, int] | None = None  # device and inode of the folder that was there at first
+        self._is: tuple[int, int] | None = None  # device and inode of the folder that was there at first
 
     def folder(self, stage: str, cell: str) -> Path:
         """Return the folder of a cell."""
@@ -44,23 +44,22 @@ class Store:
         return sorted((folder.parent.name, folder.name) for folder in found)
 
     def check_there(self) -> None:
-        """Make the folder of cells where it is missing; later, raise unless it is still the one that was there first.
+        """Make the folder where it is missing; later, raise unless it is still the one that was there first.
 
         A run must not go on in what is there instead, such as the empty folder of a share that is not mounted.
 
         Raises:
             ExperimentError: it was deleted, renamed or unmounted.
         """
-        cells = self.root / "cells"
-        if self._cells is None:
-            cells.mkdir(parents=True, exist_ok=True)
+        if self._is is None:
+            self.root.mkdir(parents=True, exist_ok=True)
         try:
-            found = cells.stat()
+            found = self.root.stat()
             seen = found.st_dev, found.st_ino
         except FileNotFoundError:
             seen = None
-        self._cells = self._cells or seen
-        if seen is None or seen != self._cells:
+        self._is = self._is or seen
+        if seen is None or seen != self._is:
             raise ExperimentError(
                 f"the store '{self.root}' is not there any more: it was deleted, renamed or unmounted in the meantime; "
                 "put it back, and run again"

@@ -33,7 +33,7 @@ def finished(tmp_path_factory):
 
 def holders(store):
     """Processes that hold cells."""
-    found = set()
+    found: set[int] = set()
     for path in store.glob("cells/*/*/lease.json"):
         try:
             found.add(json.loads(path.read_text())["pid"])
@@ -76,7 +76,7 @@ def test_a_signal_to_all_processes_stops_each_after_a_checkpoint_and_the_next_ru
     """Batch systems, and shells that end, send it to every process; the first one also passes it on."""
     run = ("run", SMOKE, "--store", tmp_path, "--no-report", "-j", 2)
     process = started(*run, overrides=TWO, start_new_session=True)
-    workers = wait_for(lambda: found if len(found := holders(tmp_path)) == 2 else None, process)
+    workers = wait_for(lambda: found if len(found := holders(tmp_path)) == 2 else set[int](), process)
     os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, output + errors
