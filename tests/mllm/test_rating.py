@@ -62,7 +62,7 @@ def test_every_item_has_one_line_and_equal_ones_are_asked_once(
     assert [row["item"] for row in run.rows] == [item.id for item in items]
     found = lines(tmp_path / "r.jsonl")
     assert sorted(row["item"] for row in found) == sorted(item.id for item in items)
-    assert all(sorted(row) == sorted(COLUMNS) for row in found)
+    assert all(sorted(row) == sorted([*COLUMNS, "sha256"]) for row in found)
     first, twin = run.rows[0], run.rows[-1]
     assert (twin["key"], twin["value"], twin["seconds"]) == (first["key"], first["value"], 0.0)
     assert {**run.statuses} == {"ok": COUNT + 1}
