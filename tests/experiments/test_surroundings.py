@@ -70,15 +70,16 @@ def calm(tmp_path_factory):
     return tables(store, TWO)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_to_all_processes_stops_each_after_a_checkpoint_and_the_next_run_goes_on(calm, tmp_path, number):
     """Batch systems, and shells that end, send it to every process; the first one also passes it on."""
     run = ("run", SMOKE, "--store", tmp_path, "--no-report", "-j", 2)
     process = started(*run, overrides=TWO, start_new_session=True)
-    workers = wait_for(lambda: found if len(found := holders(tmp_path)) == 2 else set[int](), process)
+    workers = wait_for(lambda: found if len(found := holders(tmp_path)) == 2 else set[int](), process, 120)
     os.killpg(process.pid, number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, output + errors
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
@@ -94,6 +95,7 @@ def test_a_signal_to_all_processes_stops_each_after_a_checkpoint_and_the_next_ru
         pd.testing.assert_frame_equal(seen, wanted, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_stops_a_run_after_a_checkpoint(tmp_path):
     """Though nothing can be written to the terminal any more."""
     arguments = command("run", SMOKE, "--store", tmp_path, *sets(ENDLESS))
@@ -116,18 +118,19 @@ def test_a_closed_terminal_stops_a_run_after_a_checkpoint(tmp_path):
     assert "stopped after step" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
     process = started(
         *("run", SMOKE, "--store", tmp_path, "--no-report"),
         overrides=ENDLESS,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
-    wait_for(lambda: list(tmp_path.glob("cells/pretrain/*/work/step-*.json")), process)
+    wait_for(lambda: list(tmp_path.glob("cells/pretrain/*/work/step-*.json")), process, 120)
     process.send_signal(signal.SIGHUP)
     time.sleep(1)
     assert process.poll() is None
     process.terminate()
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=120) == 130
 
 
 # --- stores that are not as they should be --------------------------------------------------------------------------
@@ -226,14 +229,15 @@ def test_what_cannot_be_deleted_is_not_called_deleted(guarded, unprivileged):
     assert f"'{left}' cannot be deleted" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_store_that_vanishes_ends_the_run_and_nothing_takes_its_place(tmp_path, workers):
     store, elsewhere = tmp_path / "runs", tmp_path / "renamed"
     process = started("run", SMOKE, "--store", store, "-j", workers, overrides=ENDLESS)
-    wait_for(lambda: len(holders(store)) == workers and list(store.glob("cells/*/*/work/step-*.json")), process)
+    wait_for(lambda: len(holders(store)) == workers and list(store.glob("cells/*/*/work/step-*.json")), process, 120)
     store.rename(elsewhere)
     (store / "cells").mkdir(parents=True)  # as where a share was mounted, and another store is below
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     message = f"the store '{store}' is not there any more: it was deleted, renamed or unmounted in the meantime"
     assert f"error: {message}" in errors
@@ -270,6 +274,7 @@ def test_names_with_spaces_quotes_and_letters_of_any_script_work_from_end_to_end
     assert "1 computed" in invoke("run", SMOKE, "--store", store, *sets(FEW)).out
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_truly_full_fails_with_one_clear_message_and_another_run_completes_the_rest(tmp_path):
     """In a small file system of its own, where the system lets ordinary users mount one."""
     place = tmp_path / "disk"
