@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ def _decoded(path: Path, convert: Callable[[Path, Image.Image], NDArray[np.uint8
     try:
         data = read_file(path)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise ImageError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
     try:
         with as_written():
             image = _open(path, data)
@@ -185,6 +185,27 @@ def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
     if bool(image.isnan().any()):
         raise ImageError("The image holds NaN and cannot be stored as 8 bits; look for the step that produced it.")
     return image.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().contiguous().numpy()
+
+
+def recompressed(array: NDArray[np.uint8], form: str, **options: Any) -> NDArray[np.uint8]:
+    """Write an 8-bit RGB image in a lossy format to memory, and read it back; no limit on pixels applies.
+
+    Args:
+        array: (H, W, 3), uint8.
+        form: Pillow's name of the format, such as ``JPEG``.
+        options: those of Pillow's writer.
+
+    Returns:
+        Array of the same shape.
+
+    Examples:
+        >>> recompressed(np.full((8, 8, 3), 100, np.uint8), "JPEG", quality=50)[0, 0].tolist()
+        [100, 100, 100]
+    """
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, form, **options)
+    with as_written(), Image.open(file) as image:
+        return np.array(image.convert("RGB"))
 
 
 def write_png(path: Path | str, array: NDArray[np.uint8]) -> None:

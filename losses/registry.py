@@ -32,8 +32,10 @@ def register_measure(spec: type[MeasureSpec]) -> type[MeasureSpec]:
     """Add a measure to the registry under the values of its field ``measure``, and return it; usable as a decorator.
 
     Raises:
-        LopsidedError: there is a measure of that name.
+        LopsidedError: there is a measure of that name, or ``spec`` is no subclass of MeasureSpec.
     """
+    if not (isinstance(spec, type) and issubclass(spec, MeasureSpec)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise MeasureError(f"register_measure takes a subclass of MeasureSpec, got {spec!r}")
     for name in spec.names():
         SPECS.register(name, spec)
     return spec
