@@ -74,9 +74,9 @@ class StudyTables:
         counted_by=("stage",),
     )
     sr_scores: pd.DataFrame = _table(
-        "Judges' scores of restored images.",
+        "Judges' scores of restored images; in an optional column ``discriminator_families`` what the discriminator is.",
         *("cell", "generator", "fidelity", "fidelity_id", "fidelity_families", "discriminator", "discriminator_id"),
-        *("discriminator_families", "gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families"),
+        *("gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families"),
         *("higher_is_better", "value", "status"),
         counted_by=("judge",),
     )

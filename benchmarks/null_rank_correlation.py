@@ -104,7 +104,7 @@ def changes(
 
 
 def rates(n_studies: int, seed: int) -> list[Rate]:
-    """Return all rates; 300 studies take about five minutes."""
+    """Return all rates; 300 studies take about seven minutes of one core."""
     found = [coverage(name, n, noise, n_studies, seed) for name in TRUTHS for n in SIZES for noise in NOISE]
     for n in SIZES:
         found += [

@@ -15,7 +15,7 @@ class Rate(TypedDict):
     Attributes:
         procedure: What was asked.
         scenario: What was true.
-        kind: "coverage" (of a 95 % interval), "false positives" or "power".
+        kind: "coverage" (of a 95 % interval), "false positives", "power" or "for comparison" (a rule that is not used).
         rate: Share of the studies.
         studies: Their number.
         limit: The least coverage or the most false positives; NaN where none applies.
@@ -29,7 +29,7 @@ class Rate(TypedDict):
     limit: float
 
 
-LIMITS = {"coverage": 0.93, "false positives": 0.05, "power": math.nan}
+LIMITS = {"coverage": 0.93, "false positives": 0.05, "power": math.nan, "for comparison": math.nan}
 
 
 def rate_of(procedure: str, scenario: str, kind: str, hits: int, studies: int) -> Rate:

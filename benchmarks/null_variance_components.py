@@ -50,7 +50,7 @@ def study(
 
 
 def rates(n_studies: int, seed: int) -> list[Rate]:
-    """Return all rates; 300 studies take about six minutes."""
+    """Return all rates; 300 studies take about five minutes of one core."""
     found: list[Rate] = []
     for cells, layout, seed_sd, unlike, spread in product(((5, 3), (14, 3)), LAYOUTS, (0.1, 0.3, 1.0), UNLIKE, SPREADS):
         rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import pytest
 
 from lopsided.common.families import KINDS
 from lopsided.losses import MeasureError, MeasureSpec, PreciseMeasure, create_measure, list_measures, parse_measure
+from lopsided.losses.measure import Reduction
 from lopsided.losses.through_pyiqa import _configuration
 
 
@@ -80,10 +81,16 @@ class BareSpec(MeasureSpec):
     """A measure whose families have no prefix, as they once had none."""
 
     measure: Literal["bare"] = "bare"
-    families = property(lambda self: frozenset({"pixel"}))
-    min_size = property(lambda self: 1)
 
-    def build(self, *, reduction="mean"):
+    @property
+    def families(self):
+        return frozenset({"pixel"})
+
+    @property
+    def min_size(self):
+        return 1
+
+    def build(self, *, reduction: Reduction = "mean"):
         return Bare(self, reduction)
 
 
