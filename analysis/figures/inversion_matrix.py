@@ -30,7 +30,7 @@ def inversion_matrix(inversions: pd.DataFrame, points: pd.DataFrame) -> Figure:
     most = int(inversions.groupby(["discriminator", "gan_weight"])["first"].nunique().max())
     per_row = 3 if most <= 6 else 2
     longest = max(len(pretty(measure)) for measure in by_srcc["measure"])
-    figure, axes = panels(len(chosen), per_row, 1.2 + 0.055 * longest + 0.3 * most)
+    figure, axes = panels(len(chosen), per_row, 1.2 + 0.055 * longest + 0.26 * most)
     for index, (axis, setting) in enumerate(zip(axes, chosen, strict=True)):
         rows = of_setting(inversions, setting)
         measures = [measure for measure in by_srcc["measure"] if measure in set(rows["first"])]

@@ -27,7 +27,7 @@ def claim_blocks(study: Study) -> list[Block]:
             "The claims are those of arXiv:2509.20878 and its public reviews, in our own operational form. A verdict is"
             " about these tables and no replication of the paper. Supported or contradicted: p below 0.05, corrected"
             f" for the tests of the claim, from {MIN_SEEDS} seeds or more where seeds play a part. Undecided is no"
-            " evidence against a claim."
+            " evidence against a claim. An estimate above 0, or a ratio above 1, speaks for it."
         ),
         table(pd.DataFrame(map(summary, _rows_of_claims(claims))), "All claims", overview),
     ]
@@ -45,7 +45,7 @@ def claim_blocks(study: Study) -> list[Block]:
         if (rows["verdict"] == UNTESTABLE).all():
             continue
         first = rows.iloc[0]
-        note = f"Test: {first['test']} + speaks for the claim."
+        note = f"Test: {first['test']}"
         optional = ("unit", "p, corrected", "what is missing", "sample that would find it")
         blocks.append(table(rows, f"{first['claim']}. {first['statement']}", tested, note=note, optional=optional))
     return blocks
