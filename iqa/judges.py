@@ -144,11 +144,12 @@ class Judge:
 
     Attributes:
         spec: the definition.
+        device: where it runs, and where images must be.
         lower_is_better: direction of the scores.
     """
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
-        self.spec = spec
+        self.spec, self.device = spec, device
         measure = spec.measure.build() if spec.measure else None
         self._network: nn.Module | None = None
         if measure is None:
