@@ -88,9 +88,11 @@ class JudgeSpec(Keyed):
             raise ValueError(f"unknown judge '{self.judge}'; {did_you_mean(self.judge, list_judges())}")
         else:
             try:
-                _ = self.measure
+                measure = self.measure
             except LopsidedError as error:
                 raise ValueError(str(error)) from None
+            if measure and measure.preprocessing:
+                raise ValueError("input_range: judged images are in [0, 1]; leave it out")
         return self
 
     def __hash__(self) -> int:
