@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -85,23 +86,29 @@ class WeightsFile:
         return self.url
 
     def on_disk(self) -> Path | None:
-        """Return the path of the file, or None if it is not on this machine.
+        """Return the path of the file, unchecked, or None if it is not on this machine."""
+        return self._own() or next(self._copies(), None) or self._in_hub_cache()
 
-        It is unchecked, except for a package's copy, which counts only if its digest is right.
-        """
+    def _own(self) -> Path | None:
         offline = os.environ.get(WEIGHTS_FOLDER)
-        for folder in [*([expanded(offline)] if offline else []), _cache()]:
-            if (path := folder / self.name).is_file():
-                return path
-        for copy in self.packages:
-            if (path := _in_package(copy)) and sha256_file(path) == self.sha256:
-                return path
-        if self.hub_id:
-            from huggingface_hub import try_to_load_from_cache
+        paths = (folder / self.name for folder in [*([expanded(offline)] if offline else []), _cache()])
+        return next((path for path in paths if path.is_file()), None)
 
-            if isinstance(cached := try_to_load_from_cache(self.hub_id, "model.safetensors"), str):
-                return Path(cached)
-        return None
+    def _copies(self) -> Iterator[Path]:
+        """Yield the copies in installed packages, none of which is imported; they can be of another version."""
+        for copy in self.packages:
+            package, _, name = copy.partition("/")
+            found = find_spec(package)
+            paths = (Path(folder, name) for folder in (found.submodule_search_locations if found else None) or ())
+            yield from (path for path in paths if path.is_file())
+
+    def _in_hub_cache(self) -> Path | None:
+        if not self.hub_id:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.hub_id, "model.safetensors")
+        return Path(cached) if isinstance(cached, str) else None
 
     def check(self, path: Path | str) -> Path:
         """Return ``path`` if its bytes have the expected digest, or none is known.
@@ -127,7 +134,8 @@ class WeightsFile:
                 within about ten if the host has an address but does not answer.
             BackboneError: the file on disk is damaged or a different one.
         """
-        if found := self.on_disk():
+        copies = (copy for copy in self._copies() if sha256_file(copy) == self.sha256)
+        if found := self._own() or next(copies, None) or self._in_hub_cache():
             return self.check(found)
         if self.hub_id and not os.environ.get(MIRROR):
             from huggingface_hub import constants
@@ -197,14 +205,6 @@ def registered_files() -> list[WeightsFile]:
 
 def _cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _in_package(copy: str) -> Path | None:
-    """Return a file of an installed package, without importing that."""
-    package, _, name = copy.partition("/")
-    found = find_spec(package)
-    paths = (Path(folder, name) for folder in (found.submodule_search_locations if found else None) or ())
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _reason(error: Exception) -> str:
