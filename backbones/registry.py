@@ -18,7 +18,7 @@ from ..common.paths import expanded
 from ..common.registry import Registry
 
 
-class BackboneError(LopsidedError):
+class BackboneError(LopsidedError, ValueError):
     """An unknown backbone, or weights that do not fit it."""
 
 

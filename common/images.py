@@ -35,6 +35,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 from .errors import ImageError, one_line
 from .files import atomic_path
 from .paths import read_file, stand_in
+from .value_range import range_hint
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -248,7 +249,7 @@ def check_images(tensor: torch.Tensor, name: str) -> None:
     # Written so that NaN, which compares false with everything, fails too.
     if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
         what = "it holds NaN" if low != low or high != high else f"its values span {low:.6g} to {high:.6g}"
-        raise ImageError(f"{name}: expected values in [0, 1], but {what} ({_seen(tensor)}).")
+        raise ImageError(f"{name}: expected values in [0, 1], but {what} ({_seen(tensor)}){range_hint(low, high)}.")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..backbones.extractor import Precision
 from ..backbones.registry import Architecture, architecture
 from ..common.building import building
 from ..common.families import learnt_from
+from ..common.value_range import to_unit
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 
 Resize = Literal["none", "bilinear-256", "antialias-256"]
@@ -108,13 +109,13 @@ class FeatureSpec(MeasureSpec):
         return self.architecture.min_size
 
     @property
-    def backbone_pass(self) -> tuple[BackboneSpec, str, str, str]:
+    def backbone_pass(self) -> tuple[BackboneSpec, str, str, str, tuple[float, float]]:
         """Measures with equal values see the same feature maps and can share them."""
-        return self.backbone, self.pooling, self.precision, self.resize
+        return self.backbone, self.pooling, self.precision, self.resize, self.input_range
 
     def definition(self) -> dict[str, Any]:
         """The fields, the backbone's weights by content."""
-        return self.model_dump(mode="json") | {"backbone": self.backbone.definition()}
+        return super().definition() | {"backbone": self.backbone.definition()}
 
     @building()
     def build_extractor(self, stages: int) -> FeatureExtractor:
@@ -165,7 +166,7 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
                 f"{self.spec.key}: the backbone was converted to {self.extractor.dtype}, it is defined in {expected}; "
                 "leave the measure out of .half() and .bfloat16(), and use precision: bf16 for speed"
             )
-        images = resized(images, self.spec.resize)
+        images = resized(to_unit(images, self.spec.input_range), self.spec.resize)
         return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
 
     def digest(self, images: Tensor, maps: list[Tensor]) -> Any:

@@ -73,7 +73,7 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
         True
         >>> parse_measure("disst")
         Traceback (most recent call last):
-        lopsided.losses.measure.MeasureError: unknown measure 'disst'; did you mean 'dists'?
+        lopsided.losses.errors.MeasureError: unknown measure 'disst'; did you mean 'dists'?
     """
     if isinstance(value, MeasureSpec):
         return value
@@ -102,8 +102,19 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
         raise MeasureError(f"measure '{name}': {error}") from None
 
 
-def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: Reduction = "mean") -> Measure:
+def create_measure(
+    value: str | Mapping[str, Any] | MeasureSpec,
+    *,
+    reduction: Reduction = "mean",
+    input_range: tuple[float, float] | None = None,
+) -> Measure:
     """Build a measure from its key, a mapping or a spec.
+
+    Args:
+        value: which measure.
+        reduction: how its loss is reduced over the batch.
+        input_range: values of black and white in the images that it will be given, such as ``(-1, 1)``; [0, 1] unless
+            ``value`` says otherwise. They are brought to [0, 1] first. It is part of the identity.
 
     Raises:
         MeasureError: unknown measure or option.
@@ -118,8 +129,13 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
         ('0.0001', False)
         >>> f"{ssim(black, white).item():.4f}"  # as a loss: 1 - score
         '0.9999'
+        >>> round(create_measure("l1", input_range=(-1, 1))(-white, white).item(), 4)
+        1.0
     """
-    return parse_measure(value).build(reduction=reduction)
+    spec = parse_measure(value)
+    if input_range is not None:
+        spec = parse_measure({**spec.model_dump(), "input_range": input_range})
+    return spec.build(reduction=reduction)
 
 
 def _on_backbones() -> list[str]:

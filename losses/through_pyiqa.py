@@ -272,8 +272,8 @@ class HandcraftedSpec(MeasureSpec):
 
     @property
     def key(self) -> str:
-        """The measure's name."""
-        return self.measure
+        """The measure's name, followed by a mark of the definition where images are in another range than [0, 1]."""
+        return self.measure + (f"+{self.identity[:4]}" if self.preprocessing else "")
 
     @property
     def families(self) -> frozenset[str]:
@@ -297,7 +297,7 @@ class HandcraftedSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The pyiqa name and every option that fixes the definition."""
-        return {"metric": self.entry.metric, "pyiqa": self.pyiqa, "options": self.entry.options}
+        return {"metric": self.entry.metric, "pyiqa": self.pyiqa, "options": self.entry.options} | self.preprocessing
 
     def build(self, *, reduction: Reduction = "mean") -> Handcrafted:
         """Build the measure."""
@@ -353,7 +353,7 @@ class PyiqaSpec(MeasureSpec):
     @property
     def key(self) -> str:
         """``pyiqa-<metric>``, followed by a mark of the definition where options are given."""
-        return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options else "")
+        return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options or self.preprocessing else "")
 
     @model_validator(mode="after")
     def _made_of_something(self) -> PyiqaSpec:
@@ -387,7 +387,7 @@ class PyiqaSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The metric, pyiqa's version and the options; declared families change no score."""
-        return {"metric": self.metric, "pyiqa": self.pyiqa, "options": self.options}
+        return {"metric": self.metric, "pyiqa": self.pyiqa, "options": self.options} | self.preprocessing
 
     def build(self, *, reduction: Reduction = "mean") -> Pyiqa:
         """Build the metric; pyiqa may download weights."""

@@ -867,3 +867,29 @@ def test_heads_on_backbones_learn_to_tell_photographs_from_their_enlargements(ba
     stage, side, rate, batch = ON_BACKBONES[backbone]
     spec = DiscriminatorSpec.model_validate({"form": form, "backbone": f"{backbone}-r", "stage": stage})
     assert accuracy_within(160, spec, side, photographs, learning_rate=rate, batch=batch) >= 0.9
+
+
+@pytest.mark.parametrize("key", ["unet", "patch", "vanilla-squeezenet1_1-r"])
+def test_photographs_in_another_range_are_refused_at_the_beginning(key):
+    images = (torch.arange(3 * 64 * 64) % 256).float().view(1, 3, 64, 64) / 255
+    discriminator = build_discriminator(key)
+    discriminator(images)
+    with pytest.raises(DiscriminatorError, match=r"seen \[-1, 1\]; bring .* by \(x \+ 1\) / 2, or .* input_range"):
+        discriminator(2 * images - 1)
+    with pytest.raises(ValueError, match=r"seen \[0, 255\]; divide .* by 255"):
+        discriminator(255 * images)
+    for seed in range(20):  # what untrained generators give is accepted
+        discriminator(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)).tanh())
+
+
+@pytest.mark.parametrize("key", ["unet", "patch", "vanilla-squeezenet1_1-r"])
+def test_an_input_range_is_exactly_the_same_as_rescaling_by_hand(key):
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(2).sub(1).requires_grad_()
+    plain = build_discriminator(key, seed=3)
+    ranged = build_discriminator({**plain.spec.model_dump(), "input_range": (-1, 1)}, seed=3)
+    expected, given = plain((images + 1) / 2), ranged(images)
+    assert torch.equal(given, expected)
+    gradients = [torch.autograd.grad(logits.sum(), images)[0] for logits in (expected, given)]
+    assert torch.equal(*gradients)
+    assert ranged.spec.identity != plain.spec.identity
+    assert ranged.spec.definition() == {**plain.spec.definition(), "input_range": [-1, 1]}
