@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from ..common.transforms import transformed
+
 WIDTH, SIGMA = 11, 1.5
-TILE = 32  # positions per matrix product: most of a band matrix is zeros, and more so the larger it is
+TILE = 64  # positions per matrix product: most of a band matrix is zeros, and more so the larger it is
 
 _offset = np.arange(WIDTH) - WIDTH // 2
 _window = np.exp(-(_offset**2) / (2 * SIGMA**2))
@@ -21,7 +23,7 @@ _band = np.stack([np.pad(_window, (i, TILE - 1 - i)) for i in range(TILE)], axis
 
 def gaussian_means(images: Tensor) -> Tensor:
     """Return the means of ``(N, C, H, W)`` under the 11×11 window, σ = 1.5: ``(N, C, H - 10, W - 10)``."""
-    if images.device.type == "cpu" and not torch.compiler.is_compiling() and _products_are_exact(images.dtype):
+    if images.device.type == "cpu" and not transformed() and _products_are_exact(images.dtype):
         return _BandProducts.apply(images, 0)  # type: ignore[no-any-return]
     window = torch.from_numpy(_window).to(images).view(1, 1, -1, 1)
     planes = images.flatten(0, 1).unsqueeze(1)
@@ -63,14 +65,6 @@ class _BandProducts(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return _BandProducts.apply(gradient, WIDTH - 1 - ctx.margin), None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Any:
-        return _BandProducts.apply(tangent, ctx.margin)
-
-    @staticmethod
-    def vmap(_: Any, dims: tuple[int, None], images: Tensor, margin: int) -> Any:
-        return _BandProducts.apply(images.movedim(dims[0], 0), margin), 0
 
 
 def _tiles(length: int, margin: int, band: Tensor) -> list[tuple[slice, slice, Tensor]]:
