@@ -302,8 +302,9 @@ class Discriminator(nn.Module):
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
         if not spec.trainable:
             self._frozen = [self.trunk]
-        for module in self._frozen:
-            _freeze(module)
+        if self._frozen:
+            later = stages[spec.frozen_stages :] if spec.trainable else []
+            _freeze(self.trunk, {id(p) for modules in later for module in modules for p in module.parameters()})
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
@@ -349,16 +350,18 @@ class Discriminator(nn.Module):
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
 
 
-def _freeze(module: nn.Module) -> None:
-    """Turn the parameters of a module into buffers.
+def _freeze(trunk: nn.Module, learning: set[int]) -> None:
+    """Turn the parameters of a trunk into buffers, except those that learn.
 
     So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
-    of a discriminator off and on again. The keys of the state dict stay.
+    of a discriminator off and on again. The keys of the state dict stay. What belongs to no stage, as the embeddings of
+    a transformer, comes before the first one and is frozen with it.
     """
-    for part in module.modules():
+    for part in trunk.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
+            if id(parameter) not in learning:
+                delattr(part, name)
+                part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:
