@@ -1,4 +1,4 @@
-"""Whether torch is about to do more with an operation than run it and differentiate it backwards."""
+"""Code under ``torch.func`` (``grad``, ``vmap``, ``jvp`` …) and forward-mode differentiation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Return whether code is compiled, or under ``torch.func`` or forward-mode differentiation.
+    """Return whether ``torch.func`` or forward-mode differentiation is at work, and no compiler.
 
-    A hand-written backward pass stands in the way of these: they want the operations themselves.
+    They want the operations themselves, in the place of which a hand-written backward pass stands.
 
     Examples:
         >>> transformed(), torch.func.vmap(lambda x: x * transformed())(torch.ones(1))
         (False, tensor([1.]))
     """
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0  # torch has no public question for either
-    )
+    if torch.compiler.is_compiling():
+        return False
+    # torch has no public question for either.
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def bare(tensor: Tensor) -> Tensor:

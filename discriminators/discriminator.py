@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
+from ..backbones.freezing import freeze
 from ..backbones.registry import architecture
 from ..common.building import building
 from ..common.errors import did_you_mean
@@ -303,8 +304,9 @@ class Discriminator(nn.Module):
         if not spec.trainable:
             self._frozen = [self.trunk]
         if self._frozen:
+            # What belongs to no stage, as the embeddings of a transformer, comes before the first: frozen with it.
             later = stages[spec.frozen_stages :] if spec.trainable else []
-            _freeze(self.trunk, {id(p) for modules in later for module in modules for p in module.parameters()})
+            freeze(self.trunk, {id(p) for modules in later for module in modules for p in module.parameters()})
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
@@ -317,6 +319,13 @@ class Discriminator(nn.Module):
         for module in self._frozen:
             if any(part.training for part in module.modules()):
                 module.eval()
+
+    def __prepare_scriptable__(self) -> Discriminator:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise DiscriminatorError(
+            f"discriminator '{self.spec.key}': torch.jit.script cannot read it; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
@@ -348,20 +357,6 @@ class Discriminator(nn.Module):
         self._keep_frozen()  # a host may have called train() on a part
         images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
-
-
-def _freeze(trunk: nn.Module, learning: set[int]) -> None:
-    """Turn the parameters of a trunk into buffers, except those that learn.
-
-    So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
-    of a discriminator off and on again. The keys of the state dict stay. What belongs to no stage, as the embeddings of
-    a transformer, comes before the first one and is frozen with it.
-    """
-    for part in trunk.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            if id(parameter) not in learning:
-                delattr(part, name)
-                part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:

@@ -16,6 +16,7 @@ from ..common.building import building, ordinary_tensors, usable
 from ..common.errors import LopsidedError
 from ..common.fields import Settings
 from ..common.identity import identity
+from ..common.transforms import bare
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -109,8 +110,8 @@ class Reference:
 class Measure(nn.Module, ABC, Generic[Spec]):
     """A full-reference measure: ``score`` as a metric, ``forward`` as a loss.
 
-    It is always frozen: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
-    module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
+    It is always frozen: it has buffers and no parameters and stays in evaluation mode, whatever happens to the module
+    that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
         spec: definition and identity.
@@ -222,6 +223,12 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         """Do nothing: a measure stays in evaluation mode."""
         return super().train(False)
 
+    def __prepare_scriptable__(self) -> Self:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise MeasureError(
+            f"{self.spec.key}: torch.jit.script cannot read a measure; use torch.compile, torch.export or torch.jit.trace"
+        )
+
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Return the tensors if ``persistent``, else nothing: they follow from the spec."""
         if self.persistent:
@@ -264,7 +271,7 @@ def _check_range(
     key: str, name: str, value: Tensor, low: float, high: float, *, allow_non_finite: bool = False
 ) -> None:
     # One reduction and one transfer; for images this small against any network pass.
-    seen_low, seen_high = torch.stack(torch.aminmax(value.detach())).tolist()
+    seen_low, seen_high = torch.stack(torch.aminmax(bare(value.detach()))).tolist()
     finite = seen_low > -float("inf") and seen_high < float("inf")  # False for NaN too
     if not finite and allow_non_finite:
         return
