@@ -148,6 +148,14 @@ def test_handcrafted_measures_compile_without_a_graph_break(key):
     assert close(torch.autograd.grad(loss, leaf)[0], gradient_of(key, image, reference), 1e-4)
 
 
+@pytest.mark.parametrize("key", ["ssim", "dists-squeezenet1_1-r"])
+def test_a_compiled_gradient_of_torch_func_is_the_gradient(key):
+    torch.compiler.reset()
+    image, reference = pair(key)
+    compiled = torch.compile(grad(build(key)), backend="aot_eager")
+    assert close(compiled(image, reference), gradient_of(key, image, reference), 1e-4)
+
+
 WORKER = """
 import sys, warnings
 warnings.simplefilter("ignore")
