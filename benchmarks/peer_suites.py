@@ -5,7 +5,8 @@ The tests are not copied into this repository. In a checkout of the package at t
     PYTHONPATH=BENCHMARKS python -m pytest -p peer_suites tests/test_ssim.py tests/test_ms_ssim.py tests/test_gmsd.py \
         tests/test_psnr.py tests/test_fsim.py tests/test_vsi.py tests/test_perceptual.py                        # piq
     PYTHONPATH=BENCHMARKS:. python -m pytest -p peer_suites -k "not ddp-True" unittests/image/test_ssim.py \
-        unittests/image/test_ms_ssim.py unittests/image/test_psnr.py                    # torchmetrics, in its tests/
+        unittests/image/test_ms_ssim.py                                                 # torchmetrics, in its tests/
+    python BENCHMARKS/peer_suites.py tests/tests_loss.py                                # pytorch_msssim has scripts
 
 What has no counterpart here (other windows, more dimensions, gray or complex images as such, maps beside scores) is
 skipped and says so: skipped tests are not applicable ones. Gray images are given as RGB of three equal channels, images
@@ -47,12 +48,13 @@ def prepared(images: Any, data_range: float) -> Tensor:
     return images.expand(-1, 3, -1, -1)
 
 
-def score(measure: Measure[Any], x: Any, y: Any, data_range: float = 1.0, reduction: Any = "mean") -> Any:
+def score(measure: Measure[Any], x: Any, y: Any, data_range: float = 1.0, reduction: Any = "mean", *, as_loss: bool = False) -> Any:
     if reduction not in ("mean", "sum", "none"):
         raise PeerError(f"reduction {reduction}")
     try:
         x, y = prepared(x, data_range), prepared(y, data_range)
-        values = measure.score(x, y)
+        measure.check(x, y, as_loss=as_loss)
+        values = measure.scored(x, y)
     except MeasureError as error:
         raise PeerError(str(error)) from error
     return values if reduction == "none" else getattr(values, reduction)()
@@ -143,7 +145,7 @@ def replace_piq(piq: Any) -> None:
     piq.feature_extractors.InceptionV3 = lambda *_, **__: types.SimpleNamespace(blocks=types.SimpleNamespace())  # would be downloaded
 
 
-def replace_torchmetrics(functional: Any) -> None:
+def replace_torchmetrics() -> None:
     """Replace what both the functions and the classes of torchmetrics compute with."""
     import torchmetrics.functional.image.ssim as ssim
     import torchmetrics.image.ssim as classes
@@ -155,6 +157,8 @@ def replace_torchmetrics(functional: Any) -> None:
     ) -> Tensor:
         sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
         sizes = kernel_size if isinstance(kernel_size, (list, tuple)) else [kernel_size]
+        if any(isinstance(value, (list, tuple)) and len(value) != 2 for value in (sigma, kernel_size)):
+            not_ours("a window of another number of dimensions")
         if not gaussian_kernel or any(s != 1.5 for s in sigmas) or any(k != 11 for k in sizes):
             not_ours("another window")
         if return_full_image or return_contrast_sensitivity or (k1, k2) != (0.01, 0.03):
@@ -176,13 +180,48 @@ def replace_torchmetrics(functional: Any) -> None:
         place._multiscale_ssim_update = several
 
 
+def replace_pytorch_msssim(package: Any) -> None:
+    def call(key: str) -> Any:
+        def of(X: Any, Y: Any, data_range: float = 255, size_average: bool = True, win_size: int = 11, **_: Any) -> Any:  # noqa: N803
+            if win_size != 11:
+                not_ours("another window")
+            images, references = (Y, X) if Y.requires_grad else (X, Y)  # ours lets only a prediction leave [0, 1]
+            measure, reduction = build(key, (("color", "rgb"),)), "mean" if size_average else "none"
+            return score(measure, images, references, data_range, reduction, as_loss=True)
+
+        return of
+
+    for key in ("ssim", "ms_ssim"):
+        setattr(package, key, call(key))
+
+        class Loss(nn.Module):
+            def __init__(self, data_range: float = 255, size_average: bool = True, key: str = key, **_: Any) -> None:
+                super().__init__()
+                self.options = {"data_range": data_range, "size_average": size_average}
+                self.call = call(key)
+
+            def forward(self, X: Any, Y: Any) -> Any:  # noqa: N803
+                return self.call(X, Y, **self.options)
+
+        setattr(package, key.upper(), Loss)
+
+
 def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001
     import piq
     import piq.feature_extractors
 
     replace_piq(piq)
-    replace_torchmetrics(None)
+    replace_torchmetrics()
     if "tensorflow" not in sys.modules:  # some of piq's tests compare with it
         stub: Any = types.ModuleType("tensorflow")
         stub.convert_to_tensor = lambda *_: not_ours("tensorflow is not installed")
         sys.modules["tensorflow"] = stub
+
+
+if __name__ == "__main__":
+    import runpy
+
+    import pytorch_msssim
+
+    replace_pytorch_msssim(pytorch_msssim)
+    runpy.run_path(sys.argv[1], run_name="__main__")
