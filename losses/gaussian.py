@@ -68,7 +68,7 @@ class _BandProducts(Function):
         ctx.margin = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return _BandProducts.apply(gradient, WIDTH - 1 - ctx.margin), None
 
 

@@ -226,7 +226,8 @@ class Measure(nn.Module, ABC, Generic[Spec]):
     def __prepare_scriptable__(self) -> Self:
         """Refuse TorchScript's compiler, which reads a small part of Python."""
         raise MeasureError(
-            f"{self.spec.key}: torch.jit.script cannot read a measure; use torch.compile, torch.export or torch.jit.trace"
+            f"{self.spec.key}: torch.jit.script cannot read a measure; use torch.compile, torch.export or "
+            "torch.jit.trace"
         )
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:

@@ -42,7 +42,7 @@ def test_grad_and_jvp_are_the_derivatives_of_autograd(key):
     expected = gradient_of(key, image, reference)
     assert expected.abs().max() > 0
     assert close(grad(build(key))(image, reference), expected)
-    value, slope = jvp(lambda x: build(key)(x, reference), (image,), (expected,))
+    value, slope = jvp(lambda x: build(key)(x, reference), (image,), (expected,))  # pyright: ignore[reportAssignmentType]
     torch.testing.assert_close(value, build(key)(image, reference), rtol=1e-4, atol=1e-7)
     assert close(slope, expected.square().sum())
     with forward_ad.dual_level():
@@ -112,10 +112,15 @@ def test_penalties_reach_through_attention(penalty):
     """Fused attention has no second derivative."""
     network = build_discriminator("patch-clip_vit_b32-r")
     images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    loss = r1_penalty(network, images[0]) if penalty == "r1" else gradient_penalty(network, *images, torch.Generator())
+    loss = (
+        r1_penalty(network, images[0])
+        if penalty == "r1"
+        else gradient_penalty(network, images[0], images[1], torch.Generator())
+    )
     loss.backward()
-    assert all(p.grad.isfinite().all() for p in network.head.parameters() if p.grad is not None)
-    assert network.trunk.trunk.pos_embed.grad.abs().sum() > 0
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert gradients["trunk.trunk.pos_embed"].abs().sum() > 0
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
@@ -135,7 +140,7 @@ def test_torchscript_is_refused_by_name_with_the_way_out():
 def test_traced_measures_give_the_values_of_other_images(key):
     images, references = pair(key, samples=2)
     traced = torch.jit.trace(build(key), (images[:1], references[:1]))
-    torch.testing.assert_close(traced(images[1:], references[1:]), build(key)(images[1:], references[1:]))
+    torch.testing.assert_close(traced(images[1:], references[1:]), build(key)(images[1:], references[1:]))  # pyright: ignore[reportCallIssue]
 
 
 @pytest.mark.parametrize("key", [k for k in OWN if k != "psnr_y"])
@@ -211,7 +216,10 @@ def train(host, degraded, reference):
         optimizer.step()
     return loss.detach()
 
-LOSSES = {"ssim": lambda: create_measure("ssim"), "dists": lambda: create_measure("dists-squeezenet1_1-r"), "D": Adversary}
+def dists():
+    return create_measure("dists-squeezenet1_1-r")
+
+LOSSES = {"ssim": lambda: create_measure("ssim"), "dists": dists, "D": Adversary}
 for name, loss in LOSSES.items():
     expected = train(Host(loss), *images)
     for wrap in (whole, original, second):
