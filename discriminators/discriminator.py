@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
+from ..backbones.freezing import freeze
 from ..backbones.registry import architecture
 from ..common.building import building
 from ..common.errors import did_you_mean
@@ -331,8 +332,10 @@ class Discriminator(nn.Module):
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
         if not spec.trainable:
             self._frozen = [self.trunk]
-        for module in self._frozen:
-            _freeze(module)
+        if self._frozen:
+            # What belongs to no stage, as the embeddings of a transformer, comes before the first: frozen with it.
+            later = stages[spec.frozen_stages :] if spec.trainable else []
+            freeze(self.trunk, {id(p) for modules in later for module in modules for p in module.parameters()})
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
@@ -345,6 +348,13 @@ class Discriminator(nn.Module):
         for module in self._frozen:
             if any(part.training for part in module.modules()):
                 module.eval()
+
+    def __prepare_scriptable__(self) -> Discriminator:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise DiscriminatorError(
+            f"discriminator '{self.spec.key}': torch.jit.script cannot read it; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
@@ -382,18 +392,6 @@ class Discriminator(nn.Module):
             check_values(self.spec.key, images)
         images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
-
-
-def _freeze(module: nn.Module) -> None:
-    """Turn the parameters of a module into buffers.
-
-    So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
-    of a discriminator off and on again. The keys of the state dict stay.
-    """
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:

@@ -13,9 +13,11 @@ from typing_extensions import Self
 
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
+from ..backbones.freezing import freeze
 from ..backbones.registry import Architecture, architecture
 from ..common.building import building
 from ..common.families import learnt_from
+from ..common.transforms import transformed
 from ..common.value_range import to_unit
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 
@@ -144,6 +146,7 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
     def __init__(self, spec: FSpec, reduction: Reduction = "mean", extractor: FeatureExtractor | None = None) -> None:
         super().__init__(spec, reduction)
         self.extractor = extractor if extractor is not None else spec.build_extractor(spec.stages[-1] + 1)
+        freeze(self.extractor)  # a shared one can have been made for training
         self.eval()
 
     @abstractmethod
@@ -156,10 +159,6 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
 
     def backbone_pass(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the images as the backbone saw them and the feature maps of all its stages."""
-        if any(parameter.requires_grad for parameter in self.extractor.parameters()):
-            if torch.compiler.is_compiling():  # compiled code cannot freeze; torch then runs the pass uncompiled
-                raise MeasureError(f"{self.spec.key}: freeze it before it is compiled: measure.requires_grad_(False)")
-            self.extractor.requires_grad_(False)  # a host may have asked for gradients of everything it holds
         expected = torch.bfloat16 if self.spec.precision == "bf16" else torch.float32
         if self.extractor.dtype not in (expected, torch.float64):
             raise MeasureError(
@@ -167,7 +166,8 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
                 "leave the measure out of .half() and .bfloat16(), and use precision: bf16 for speed"
             )
         images = resized(to_unit(images, self.spec.input_range), self.spec.resize)
-        return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
+        layout = torch.contiguous_format if transformed() else torch.channels_last  # of which vmap knows nothing
+        return images, self.extractor(images.contiguous(memory_format=layout))
 
     def digest(self, images: Tensor, maps: list[Tensor]) -> Any:
         """Digest a pass of the references; only this measure's layers are used."""

@@ -120,8 +120,8 @@ class Measure(nn.Module, ABC, Generic[Spec]):
 
     Images are RGB in [0, 1], or in the spec's ``input_range``.
 
-    It is always frozen: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
-    module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
+    It is always frozen: it has buffers and no parameters and stays in evaluation mode, whatever happens to the module
+    that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
         spec: definition and identity.
@@ -240,6 +240,13 @@ class Measure(nn.Module, ABC, Generic[Spec]):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Do nothing: a measure stays in evaluation mode."""
         return super().train(False)
+
+    def __prepare_scriptable__(self) -> Self:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise MeasureError(
+            f"{self.spec.key}: torch.jit.script cannot read a measure; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Return the tensors if ``persistent``, else nothing: they follow from the spec."""

@@ -22,9 +22,11 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from ..backbones import DeclaredFamilies
+from ..backbones.freezing import freeze
 from ..common.building import float32_default
 from ..common.errors import one_line
 from ..common.families import learnt_from, with_declared
+from ..common.transforms import transformed
 from .measure import MeasureError, MeasureSpec, Reduction, Spec
 from .precise import PreciseMeasure
 
@@ -185,7 +187,8 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
             "network and HF_HUB_OFFLINE=0, or copy the files into pyiqa's cache (torch.hub.get_dir()/pyiqa), or "
             "leave it out"
         ) from None
-    return network.eval().requires_grad_(False)
+    freeze(network)
+    return network.eval()
 
 
 class PyiqaMeasure(PreciseMeasure[Spec]):
@@ -211,7 +214,7 @@ class PyiqaMeasure(PreciseMeasure[Spec]):
             images, references = images.float(), references.float()
         if torch.is_grad_enabled() and images.requires_grad:
             self._require_gradient(images.device)
-            images = self._guarded(images)
+            images = images if transformed() else self._guarded(images)
         return self._call(images, references.expand_as(images)).to(dtype)
 
     def _call(self, images: Tensor, references: Tensor) -> Tensor:

@@ -418,6 +418,27 @@ def test_no_training_loop_wakes_what_is_frozen(backbone, options):
     assert {name for name, _ in network.named_parameters()}.isdisjoint(frozen)
 
 
+@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("backbone", [*(key for key in list_backbones() if key.endswith("-r")), "conv"])
+def test_the_maps_of_frozen_stages_stay_what_they_are(backbone, stages):
+    """Whatever a backbone's stages are made of: a loop that trains every parameter leaves their maps alone."""
+    options = {"form": "vanilla", "backbone": backbone}
+    frozen = min(stages, DiscriminatorSpec.model_validate(options).head_stage)
+    spec = DiscriminatorSpec.model_validate(options | {"frozen_stages": frozen})
+    network = build_discriminator(spec)
+    images = images_of(max(32, spec.min_size))
+    with torch.no_grad():
+        before = [maps.clone() for maps in network.eval().trunk(images)]
+    network.train().requires_grad_(True)
+    optimiser = torch.optim.SGD(network.parameters(), 1e-2)
+    network(images).square().mean().backward()
+    optimiser.step()
+    with torch.no_grad():
+        after = network.eval().trunk(images)
+    same = [torch.equal(*maps) for maps in zip(before, after, strict=True)]
+    assert same == [stage < spec.frozen_stages for stage in range(len(same))]
+
+
 def test_a_head_under_spectral_norm_has_unit_length():
     plain = DiscriminatorSpec.model_validate("patch-vgg16-r")
     spec = DiscriminatorSpec.model_validate({"form": "patch", "backbone": "vgg16-r", "spectral_norm": True})
