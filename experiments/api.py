@@ -138,6 +138,7 @@ def report(
     from ..analysis import write_report
     from .results import tables
     from .results.gallery import gallery_rows
+    from .results.recovered import recovered_rows
 
     collected = tables.collect(planned, place)
     collected.save(folder / "tables")
@@ -148,7 +149,7 @@ def report(
         path,
         title=exp.title or exp.name,
         description=exp.description,
-        gallery_rows=gallery_rows(planned, place),
+        gallery_rows=[*gallery_rows(planned, place), *recovered_rows(planned, place)],
         facts=_facts(planned, place),
     )
     write_text(stamp, made_from)

@@ -1,0 +1,136 @@
+"""What measures are like as objectives: one panel per diagnostic, one colour per measure."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ..statistics.frames import where
+from .style import GREY, count, line_style, panels, pretty, require_one_of, styled
+
+PER_LEGEND_ROW = 5
+CONDITION = "effective share"
+
+
+@styled
+def diagnostics_panels(summary: pd.DataFrame) -> Figure:
+    """Draw alignment, frequencies, conditioning, invariances, recovery and colour drift, where there are any.
+
+    Args:
+        summary: table ``diagnostics_summary``; rows of maximum differentiation are left out.
+
+    Raises:
+        AnalysisError: No rows with a value.
+    """
+    rows = where(summary, other="")
+    rows = rows.loc[rows["mean"].notna()]
+    require_one_of(rows, [], "diagnostics_panels")
+    drawn = {
+        "alignment": where(rows, diagnostic="alignment", detail="residual"),
+        "frequency": where(rows, diagnostic="frequency"),
+        "curvature": where(rows, diagnostic="curvature", detail=CONDITION),
+        "invariance": where(rows, diagnostic="invariance"),
+        "recovery": where(rows, diagnostic="recovery"),
+        "colour": where(rows, diagnostic="colour", detail="size"),
+    }
+    drawn = {name: found for name, found in drawn.items() if len(found)}
+    measures = sorted(rows["measure"].unique())
+    figure, axes = panels(max(1, len(drawn)), 3, 3.2)
+    for axis, (name, found) in zip(axes, drawn.items(), strict=False):
+        _PANELS[name](axis, found, measures)
+        axis.grid(axis="y")
+    handles = [
+        axes[0].plot([], [], label=pretty(key), marker="o", markersize=4, **line_style(i))[0]
+        for i, key in enumerate(measures)
+    ]
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / PER_LEGEND_ROW))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _alignment(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    _lines(axis, found, measures, "start")
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.set(title="Gradient against the residual", ylabel="cosine (1: straight back)")
+
+
+def _frequency(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    _lines(axis, found, measures, "detail")
+    axis.tick_params(axis="x", labelrotation=30)
+    axis.set(title="Gradient energy by frequency", ylabel="share", xlabel="cycles per pixel", ylim=(0, None))
+
+
+def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    for index, measure in enumerate(measures):
+        rows = where(found, measure=measure)
+        if len(rows):
+            low, high = rows["low"].iloc[0], rows["high"].iloc[0]
+            axis.plot([index, index], [low, high], linewidth=1.6, color=line_style(index)["color"])
+            axis.plot(index, rows["mean"].iloc[0], "o", color=line_style(index)["color"])
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axis.set_xticks([])
+    axis.set(title="Conditioning near the optimum", ylabel="share of directions curved alike")
+
+
+def _invariance(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    _lines(axis, found, measures, "detail", linestyle="")
+    axis.axhline(1, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.tick_params(axis="x", labelrotation=30)
+    axis.set_yscale("symlog", linthresh=0.1)
+    axis.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axis.set(title="What a measure sees", ylabel="loss (1: that of noise)")
+    axis.set_ylim(min(-0.02, 1.3 * found["mean"].min()), 1.3 * max(1, found["mean"].max()))
+
+
+def _recovery(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    steps = found.assign(step=found["detail"].astype(int)).groupby(["measure", "step"])["mean"].mean()
+    for index, measure in enumerate(measures):
+        if measure in steps.index:
+            course = steps.loc[measure].sort_index()
+            axis.plot(course.index, course - course.iloc[0], marker="o", markersize=3, **line_style(index))
+    axis.axhline(0, color=GREY, linewidth=0.8)
+    axis.set(title="Recovery of the reference", ylabel="PSNR gained, dB", xlabel="step")
+
+
+def _colour(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
+    _lines(axis, found, measures, "start", linestyle="")
+    axis.set(title="Colour drift during recovery", ylabel="grey levels", ylim=(0, None))
+
+
+def _lines(axis: Axes, found: pd.DataFrame, measures: list[str], along: str, **style: str) -> None:
+    """Draw the means of each measure along the values of a column, in the order of the table."""
+    order = list(dict.fromkeys(found[along]))
+    for index, measure in enumerate(measures):
+        values = where(found, measure=measure).groupby(along)["mean"].mean().reindex(order)
+        axis.plot(range(len(order)), values, marker="o", markersize=4, **{**line_style(index), **style})
+    axis.set_xticks(range(len(order)), order)
+
+
+def _plain(value: float, _: float) -> str:
+    return f"{value:g}"
+
+
+_PANELS = {
+    "alignment": _alignment,
+    "frequency": _frequency,
+    "curvature": _curvature,
+    "invariance": _invariance,
+    "recovery": _recovery,
+    "colour": _colour,
+}
+
+
+def caption(summary: pd.DataFrame) -> str:
+    """Return what the figure shows."""
+    return (
+        f"Diagnostics of measures as objectives, means over {count(int(summary['n'].max()), 'crop')}; nothing was"
+        " trained. Alignment: cosine of the measure's gradient with the way from the reference to the degraded image."
+        " Conditioning: 1 for the squared error, lower where few directions are curved much more than the others; lines"
+        " from the least to the largest crop. What a measure sees: its loss after a change that people hardly see, over"
+        " its loss after noise (dashed). Recovery: descent on pixels from degraded images, mean over the starts."
+    )
