@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,9 @@ def summarise(diagnostics: pd.DataFrame) -> pd.DataFrame:
         first = group.iloc[0]
         spread = (values.mean(), values.std(), values.min(), values.max())
         status = lost.iloc[0] if len(lost) else "ok"
-        rows.append((*key, first["unit"], first["note"], len(values), len(lost), *spread, status))
+        rows.append(
+            (*cast(tuple[str, ...], key), first["unit"], first["note"], len(values), len(lost), *spread, status)
+        )
     return pd.DataFrame(rows, columns=SUMMARY)
 
 

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ..statistics.frames import where
-from .style import GREY, count, line_style, panels, pretty, require_one_of, styled
+from ..errors import AnalysisError
+from ..statistics.frames import grouped, where
+from .style import GREY, count, line_style, panels, pretty, styled
 
 PER_LEGEND_ROW = 5
 CONDITION = "effective share"
@@ -26,21 +27,12 @@ def diagnostics_panels(summary: pd.DataFrame) -> Figure:
     Raises:
         AnalysisError: No rows with a value.
     """
-    rows = where(summary, other="")
-    rows = rows.loc[rows["mean"].notna()]
-    require_one_of(rows, [], "diagnostics_panels")
-    drawn = {
-        "alignment": where(rows, diagnostic="alignment", detail="residual"),
-        "frequency": where(rows, diagnostic="frequency"),
-        "curvature": where(rows, diagnostic="curvature", detail=CONDITION),
-        "invariance": where(rows, diagnostic="invariance"),
-        "recovery": where(rows, diagnostic="recovery"),
-        "colour": where(rows, diagnostic="colour", detail="size"),
-    }
-    drawn = {name: found for name, found in drawn.items() if len(found)}
-    measures = sorted(rows["measure"].unique())
-    figure, axes = panels(max(1, len(drawn)), 3, 3.2)
-    for axis, (name, found) in zip(axes, drawn.items(), strict=False):
+    drawn = panels_of(summary)
+    if not drawn:
+        raise AnalysisError("diagnostics_panels: no rows to draw.")
+    measures = sorted({str(key) for found in drawn.values() for key in found["measure"]})
+    figure, axes = panels(len(drawn), 3, 3.2)
+    for axis, (name, found) in zip(axes, drawn.items(), strict=True):
         _PANELS[name](axis, found, measures)
         axis.grid(axis="y")
     handles = [
@@ -50,6 +42,21 @@ def diagnostics_panels(summary: pd.DataFrame) -> Figure:
     columns = math.ceil(len(handles) / math.ceil(len(handles) / PER_LEGEND_ROW))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
+
+
+def panels_of(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each panel that has any, by its diagnostic."""
+    rows = where(summary, other="")
+    rows = rows.loc[rows["mean"].notna()]
+    found = {
+        "alignment": where(rows, diagnostic="alignment", detail="residual"),
+        "frequency": where(rows, diagnostic="frequency"),
+        "curvature": where(rows, diagnostic="curvature", detail=CONDITION),
+        "invariance": where(rows, diagnostic="invariance"),
+        "recovery": where(rows, diagnostic="recovery"),
+        "colour": where(rows, diagnostic="colour", detail="size"),
+    }
+    return {name: panel for name, panel in found.items() if len(panel)}
 
 
 def _alignment(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
@@ -88,11 +95,11 @@ def _invariance(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
 
 
 def _recovery(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
-    steps = found.assign(step=found["detail"].astype(int)).groupby(["measure", "step"])["mean"].mean()
+    steps = found.assign(step=found["detail"].astype(int))
     for index, measure in enumerate(measures):
-        if measure in steps.index:
-            course = steps.loc[measure].sort_index()
-            axis.plot(course.index, course - course.iloc[0], marker="o", markersize=3, **line_style(index))
+        course = {step: rows["mean"].mean() for step, rows in grouped(where(steps, measure=measure), "step")}
+        gained = [value - course[min(course)] for value in course.values()]
+        axis.plot(list(course), gained, marker="o", markersize=3, **line_style(index))
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set(title="Recovery of the reference", ylabel="PSNR gained, dB", xlabel="step")
 
@@ -106,7 +113,8 @@ def _lines(axis: Axes, found: pd.DataFrame, measures: list[str], along: str, **s
     """Draw the means of each measure along the values of a column, in the order of the table."""
     order = list(dict.fromkeys(found[along]))
     for index, measure in enumerate(measures):
-        values = where(found, measure=measure).groupby(along)["mean"].mean().reindex(order)
+        own = where(found, measure=measure)
+        values = [where(own, **{along: value})["mean"].mean() for value in order]
         axis.plot(range(len(order)), values, marker="o", markersize=4, **{**line_style(index), **style})
     axis.set_xticks(range(len(order)), order)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import figures
 from ..figures.diagnostics_panels import caption as diagnostics_panels_caption
+from ..figures.diagnostics_panels import panels_of
 from ..statistics.frames import where
 from ..study import Study
 from .blocks import Block, Cell, Section, Text, name, number, picture, table, text
@@ -22,9 +23,10 @@ def section(study: Study) -> Section:
     if summary.empty:
         return Section(*HEADING)
     blocks: list[Block] = [Text(WHAT)]
-    if len(predictors):
+    if panels_of(summary):
         described = "Panels of the diagnostics of each measure: values as in the tables below."
         blocks.append(picture(figures.diagnostics_panels(summary), described, diagnostics_panels_caption(summary)))
+    if len(predictors):
         shown = [column for column in predictors.columns if column != "measure" and predictors[column].notna().any()]
         columns: dict[str, Cell] = {"measure": name("measure"), **{column: number(column) for column in shown}}
         note = "Means over crops and starts; logarithms to the base 10; “–”: the measure has none."

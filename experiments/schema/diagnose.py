@@ -42,7 +42,7 @@ class Diagnose(Settings):
         default=["alignment", "frequency", "curvature", "shares", "invariance", "recovery"],
         description="What is computed; docs/diagnostics.md.",
     )
-    bands: int = Field(default=6, ge=2, le=64, description="Bands of radial frequency.")
+    bands: int = Field(default=6, ge=2, le=24, description="Bands of radial frequency.")
     power_steps: int = Field(default=10, ge=1, le=STEPS, description="Steps to the largest eigenvalue of the Hessian.")
     probes: int = Field(default=4, ge=1, le=COUNT, description="Random vectors for the traces of the Hessian.")
     noise_psnr: float = Field(

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lopsided.analysis import AnalysisError, StudyTables
+from lopsided.analysis import AnalysisError, StudyTables, analyse, write_report
 from lopsided.analysis.diagnostics import PERMUTATIONS, derive, predict_gain, predictors, summarise
+from lopsided.analysis.figures import diagnostics_panels
 
 RNG = np.random.default_rng
 
@@ -80,6 +81,24 @@ def test_an_empty_table_gives_empty_tables():
         "diagnostics_summary": 0,
         "diagnostics_predictors": 0,
     }
+
+
+def test_the_report_shows_them(diagnostics, tmp_path):
+    study = analyse(StudyTables(diagnostics=diagnostics), n_boot=100)
+    write_report(study, tmp_path / "report.html", title="Diagnosed")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for shown in ("Why: measures as objectives", "recovered PSNR", "Pairs of measures", "no gradient", "9.50"):
+        assert shown in page
+    write_report(analyse(StudyTables(), n_boot=100), tmp_path / "none.html", title="Nothing")
+    assert "Why: measures as objectives" not in (tmp_path / "none.html").read_text(encoding="utf-8")
+
+
+def test_a_figure_needs_values(diagnostics):
+    summary = summarise(diagnostics)
+    titles = [axis.get_title(loc="left") for axis in diagnostics_panels(summary).axes]
+    assert titles == ["Gradient against the residual", "Gradient energy by frequency", "Recovery of the reference"]
+    with pytest.raises(AnalysisError, match="no rows to draw"):
+        diagnostics_panels(summary.tail(1))
 
 
 # --- predicting the gain --------------------------------------------------------------------------------------------

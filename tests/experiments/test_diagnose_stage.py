@@ -13,6 +13,7 @@ from lopsided.analysis.statistics import where
 from lopsided.common.images import read_rgb, to_tensor
 from lopsided.experiments import ExperimentError, load_experiment, plan
 from lopsided.experiments.planning import Plan
+from lopsided.experiments.results.recovered import recovered_rows
 from lopsided.experiments.results.tables import collect
 from lopsided.experiments.running import execute as executors
 from lopsided.experiments.running.progress import SilentReporter
@@ -76,6 +77,10 @@ def test_every_measure_has_every_row_and_pictures(tmp_path: Path) -> None:
     assert set(paired["detail"]) == {"best", "best, held", "worst", "worst, held"}
     cell = next(cell for cell in found.cells if cell.labels["measure"] == "ssim")
     folder = store.folder(cell.stage, cell.id)
+    (of_blur, of_jpeg) = recovered_rows(found, store)
+    assert list(of_jpeg["crops"]) == ["reference", "input", "L1", "SSIM", "DISTS SqueezeNet 1.1-R"]
+    assert "from blur" in of_blur["label"]
+    assert (of_jpeg["crops"]["SSIM"] == read_rgb(folder / "pictures" / "jpeg" / "brick.png")).all()
     for name in ("pictures/jpeg/coins.png", "starts/jpeg/coins.png", "references/coins.png"):
         assert read_rgb(folder / name).shape == (32, 32, 3)
 

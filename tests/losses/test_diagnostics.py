@@ -64,7 +64,7 @@ class OneGradient(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx, gradient):  # pyright: ignore[reportIncompatibleMethodOverride]
         (x,) = ctx.saved_tensors
         return 2 * x * gradient.view(-1, 1, 1, 1)
 
@@ -123,7 +123,7 @@ def test_bands_hold_the_energy_of_planted_waves(references):
     for cycles, band in ((1, 0), (7, 2), (15, 5)):
         wave = 0.1 * torch.cos(2 * math.pi * cycles * column / SIDE)
         found = frequency(create_measure("l2"), references + wave, references, bands=6)
-        assert sum(reading.values for reading in found).tolist() == pytest.approx([1, 1])
+        assert torch.stack([reading.values for reading in found]).sum(0).tolist() == pytest.approx([1, 1])
         assert found[band].values.tolist() == pytest.approx([1, 1])
     assert [reading.detail for reading in found] == [
         *("0.00–0.08", "0.08–0.17", "0.17–0.25", "0.25–0.33", "0.33–0.42", "0.42–0.50")
