@@ -127,7 +127,7 @@ def predict_gain(predictors: pd.DataFrame, gain: pd.Series, *, seed: int = 0) ->
         >>> gain = pd.Series([0.1, 0.2, 0.3, 0.4, 0.6], index=list("abcde"))
         >>> predict_gain(measures, gain)[["n", "ratio", "p"]].round(3)
            n  ratio      p
-        0  5  0.286  0.017
+        0  5  0.266  0.017
     """
     rows = []
     for name in predictors.columns:
