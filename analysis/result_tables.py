@@ -105,7 +105,7 @@ class StudyTables:
         "Diagnostics of measures as objectives.",
         *("measure", "measure_id", "diagnostic", "start", "detail", "image", "value", "unit", "note", "other"),
         *("other_id", "status"),
-        counted_by=("measure", "diagnostic"),
+        counted_by=("diagnostic",),
         part="diagnostics",
     )
     contamination: pd.DataFrame = _table(
