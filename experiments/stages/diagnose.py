@@ -234,7 +234,7 @@ class Diagnose(CropsStage):
 class MaximumDifferentiation(CropsStage):
     """Move one measure as far as it goes while another keeps its value."""
 
-    stage: ClassVar[str] = "mad"
+    stage: ClassVar[str] = "differentiate"
     announced: ClassVar[bool] = True
     uses: ClassVar[frozenset[str]] = frozenset({"crops", "crop", "steps", "seed"})
     held: SerializeAsAny[MeasureSpec]
@@ -273,11 +273,11 @@ class MaximumDifferentiation(CropsStage):
             context.progress(index, len(TOWARDS), towards)
             if context.stop():
                 raise StoppedError(f"stopped before '{towards}'")
-            found = diagnose.mad(held, moved, starts, crops.references, towards, steps=settings.steps)
+            found = diagnose.differentiate(held, moved, starts, crops.references, towards, steps=settings.steps)
             for name, image in zip(crops.names, found.images, strict=True):
                 _write(folder / PICTURES / towards / f"{name}.png", image)
             readings = [Reading(towards, found.moved, UNIT), Reading(f"{towards}, held", found.held, UNIT)]
-            rows += _rows("mad", places, readings)
+            rows += _rows("differentiation", places, readings)
         write_table(folder / SCORES, pd.DataFrame(rows))
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:  # noqa: ARG002

@@ -5,9 +5,9 @@ that is undefined is NaN; nothing is left out.
 """
 
 from .curvature import curvature
+from .differentiation import Extreme, differentiate
 from .gradients import alignment, frequency
 from .invariance import MARGIN, invariance
-from .mad import Extreme, mad
 from .readings import Reading, psnr
 from .recovery import Recovery, colour_drift, recover
 from .shares import shares
@@ -20,9 +20,9 @@ __all__ = [
     "alignment",
     "colour_drift",
     "curvature",
+    "differentiate",
     "frequency",
     "invariance",
-    "mad",
     "psnr",
     "recover",
     "shares",

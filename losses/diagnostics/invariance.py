@@ -24,22 +24,22 @@ def invariance(
     """Return the loss after each change of the references, over that after noise of a fixed PSNR.
 
     0: the measure does not see the change; 1: it weighs it like the noise. The loss of the references themselves is
-    subtracted first. Nothing is clipped.
+    subtracted first. Everything is clipped to [0, 1], outside of which some measures are not defined.
 
     Args:
         measure: the objective; it needs no gradient.
         wide: references with a margin of :data:`MARGIN` pixels on each side, ``(N, 3, H + 16, W + 16)``.
         generator: of the noise, on the CPU.
-        noise_psnr: PSNR of the noise in dB.
+        noise_psnr: PSNR of the noise in dB, before clipping.
     """
     references = _inner(wide)
     noise = torch.randn(references.shape, generator=generator).to(references) * 10 ** (-noise_psnr / 20)
     with torch.no_grad():
         prepared = measure.prepare(references)
         own = losses(measure, references, prepared)
-        unit = losses(measure, references + noise, prepared) - own
+        unit = losses(measure, (references + noise).clamp(0, 1), prepared) - own
         return [
-            Reading(name, (losses(measure, changed, prepared) - own) / unit, "loss of the noise")
+            Reading(name, (losses(measure, changed.clamp(0, 1), prepared) - own) / unit, "loss of the noise")
             for name, changed in changes(wide).items()
         ]
 

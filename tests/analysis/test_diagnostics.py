@@ -32,7 +32,7 @@ def diagnostics():
         rows("ssim", "frequency", [0.9, 0.7], start="blur", detail="0.00–0.25"),
         rows("ssim", "frequency", [0.1, 0.3], start="blur", detail="0.25–0.50"),
         rows("ssim", "curvature", [900.0, 1100.0], detail="largest over mean"),
-        rows("ssim", "mad", [5.0, 5.0], start="noise", detail="worst", other="l1"),
+        rows("ssim", "differentiation", [5.0, 5.0], start="noise", detail="worst", other="l1"),
         rows("mad", "alignment", [math.nan, math.nan], start="blur", status="no gradient"),
     ]
     return pd.concat(parts, ignore_index=True)

@@ -22,7 +22,7 @@ from lopsided.experiments.store import Store
 from lopsided.losses import create_measure
 from lopsided.losses import diagnostics as functions
 
-STAGES = ("diagnose", "mad")
+STAGES = ("diagnose", "differentiate")
 EXPERIMENT: dict[str, Any] = {
     "name": "diagnosed",
     "data": {

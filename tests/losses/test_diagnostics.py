@@ -13,9 +13,9 @@ from lopsided.losses.diagnostics import (
     alignment,
     colour_drift,
     curvature,
+    differentiate,
     frequency,
     invariance,
-    mad,
     psnr,
     recover,
     shares,
@@ -267,7 +267,7 @@ def test_colour_drift_is_the_change_of_means(references):
 @pytest.mark.parametrize("towards", ["best", "worst"])
 def test_one_measure_moves_while_the_other_keeps_its_value(towards, references, noisy):
     held, moved = create_measure("l2"), create_measure("ssim")
-    found = mad(held, moved, noisy, references, towards, steps=15)
+    found = differentiate(held, moved, noisy, references, towards, steps=15)
     assert found.held.tolist() == pytest.approx([1, 1], rel=0.02)
     assert ((found.moved < 0.9) if towards == "best" else (found.moved > 1.1)).all()
     score = 1 - moved.score(found.images, references)

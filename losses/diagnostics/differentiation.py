@@ -29,7 +29,7 @@ class Extreme:
     held: Tensor
 
 
-def mad(
+def differentiate(
     held: Measure[Any],
     moved: Measure[Any],
     starts: Tensor,
