@@ -101,6 +101,13 @@ class StudyTables:
         counted_by=("scorer", "benchmark"),
         part="scorers",
     )
+    diagnostics: pd.DataFrame = _table(
+        "Diagnostics of measures as objectives.",
+        *("measure", "measure_id", "diagnostic", "start", "detail", "image", "value", "unit", "note", "other"),
+        *("other_id", "status"),
+        counted_by=("diagnostic",),
+        part="diagnostics",
+    )
     contamination: pd.DataFrame = _table(
         "What measures, judges and training images share with each labelled data set.",
         *("subject", "role", "dataset", "finding", "n_shared", "n", "detail"),

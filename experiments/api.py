@@ -142,6 +142,7 @@ def report(
     from ..analysis import write_report
     from .results import tables
     from .results.gallery import gallery_rows
+    from .results.recovered import recovered_rows
 
     with disk_errors(place.root):
         if to == own:
@@ -159,6 +160,7 @@ def report(
             title=exp.title or exp.name,
             description=exp.description,
             gallery_rows=gallery_rows(planned, place),
+            gallery_rows=[*gallery_rows(planned, place), *recovered_rows(planned, place)],
             facts=_facts(planned, place),
         )
         write_text(stamp, made_from)

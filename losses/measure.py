@@ -230,9 +230,13 @@ class Measure(nn.Module, ABC, Generic[Spec]):
             return self._score(images, usable(references))
         return self._score_prepared(images, references.images, references.prepared[self.spec])
 
+    def as_loss(self, score: Tensor) -> Tensor:
+        """Turn ``(N,)`` scores into the loss of each image."""
+        return score if self.lower_is_better else (self.value_range[1] or 0.0) - score
+
     def reduced(self, score: Tensor) -> Tensor:
         """Turn ``(N,)`` scores into the loss."""
-        loss = score if self.lower_is_better else (self.value_range[1] or 0.0) - score
+        loss = self.as_loss(score)
         if self.reduction == "none":
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ..backbones import BackboneError, list_backbones
 from ..common.errors import did_you_mean
 from ..common.registry import Registry
+from .artefact import ArtefactSpec
 from .contextual import ContextualSpec
 from .dists import DistsSpec
 from .features import FeatureSpec
@@ -42,7 +43,7 @@ def register_measure(spec: type[MeasureSpec]) -> type[MeasureSpec]:
 
 
 for _spec in (
-    *(PixelSpec, SsimSpec, GmsdSpec, NlpdSpec, HandcraftedSpec, PyiqaSpec),
+    *(PixelSpec, SsimSpec, GmsdSpec, NlpdSpec, ArtefactSpec, HandcraftedSpec, PyiqaSpec),
     *(LpipsSpec, DistsSpec, PerceptualSpec, StyleSpec, ContextualSpec),
 ):
     register_measure(_spec)

@@ -97,6 +97,13 @@ def _measure(value: Any) -> MeasureSpec:
     return spec
 
 
+def _defined(value: Any) -> MeasureSpec:
+    spec = _measure(value)
+    if isinstance(spec, LearntDists):
+        raise ValueError(f"'{value}' is learnt by the experiment; name it in the grid or in assessment.measures")
+    return spec
+
+
 def _fidelity(value: Any) -> MeasureSpec | None:
     if value == "none":
         return None
@@ -162,6 +169,8 @@ Fidelity = Annotated[
 AssessedMeasure = Annotated[
     MeasureSpec, PlainValidator(_measure), _dump, ByKey(list_measures(), mapping=_MEASURE, others=(_LEARNT,))
 ]
+
+DefinedMeasure = Annotated[MeasureSpec, PlainValidator(_defined), _dump, ByKey(list_measures(), mapping=_MEASURE)]
 
 _DISTS = [key for key in list_measures() if key.startswith("dists-")]
 
