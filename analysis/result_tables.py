@@ -74,7 +74,7 @@ class StudyTables:
         counted_by=("stage",),
     )
     sr_scores: pd.DataFrame = _table(
-        "Judges' scores of restored images; in an optional column ``discriminator_families`` what the discriminator is.",
+        "Judges' scores of restored images; optional: ``discriminator_families``.",
         *("cell", "generator", "fidelity", "fidelity_id", "fidelity_families", "discriminator", "discriminator_id"),
         *("gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families"),
         *("higher_is_better", "value", "status"),

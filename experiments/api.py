@@ -159,7 +159,6 @@ def report(
             path,
             title=exp.title or exp.name,
             description=exp.description,
-            gallery_rows=gallery_rows(planned, place),
             gallery_rows=[*gallery_rows(planned, place), *recovered_rows(planned, place)],
             facts=_facts(planned, place),
         )

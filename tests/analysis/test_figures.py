@@ -140,8 +140,8 @@ def test_what_a_gain_is_worth_is_seen_by_its_mark(synthetic_tables):
     lost = tables.cells["fidelity"].eq("ms_ssim") & (
         tables.cells["seed"].eq(0) | tables.cells["discriminator"].eq("none")
     )
-    kept = ~tables.sr_scores["cell"].isin(of.loc[lost, "cell"])
-    cells = of.assign(status=of["status"].mask(lost, "diverged"))
+    kept = ~tables.sr_scores["cell"].isin(tables.cells.loc[lost, "cell"])
+    cells = tables.cells.assign(status=tables.cells["status"].mask(lost, "diverged"))
     gains = analyse(replace(tables, sr_scores=tables.sr_scores[kept], cells=cells), n_boot=20).gains.table
     panels = figures.gain_forest(gains).axes
     dots = [line for axis in panels for line in axis.lines if line.get_marker() in ("o", "D")]
