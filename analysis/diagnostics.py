@@ -22,6 +22,7 @@ from .statistics.frames import grouped, require_finite_where_ok, require_unique,
 
 OBSERVATION = ["measure", "measure_id", "other", "other_id", "diagnostic", "start", "detail"]
 SUMMARY = [*OBSERVATION, "unit", "note", "n", "n_not_ok", "mean", "sd", "low", "high", "status"]
+SETTING = ["generator", "discriminator", "gan_weight"]
 PREDICTED = ["predictor", "n", "slope", "error", "error_of_mean", "ratio", "p", "p_holm", "status"]
 FINE = 0.25  # cycles per pixel: half of what an image can hold
 FEWEST = 4  # measures: a line through three of them is the least that can be wrong about a fourth
@@ -157,6 +158,31 @@ def _unusable(x: Floats, y: Floats) -> str:
     if np.ptp(x) == 0:
         return "the same for all measures"
     return "all gains are equal" if np.ptp(y) == 0 else ""
+
+
+def predict_gains(predictors: pd.DataFrame, points: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Ask each predictor for the gains of every setting, corrected for all predictors and settings.
+
+    Args:
+        predictors: Table ``diagnostics_predictors``, one row per measure.
+        points: ``Asymmetry.points``: the gains of one setting are by one panel of judges.
+        seed: of the permutations.
+
+    Returns:
+        The rows of :func:`predict_gain` per generator and setting, ``p_holm`` over all of them.
+    """
+    found = []
+    if len(predictors):
+        by_measure = predictors.set_index("measure")
+        # The gains of a setting are the same on every labelled set.
+        chosen = points.drop_duplicates([*SETTING, "measure"])
+        for key, rows in grouped(chosen, *SETTING):
+            table = predict_gain(by_measure, rows.set_index("measure")["gain"], seed=seed)
+            found.append(table.assign(**dict(zip(SETTING, key, strict=True))))
+    if not found:
+        return pd.DataFrame(columns=[*SETTING, *PREDICTED])
+    table = pd.concat(found, ignore_index=True).loc[:, [*SETTING, *PREDICTED]]
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def _left_out(x: Floats) -> Floats:

@@ -13,6 +13,8 @@ from .advice import advise
 from .asymmetry import Asymmetry, compare_rankings
 from .claims import evaluate_claims
 from .components import compare_spreads
+from .diagnostics import predict_gains
+from .distortions import assess_distortions
 from .gain import Gains, gains
 from .independence import INDEPENDENCE
 from .result_tables import TABLES, StudyTables, count_rows, write_table
@@ -35,9 +37,10 @@ class Study:
         spreads: What matters more for the gain, the measure or the adversarial setting.
         parts: Further tables by name. Derived by the modules that ``ResultTable.part`` names: ``nr_splits``,
             ``nr_assessment`` and ``nr_differences`` of no-reference models, ``mllm_assessment`` of multimodal LLMs'
-            ratings, ``stability`` of adversarial trainings. Of the comparison: ``claims``, ``advice``,
+            ratings, ``stability`` of adversarial trainings. ``assessment_distortions``: SRCC within
+            each kind of distortion. Of the comparison: ``claims``, ``advice``,
             ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``,
-            ``reverse_asymmetry`` and ``reverse_points``.
+            ``reverse_asymmetry``, ``reverse_points`` and ``gain_predictions``.
         counts: Number of rows by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
@@ -129,10 +132,12 @@ def analyse(
             parts |= part.derive(tables, n_boot=n_boot, seed=seed)
     compared = compare_rankings(assessment, gained, seed=seed)
     spreads = compare_spreads(gained, seed=seed)
+    parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
     parts["self_preference"] = self_preference(gained, tables.sr_scores)
     parts["influence"] = influence(assessment, gained, compared)
     parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)
     parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)
+    parts["gain_predictions"] = predict_gains(parts["diagnostics_predictors"], compared.points, seed=seed)
     study = Study(tables, assessment, gained, compared, spreads, parts, count_rows(tables), n_boot, seed, independence)
     parts["claims"] = evaluate_claims(study)
     parts["advice"] = advise(study)

@@ -7,7 +7,7 @@ from ..figures.diagnostics_panels import caption as diagnostics_panels_caption
 from ..figures.diagnostics_panels import panels_of
 from ..statistics.frames import where
 from ..study import Study
-from .blocks import Block, Cell, Section, Text, name, number, picture, table, text
+from .blocks import Block, Cell, Section, Text, name, number, p_value, picture, setting, table, text
 
 HEADING = ("diagnostics", "Why: measures as objectives, without training")
 WHAT = (
@@ -31,6 +31,25 @@ def section(study: Study) -> Section:
         columns: dict[str, Cell] = {"measure": name("measure"), **{column: number(column) for column in shown}}
         note = "Means over crops and starts; logarithms to the base 10; “–”: the measure has none."
         blocks.append(table(predictors, "Measures in numbers", columns, note=note))
+    predicted = study.parts["gain_predictions"]
+    if len(predicted):
+        columns = {
+            "generator": name("generator"),
+            "adversarial setting": setting,
+            "predictor": text("predictor"),
+            "measures": text("n"),
+            "slope": number("slope"),
+            "error (judge SDs)": number("error"),
+            "of predicting the mean": number("error_of_mean"),
+            "p": p_value("p"),
+            "p, Holm": p_value("p_holm"),
+            "status": text("status"),
+        }
+        note = (
+            "A line through the other measures predicts the gain of the one left out; error: root mean square. p: share"
+            " of permutations of the gains that do as well; Holm: over all predictors and settings."
+        )
+        blocks.append(table(predicted, "Do they predict the gain?", columns, note=note, folded=True))
     paired = summary.loc[summary["other"] != ""]
     if len(paired):
         columns = {

@@ -66,6 +66,14 @@ def assessment_blocks(study: Study) -> list[Block]:
             " references in which a is ahead."
         )
         blocks.append(table(differences, "Paired differences", columns, note=note, folded=True))
+    by_distortion = study.parts["assessment_distortions"]
+    if len(by_distortion):
+        wide = by_distortion.pivot(index=["dataset", "measure"], columns="distortion", values="srcc").reset_index()
+        columns = {"data set": name("dataset"), "measure": name("measure")}
+        for distortion in sorted(by_distortion["distortion"].unique()):
+            columns[pretty(str(distortion))] = number(distortion)
+        note = "SRCC within each kind of distortion; intervals are in the table assessment_distortions."
+        blocks.append(table(wide, "By distortion", columns, note=note, folded=True))
     ranks = study.assessment.ranks
     if len(ranks):
         columns = {
