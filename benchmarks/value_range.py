@@ -57,7 +57,7 @@ def untrained(rng: random.Random) -> nn.Module:
     with torch.no_grad():
         last.weight *= rng.choice([0.3, 1, 3])
         if rng.random() < 0.3:
-            nn.init.uniform_(last.bias, -1, 1)
+            nn.init.uniform_(last.bias, -1, 1)  # pyright: ignore[reportArgumentType] - it has one
     return nn.Sequential(*layers, last)
 
 
