@@ -533,5 +533,5 @@ def test_the_range_of_an_experiments_images_is_not_an_option():
         adapter.validate_python(value)
         options = value.get("options", value)
         options["input_range"] = [-1, 1]
-        with pytest.raises(ValueError, match="input_range: .* leave it out"):
+        with pytest.raises(ValueError, match=r"input_range: .* leave it out"):
             adapter.validate_python(value)
