@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from ...common.fields import NUMBER, ByKey, OneOrMore, Settings
+from ...common.value_range import UNIT
 from ...discriminators import DiscriminatorSpec, list_discriminators
 from ...sr import GeneratorSpec
 from ...sr.generators import list_generators
@@ -18,7 +19,18 @@ from .measures import Fidelity, backbone_schema
 
 Generator = Annotated[GeneratorSpec, ByKey(list_generators(), name={"enum": list_generators()})]
 
-DiscriminatorAxis = Annotated[DiscriminatorSpec, ByKey(list_discriminators(), backbone=backbone_schema("conv"))]
+
+def _in_unit_range(spec: DiscriminatorSpec) -> DiscriminatorSpec:
+    if spec.input_range != UNIT:
+        raise ValueError("input_range: the images of an experiment are in [0, 1]; leave it out")
+    return spec
+
+
+DiscriminatorAxis = Annotated[
+    DiscriminatorSpec,
+    AfterValidator(_in_unit_range),
+    ByKey(list_discriminators(), backbone=backbone_schema("conv")),
+]
 
 Weight = Annotated[float, Field(ge=0, le=NUMBER, allow_inf_nan=False)]
 

@@ -517,3 +517,23 @@ def test_mappings_in_place_of_keys_fit_the_schema(tmp_path):
 
 def test_error_class_is_of_the_family():
     assert issubclass(ExperimentError, LopsidedError)
+
+
+def test_the_range_of_an_experiments_images_is_not_an_option():
+    from pydantic import TypeAdapter
+
+    from lopsided.experiments.schema.axes import DiscriminatorAxis
+    from lopsided.experiments.schema.measures import AssessedMeasure
+    from lopsided.iqa import JudgeSpec
+
+    for kind, value in (
+        (DiscriminatorAxis, {"form": "unet"}),
+        (AssessedMeasure, {"measure": "ssim"}),
+        (JudgeSpec, {"judge": "ssim", "options": {"color": "rgb"}}),
+    ):
+        adapter = TypeAdapter(kind)
+        adapter.validate_python(value)
+        options = value.get("options", value)
+        options["input_range"] = [-1, 1]
+        with pytest.raises(ValueError, match=r"input_range: .* leave it out"):
+            adapter.validate_python(value)

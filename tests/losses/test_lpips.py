@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from support.paths import SHARED
 
-from lopsided.backbones import BackboneError, BackboneSpec, build_extractor
+from lopsided.backbones import BackboneError, BackboneSpec, build_extractor, files
 from lopsided.backbones.registry import architecture
 from lopsided.backbones.weights import read_state
 from lopsided.common.images import read_rgb, to_tensor
@@ -267,7 +267,7 @@ def test_linear_weights_of_a_file_equal_the_published_ones(pair, trunks, tmp_pat
 
 def test_without_the_package_a_weights_folder_serves(trunks, monkeypatch, tmp_path):
     linear = linear_file("alex").read_bytes()
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(files, "find_spec", lambda _: None)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with socket.socket() as unused:  # bound and not listening: refuses connections
         unused.bind(("127.0.0.1", 0))
