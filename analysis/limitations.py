@@ -173,7 +173,7 @@ def of_losses(study: Study) -> list[str]:
     if hit := int((gains["n_lost"] > 0).sum()):
         found.append(
             f"{count(hit, 'trained cell')} lost seeds: the measures concerned are left out of ρ and trends (ρ is also"
-            " given with them ranked worst), and pairs with them are also compared with the lost seeds as the worst. Their"
-            " gains are those of the seeds that are left."
+            " given with them ranked worst), and pairs with them are also compared with the lost seeds as the worst."
+            " Their gains are those of the seeds that are left."
         )
     return found
