@@ -181,7 +181,9 @@ def test_the_inversion_matrix_has_the_better_metric_on_the_left(study):
     rows = where(probabilities, discriminator="none")
     shown = {(row["first"], row["second"]): row["probability"] for row in records(rows)}
     keys = {pretty(key): key for key in MANY}
-    values = np.ma.filled(axis.collections[0].get_array(), np.nan).reshape(len(names), len(names))
+    drawn = axis.collections[0].get_array()
+    assert drawn is not None
+    values = np.ma.MaskedArray(drawn).filled(np.nan).reshape(len(names), len(names))
     for i, j in itertools.permutations(range(len(names)), 2):
         assert values[i, j] == pytest.approx(100 * shown[keys[names[i]], keys[names[j]]])
     srcc = dict(zip(study.assessment.table["measure"], study.assessment.table["srcc"], strict=True))
