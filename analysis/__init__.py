@@ -11,6 +11,7 @@ from ..common.doors import door
 
 if TYPE_CHECKING:
     from .asymmetry import Asymmetry, compare_rankings
+    from .diagnostics import predict_gain
     from .errors import AnalysisError
     from .gain import Gains, gains
     from .no_reference import NoReference, assess_nr
@@ -41,6 +42,7 @@ __all__ = [
     "assess_scorers",
     "compare_rankings",
     "gains",
+    "predict_gain",
     "write_report",
 ]
 
@@ -50,6 +52,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".asymmetry": ["Asymmetry", "compare_rankings"],
+        ".diagnostics": ["predict_gain"],
         ".errors": ["AnalysisError"],
         ".gain": ["Gains", "gains"],
         ".no_reference": ["NoReference", "assess_nr"],

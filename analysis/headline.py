@@ -186,7 +186,7 @@ def adversarial(changes: pd.DataFrame) -> str:
     if len(known) == 1:
         where_ = f"in the {setting_name(known[0]['discriminator'], known[0]['gan_weight'])} setting"
     else:
-        where_ = f"in any of the {n}"
+        where_ = f"in each of the {n}"
     return (
         "Undecided: whether a discriminator makes the rankings agree less. The intervals of the noise-free ρ without"
         f" and with it overlap {where_}."

@@ -74,7 +74,7 @@ class StudyTables:
         counted_by=("stage",),
     )
     sr_scores: pd.DataFrame = _table(
-        "Judges' scores of restored images; in an optional column ``discriminator_families`` what the discriminator is.",
+        "Judges' scores of restored images; optional: ``discriminator_families``.",
         *("cell", "generator", "fidelity", "fidelity_id", "fidelity_families", "discriminator", "discriminator_id"),
         *("gan_weight", "seed", "test_set", "image", "judge", "judge_id", "judge_families"),
         *("higher_is_better", "value", "status"),
@@ -100,6 +100,13 @@ class StudyTables:
         *("value", "status", "raw"),
         counted_by=("scorer", "benchmark"),
         part="scorers",
+    )
+    diagnostics: pd.DataFrame = _table(
+        "Diagnostics of measures as objectives.",
+        *("measure", "measure_id", "diagnostic", "start", "detail", "image", "value", "unit", "note", "other"),
+        *("other_id", "status"),
+        counted_by=("diagnostic",),
+        part="diagnostics",
     )
     contamination: pd.DataFrame = _table(
         "What measures, judges and training images share with each labelled data set.",

@@ -8,8 +8,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..common.building import building, ordinary_tensors
+from ..common.transforms import transformed
+from .freezing import freeze
 from .known_answers import check_known_answer
 from .pooling import L2Pool
 from .registry import BackboneError, BackboneSpec, architecture
@@ -23,7 +26,7 @@ class FeatureExtractor(nn.Module):
     """Images to a list of feature maps, one per stage of a backbone.
 
     The ``trunk`` keeps the key names of the official checkpoint, so that its state dict can be exchanged between
-    losses, discriminators and IQA models. A frozen extractor stays frozen: no parameter needs a gradient and
+    losses, discriminators and IQA models. A frozen extractor stays frozen: its weights are buffers, and
     ``train()`` on a parent does not switch its normalisation layers to training mode.
 
     Attributes:
@@ -80,7 +83,8 @@ class FeatureExtractor(nn.Module):
         self.pools = nn.ModuleList(m for modules in self._stages for m in modules if isinstance(m, L2Pool))
         if precision == "bf16":
             self.trunk.to(torch.bfloat16)
-        self.requires_grad_(trainable)
+        if not trainable:
+            freeze(self.trunk)
         self.train(trainable)
 
     def train(self, mode: bool = True) -> FeatureExtractor:
@@ -107,6 +111,9 @@ class FeatureExtractor(nn.Module):
             )
         if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():  # torch cannot compile the question
             with ordinary_tensors():  # features that are kept can then be trained against
+                return self._maps(images)
+        if transformed():
+            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward and no second derivative
                 return self._maps(images)
         return self._maps(images)
 

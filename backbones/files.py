@@ -1,10 +1,10 @@
 """Files of pretrained weights: found on disk, or downloaded whole, and checked by their digest either way.
 
-A file is looked for in the folder named by ``LOPSIDED_WEIGHTS``, then in torch's cache, then, if a hub repository holds
-it, in the hub's cache. If it is nowhere, it is downloaded into torch's cache, from its publisher or, where
-``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server that offers an offline folder will do.
-``HF_ENDPOINT`` replaces the hub's host as it does in huggingface_hub. ``HF_HUB_OFFLINE`` keeps
-:meth:`WeightsFile.locate` from asking the hub; it affects neither a mirror nor ``lopsided weights fetch``, which
+A file is looked for in the folder named by ``LOPSIDED_WEIGHTS``, then in torch's cache, then in installed packages that
+ship it, then, if a hub repository holds it, in the hub's cache. If it is nowhere, it is downloaded into torch's cache,
+from its publisher or, where ``LOPSIDED_MIRROR`` names a base URL, from ``<mirror>/<name>``; any web server that offers
+an offline folder will do. ``HF_ENDPOINT`` replaces the hub's host as it does in huggingface_hub. ``HF_HUB_OFFLINE``
+keeps :meth:`WeightsFile.locate` from asking the hub; it affects neither a mirror nor ``lopsided weights fetch``, which
 asks for the network explicitly.
 """
 
@@ -16,8 +16,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
@@ -36,7 +38,8 @@ from .registry import BackboneError
 WEIGHTS_FOLDER = "LOPSIDED_WEIGHTS"  # environment variable: a folder of weights files, searched first
 MIRROR = "LOPSIDED_MIRROR"  # environment variable: base URL that offers every file under its name
 
-PATIENCE = 0.8  # seconds in which a host must accept a connection that the user did not ask for
+PATIENCE = 0.8  # seconds in which the name of a host must be found, and from which on its user is told of waiting
+SLOW = 10.0  # seconds in which a host must accept a connection that the user did not ask for
 STALL = 30.0  # seconds without a byte after which a download has failed
 BLOCK = 1 << 18  # bytes read at a time
 
@@ -56,6 +59,7 @@ class WeightsFile:
         licence: what it may be used for.
         purpose: what it is for, in a few words.
         hub_id: Hugging Face repository whose ``model.safetensors`` it is, in place of ``url``.
+        packages: where installed packages can have a copy, such as ``lpips/weights/v0.1/vgg.pth``; none is imported.
     """
 
     name: str
@@ -64,6 +68,7 @@ class WeightsFile:
     licence: str = ""
     purpose: str = ""
     hub_id: str = ""
+    packages: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -82,16 +87,28 @@ class WeightsFile:
 
     def on_disk(self) -> Path | None:
         """Return the path of the file, unchecked, or None if it is not on this machine."""
-        offline = os.environ.get(WEIGHTS_FOLDER)
-        for folder in [*([expanded(offline)] if offline else []), _cache()]:
-            if (path := folder / self.name).is_file():
-                return path
-        if self.hub_id:
-            from huggingface_hub import try_to_load_from_cache
+        return self._own() or next(self._copies(), None) or self._in_hub_cache()
 
-            if isinstance(cached := try_to_load_from_cache(self.hub_id, "model.safetensors"), str):
-                return Path(cached)
-        return None
+    def _own(self) -> Path | None:
+        offline = os.environ.get(WEIGHTS_FOLDER)
+        paths = (folder / self.name for folder in [*([expanded(offline)] if offline else []), _cache()])
+        return next((path for path in paths if path.is_file()), None)
+
+    def _copies(self) -> Iterator[Path]:
+        """Yield the copies in installed packages, none of which is imported; they can be of another version."""
+        for copy in self.packages:
+            package, _, name = copy.partition("/")
+            found = find_spec(package)
+            paths = (Path(folder, name) for folder in (found.submodule_search_locations if found else None) or ())
+            yield from (path for path in paths if path.is_file())
+
+    def _in_hub_cache(self) -> Path | None:
+        if not self.hub_id:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.hub_id, "model.safetensors")
+        return Path(cached) if isinstance(cached, str) else None
 
     def check(self, path: Path | str) -> Path:
         """Return ``path`` if its bytes have the expected digest, or none is known.
@@ -113,10 +130,12 @@ class WeightsFile:
             instead: what to use if the file cannot be obtained, for the message.
 
         Raises:
-            WeightsUnavailableError: neither on disk nor reachable; raised within a second if there is no network.
+            WeightsUnavailableError: neither on disk nor reachable; raised within a second if there is no network, and
+                within about ten if the host has an address but does not answer.
             BackboneError: the file on disk is damaged or a different one.
         """
-        if found := self.on_disk():
+        copies = (copy for copy in self._copies() if sha256_file(copy) == self.sha256)
+        if found := self._own() or next(copies, None) or self._in_hub_cache():
             return self.check(found)
         if self.hub_id and not os.environ.get(MIRROR):
             from huggingface_hub import constants
@@ -196,9 +215,11 @@ def _reason(error: Exception) -> str:
 
 
 def _reach(url: str) -> None:
-    """Raise OSError unless the URL's host, or the proxy in front of it, takes a connection within ``PATIENCE``.
+    """Raise OSError unless the URL's host, or the proxy in front of it, takes a connection.
 
-    In a thread, because resolving a name has no time limit: it takes half a minute where packets are dropped.
+    Its name must be found within ``PATIENCE``. A host that has an address can be slow: after ``PATIENCE`` a line says
+    so, and after ``SLOW`` it has failed. In a thread, because finding a name has no time limit: it takes half a minute
+    where packets are dropped.
     """
     target = urlsplit(url)
     proxy = None if proxy_bypass(target.hostname or "") else getproxies().get(target.scheme)
@@ -206,18 +227,25 @@ def _reach(url: str) -> None:
         target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     place = (target.hostname or "", target.port or (443 if target.scheme == "https" else 80))
     refusals: list[OSError] = []
+    found = threading.Event()
 
     def connect() -> None:
         try:
-            socket.create_connection(place, PATIENCE).close()
+            socket.getaddrinfo(*place)
+            found.set()
+            socket.create_connection(place, SLOW).close()
         except OSError as error:
             refusals.append(error)
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(PATIENCE)
+    if thread.is_alive() and found.is_set():
+        sys.stderr.write(f"{place[0]} is slow to answer; waiting up to {SLOW:g} s\n")
+        thread.join(SLOW)
     if thread.is_alive():
-        raise TimeoutError(f"{place[0]} does not answer within {PATIENCE} s; 'lopsided weights fetch' waits longer")
+        limit = SLOW if found.is_set() else PATIENCE
+        raise TimeoutError(f"{place[0]} does not answer within {limit:g} s; 'lopsided weights fetch' waits longer")
     if refusals:
         raise refusals[0]
 

@@ -32,17 +32,16 @@ _INCEPTION = {
 
 
 class _Inception(nn.Module):
-    """One inception module: four branches side by side. Its layers belong to the trunk and are only borrowed."""
+    """One inception module: four branches side by side. Its layers are the trunk's, which keeps their names."""
 
     def __init__(self, trunk: nn.ModuleDict, name: str) -> None:
         super().__init__()
-        # In a plain dict, so that the layers do not become children.
-        self._layers = {key: trunk[f"inception_{name}/{key}"] for key in _branches(0, *_INCEPTION[name])}
+        self.layers = nn.ModuleDict({key: trunk[f"inception_{name}/{key}"] for key in _branches(0, *_INCEPTION[name])})
         self.pool = nn.MaxPool2d(3, stride=1, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         def layer(name: str, inputs: Tensor) -> Tensor:
-            return self._layers[name](inputs).relu()
+            return self.layers[name](inputs).relu()
 
         branches = (
             layer("1x1", features),

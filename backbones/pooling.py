@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common.blocks import sample_blocks
+from ..common.transforms import transformed
 
 EPSILON = 1e-12  # under the root: keeps the gradient finite where a channel is zero
 HANN = (0.25, 0.5, 0.25)
@@ -24,7 +25,7 @@ class L2Pool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Pool ``features``."""
         with torch.autocast(features.device.type, enabled=False):
-            return _L2Pool.apply(features)  # pyright: ignore[reportReturnType]
+            return (_pooled if transformed() else _L2Pool.apply)(features)  # pyright: ignore[reportReturnType]
 
 
 class _L2Pool(torch.autograd.Function):
@@ -32,12 +33,9 @@ class _L2Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        hann = torch.tensor(HANN, dtype=_wide(x), device=x.device)
-        window = torch.outer(hann, hann).expand(x.shape[1], 1, 3, 3)
         y = torch.empty_like(x[:, :, ::2, ::2])
         for part in sample_blocks(x):
-            energy = F.conv2d(x[part].to(_wide(x)).square(), window, stride=2, padding=1, groups=x.shape[1])
-            y[part] = energy.add_(EPSILON).sqrt_()
+            y[part] = _pooled(x[part])
         ctx.save_for_backward(x, y)
         return y
 
@@ -50,6 +48,13 @@ class _L2Pool(torch.autograd.Function):
         for part in sample_blocks(x):
             result[part] = x[part] * _spread(gradient[part].to(_wide(x)) / y[part], x).to(x.dtype)
         return result
+
+
+def _pooled(x: Tensor) -> Tensor:
+    hann = torch.tensor(HANN, dtype=_wide(x), device=x.device)
+    window = torch.outer(hann, hann).expand(x.shape[1], 1, 3, 3)
+    energy = F.conv2d(x.to(_wide(x)).square(), window, stride=2, padding=1, groups=x.shape[1])
+    return energy.add_(EPSILON).sqrt_().to(x.dtype)
 
 
 def _spread(pooled: Tensor, like: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ..common.paths import expanded
 from ..common.registry import Registry
 
 
-class BackboneError(LopsidedError):
+class BackboneError(LopsidedError, ValueError):
     """An unknown backbone, or weights that do not fit it."""
 
 
@@ -119,8 +119,10 @@ def register_backbone(architecture: Architecture) -> Architecture:
     From then on every measure and discriminator on backbones can use it, see ``docs/backbones.md``.
 
     Raises:
-        LopsidedError: there is a backbone of that name.
+        LopsidedError: there is a backbone of that name, or ``architecture`` is no Architecture.
     """
+    if not isinstance(architecture, Architecture):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BackboneError(f"register_backbone takes an Architecture, got {architecture!r}")
     return ARCHITECTURES.register(architecture.name, architecture)
 
 

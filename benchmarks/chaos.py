@@ -3,7 +3,10 @@
 Every fault must be found or do no harm: at the end ``verify`` finds nothing, nothing is left over, and the tables of
 the two stores are equal, times apart.
 
-    python benchmarks/chaos.py --kills 30 --corruptions 4 --lease-faults 2 --full-disks 1
+    python benchmarks/chaos.py --kills 30 --signals 4 --corruptions 4 --lease-faults 2 --full-disks 1 [--disk FOLDER]
+
+FOLDER is on a small file system of its own, such as a tmpfs of 100 MiB, which is then truly filled; without it a limit
+on the size of files stands for the full disk.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +33,8 @@ from lopsided.experiments import Store, collect_tables, garbage, load_experiment
 
 SMOKE = Path(__file__).parents[1] / "experiments" / "smoke.yaml"
 PATIENCE = 300.0  # seconds for one run
-LIMIT = 100_000  # bytes of a file on the full disk
+LIMIT = 100_000  # bytes of a file where a limit stands for the full disk
+LEFT, LARGE = 2 << 20, 1 << 30  # bytes free at most on the disk that is filled, and what is too large to be filled
 
 
 class Chaos:
@@ -39,10 +44,11 @@ class Chaos:
         root: the store.
         overrides: of the smoke test's experiment.
         draw: what decides when and where.
+        fill: the store is on a disk that may be filled.
     """
 
-    def __init__(self, root: Path, overrides: list[str], draw: random.Random) -> None:
-        self.store, self.overrides, self.draw = Store(root), overrides, draw
+    def __init__(self, root: Path, overrides: list[str], draw: random.Random, *, fill: bool) -> None:
+        self.store, self.overrides, self.draw, self.fill = Store(root), overrides, draw, fill
         self.cells = plan(load_experiment(SMOKE, overrides)).cells
         self.seen: Counter[str] = Counter()
 
@@ -108,6 +114,20 @@ class Chaos:
         process.communicate(timeout=PATIENCE)  # the helpers hold the pipe: this waits until they have ended too
         self.seen["all processes killed" if everyone else "first process killed"] += 1
 
+    def signal(self) -> None:
+        """Ask all processes to stop, as batch systems and closed terminals do."""
+        process, _ = self.at_work()
+        time.sleep(self.draw.uniform(0, 1.5))
+        number = self.draw.choice([signal.SIGTERM, signal.SIGHUP])
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            self.seen["too late"] += 1
+        said, _ = process.communicate(timeout=PATIENCE)
+        if "Traceback" in said or self.leases():
+            raise AssertionError(f"{said} {self.leases()}")
+        self.seen[number.name] += 1
+
     def corruption(self) -> None:
         """Flip a bit of an output: ``verify`` must name that file."""
         self.calm()
@@ -141,12 +161,19 @@ class Chaos:
         self.seen["lease of another machine" if foreign else "lease deleted"] += 1
 
     def full_disk(self) -> None:
-        """Let every large file fail to be written."""
+        """Let writing fail: of everything on a disk that is filled, or else of every large file."""
         self.unfinished()
-        said, _ = self.started(LIMIT).communicate(timeout=PATIENCE)
+        filler = self.store.root.with_name("filler")
+        if self.fill:
+            free = shutil.disk_usage(filler.parent).free
+            if free > LARGE:
+                raise SystemExit(f"{filler.parent} is too large to be filled: {free >> 20} MiB are free")
+            filler.write_bytes(bytes(max(0, free - self.draw.randrange(LEFT))))
+        said, _ = self.started(None if self.fill else LIMIT).communicate(timeout=PATIENCE)
+        filler.unlink(missing_ok=True)
         if "Traceback" in said:
             raise AssertionError(said)
-        self.seen["full disk"] += 1
+        self.seen["full disk" if "disk is full" in said else "limited files"] += 1
 
 
 def tables(store: Path, overrides: list[str]) -> list[Any]:
@@ -159,18 +186,21 @@ def tables(store: Path, overrides: list[str]) -> list[Any]:
 def main() -> None:
     """Run the chaos and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("kills", 30), ("corruptions", 4), ("lease-faults", 2), ("full-disks", 1), ("seed", 0)):
+    faults_by_default = {"kills": 30, "signals": 4, "corruptions": 4, "lease-faults": 2, "full-disks": 1}
+    for name, default in {**faults_by_default, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--disk", type=Path, help="folder on a small file system that may be filled")
     parser.add_argument("--set", action="append", default=[], help="changes the smoke test's experiment")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        draw = random.Random(options.seed)
-        calm, chaos = (Chaos(Path(folder, name), options.set, draw) for name in ("calm", "chaos"))
+    with tempfile.TemporaryDirectory(dir=options.disk) as folder:
+        draw, fill = random.Random(options.seed), options.disk is not None
+        calm, chaos = (Chaos(Path(folder, name), options.set, draw, fill=fill) for name in ("calm", "chaos"))
         began = time.monotonic()
         calm.calm()
         print(f"{len(calm.cells)} cells, calm: {time.monotonic() - began:.0f} s", flush=True)
         faults: list[Callable[[], None]] = [
             *[chaos.kill] * options.kills,
+            *[chaos.signal] * options.signals,
             *[chaos.corruption] * options.corruptions,
             *[chaos.lease_fault] * options.lease_faults,
             *[chaos.full_disk] * options.full_disks,

@@ -1,18 +1,21 @@
-"""Perceptual losses against other packages and against the floor, which is the cost of the bare VGG-16.
+"""Losses against other packages, and perceptual ones against the floor, which is the cost of the bare VGG-16.
 
 All sides run in one process, in turns, with the same VGG-16 (seeded random weights: speed does not depend on their
-values) and the same images; ratios of medians are reported. The floor is the three passes that every perceptual loss
-needs: the reference without gradient, the prediction with gradient, and back to the image.
+values) and the same images; ratios of medians are reported, of CPU time on the CPU. The floor is the three passes that
+every perceptual loss needs: the reference without gradient, the prediction with gradient, and back to the image.
 
     python benchmarks/losses.py [--sizes 64 128 256] [--rounds 5] [--threads 1] [--device cpu] [--parts train eval ...]
 
 Parts: ``train`` (forward and backward, batch 4), ``eval`` (one reference, many images), ``group`` (several measures on
-one backbone), ``bf16`` (agreement with float32; a pretrained VGG-19 too where LOPSIDED_WEIGHTS has one).
+one backbone), ``bf16`` (agreement with float32; a pretrained VGG-19 too where LOPSIDED_WEIGHTS has one),
+``handcrafted`` (SSIM, MS-SSIM, GMSD and NLPD, forward and backward, batch 4; peers that are not installed are left
+out: pytorch-msssim, kornia).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import importlib
 import platform
@@ -22,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import skimage.data
 import torch
 import torchvision
@@ -30,6 +34,7 @@ from torch import Tensor, nn
 from lopsided.backbones import BackboneError, build_extractor
 from lopsided.common.images import to_tensor
 from lopsided.losses import DISTS, DistsSpec, MeasureGroup, create_measure
+from lopsided.losses.luma import studio_luma
 from lopsided.sr import bicubic_resize
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -117,22 +122,23 @@ def ours(device: str, **options: Any) -> Any:
 
 def photographs(size: int, device: str) -> tuple[Tensor, Tensor]:
     """Return enlarged and original crops, as super-resolution compares them."""
-    crops = [skimage.data.astronaut()[top : top + size, 100 : 100 + size] for top in (0, 60, 120, 180)]
+    crops = [np.roll(skimage.data.astronaut(), (-top, -100), (0, 1))[:size, :size] for top in (0, 60, 120, 180)]
     low = [bicubic_resize(crop[::4, ::4].copy(), 4) for crop in crops]
     return tuple(torch.cat([to_tensor(c.copy()) for c in images]).to(device) for images in (low, crops))  # type: ignore[return-value]
 
 
 def interleaved(candidates: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
     """Return median seconds of each candidate over ``rounds`` rounds in which each runs once, after a warm-up."""
+    clock = time.process_time if device == "cpu" else time.perf_counter  # other programs take no CPU time of ours
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, run in candidates.items():
             wait(device)
-            began = time.perf_counter()
+            began = clock()
             run()
             wait(device)
             if turn:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -217,6 +223,71 @@ def group(sizes: list[int], rounds: int, device: str) -> None:
         )
 
 
+def handcrafted_peers() -> dict[str, dict[str, Loss]]:
+    """Return the other packages' losses by ours: what is compared has the same window, scales and colours."""
+    import piq
+    import pyiqa
+    from torchmetrics.functional.image import (
+        multiscale_structural_similarity_index_measure as multiscale,
+    )
+    from torchmetrics.functional.image import structural_similarity_index_measure as single
+
+    def pyiqa_loss(name: str, **options: Any) -> Loss:
+        loss = pyiqa.create_metric(name, as_loss=True, device="cpu", **options)
+        return lambda x, y: loss(x, y).mean()
+
+    one = {
+        "piq": lambda x, y: piq.ssim(x, y, downsample=False),
+        "torchmetrics": lambda x, y: single(x, y, data_range=1.0),
+    }
+    several = {
+        "piq": piq.multi_scale_ssim,
+        "torchmetrics": lambda x, y: multiscale(x, y, data_range=1.0),
+    }
+    with contextlib.suppress(ImportError):
+        import pytorch_msssim
+
+        one["pytorch_msssim"] = lambda x, y: pytorch_msssim.ssim(x, y, data_range=1.0)
+        several["pytorch_msssim"] = lambda x, y: pytorch_msssim.ms_ssim(x, y, data_range=1.0)
+    with contextlib.suppress(ImportError):
+        from kornia.metrics import ssim
+
+        one["kornia"] = lambda x, y: ssim(x, y, 11, padding="valid").mean()
+
+    def in_range(losses: dict[str, Loss]) -> dict[str, Loss]:
+        return {name: lambda x, y, loss=loss: loss(x.clamp(0, 1), y) for name, loss in losses.items()}
+
+    def of_luma(losses: dict[str, Loss]) -> dict[str, Loss]:
+        return {name: lambda x, y, loss=loss: loss(studio_luma(x), studio_luma(y)) for name, loss in losses.items()}
+
+    one, several = in_range(one), in_range(several)
+    return {
+        "ssim rgb": one | {"pyiqa": pyiqa_loss("ssimc")},
+        "ssim luma": of_luma(one) | {"pyiqa": pyiqa_loss("ssim", color_space="ycbcr")},
+        "ms_ssim rgb": several,
+        "ms_ssim luma": of_luma(several) | {"pyiqa": pyiqa_loss("ms_ssim", color_space="ycbcr")},
+        "gmsd": in_range({"piq": piq.gmsd}) | {"pyiqa": pyiqa_loss("gmsd")},
+        "nlpd": {"pyiqa": pyiqa_loss("nlpd")},
+    }
+
+
+def handcrafted(sizes: list[int], rounds: int, device: str) -> None:
+    for name, losses in handcrafted_peers().items():
+        key, *color = name.split()
+        options = {"measure": key} | ({"color": color[0]} if color else {})
+        ours = create_measure(options)
+        for size in sizes:
+            if size < ours.spec.min_size:
+                continue
+            image, reference = photographs(size, device)
+            runs = {
+                other: _step(loss, image, reference) for other, loss in ({"lopsided": ours.to(device)} | losses).items()
+            }
+            seconds = interleaved(runs, rounds, device)
+            fastest = min(losses, key=seconds.__getitem__)
+            report(f"{name}: forward and backward, {BATCH}×{size}²", seconds, fastest)
+
+
 def bf16(device: str) -> None:
     print(
         "\nbf16 against float32 (128², enlarged photographs): relative difference of the loss, cosine of the gradient"
@@ -260,7 +331,12 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, Python {platform.python_version()}, {options.threads} thread(s), {options.device}"
     )
-    parts: dict[str, Callable[..., None]] = {"train": train, "eval": evaluate, "group": group}
+    parts: dict[str, Callable[..., None]] = {
+        "train": train,
+        "eval": evaluate,
+        "group": group,
+        "handcrafted": handcrafted,
+    }
     for part in options.parts:
         if part == "bf16":
             bf16(options.device)

@@ -119,10 +119,18 @@ def _ranged(values: dict[str, Any], name: str, sign: str = "") -> str:
 def _dataset(value: str, store: Path) -> FRDataset:
     from ..common.sources import SkimageSource
     from ..experiments import Store
+    from ..iqa.datasets import list_datasets
     from ..iqa.ladder import LadderSpec, build_ladder
     from ..iqa.manifest import FRDataset
 
     if value != LADDER:
-        return FRDataset(Path(value))
+        published, path = value in list_datasets(), Path(value)
+        if path.is_dir() or (published and not path.exists()):
+            name, folder = value if published else "NAME", value if path.is_dir() else "FOLDER"
+            raise LopsidedError(
+                f"--dataset {value}: give a manifest; of a published set, 'lopsided data check {name} {folder} --to "
+                "manifest.csv' writes it"
+            )
+        return FRDataset(path)
     spec = LadderSpec(source=SkimageSource(split="all"), size=LADDER_SIZE)
     return FRDataset(build_ladder(spec, Store(store).cache), name=LADDER)

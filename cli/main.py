@@ -24,6 +24,7 @@ from .report import report
 from .restore import restore
 from .run import run
 from .schema import schema
+from .score import score
 from .status import status
 from .tables import tables
 from .verify import verify
@@ -37,6 +38,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Look at results": [report, tables],
     "Look after a store": [verify, gc],
     "Use trained networks": [restore, export],
+    "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],
     "Multimodal LLMs": [rate, published.app],
 }

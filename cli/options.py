@@ -21,6 +21,25 @@ def flag(*names: str, help: str) -> Any:  # noqa: A002 - as in typer
     return typer.Option(*names, help=help, metavar="")
 
 
+def each_once(option: str, pairs: Iterable[str]) -> None:
+    """Refuse two values for one key of a repeatable option ``KEY=VALUE``.
+
+    Raises:
+        LopsidedError: names both.
+    """
+    given: dict[str, str] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if (name := key.strip()) in given:
+            raise LopsidedError(f"{option} {name} is given twice, as '{given[name]}' and as '{value}'; keep one")
+        given[name] = value
+
+
+def _overrides(pairs: list[str]) -> list[str]:
+    each_once("--set", pairs)
+    return pairs
+
+
 Experiment = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="The experiment file.")]
 StoreFolder = Annotated[
     Path,
@@ -31,7 +50,12 @@ StoreFolder = Annotated[
 RUNS = Path("runs")
 Overrides = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable)."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        callback=_overrides,
+        help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable).",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="CPU threads of torch.")]
@@ -53,10 +77,11 @@ def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     """Read the values of a repeatable option, ``KEY=VALUE`` each, with values as in YAML.
 
     Raises:
-        LopsidedError: one is written in another way.
+        LopsidedError: one is written in another way, or a key is given twice.
     """
     import yaml
 
+    each_once(option, pairs)
     found = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -17,7 +17,7 @@ def plan(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    every: Annotated[bool, flag("--all", help="Show one row per cell, including the judging.")] = False,
+    every: Annotated[bool, flag("--all", help="Show one row per cell, with its ID.")] = False,
 ) -> None:
     """Show what a run would compute and what is there already. Nothing is computed.
 
@@ -29,17 +29,19 @@ def plan(
     from .. import experiments
 
     planned = experiments.plan(experiment, set_)
-    rows: dict[tuple[str, str, str, str], int] = {}
+    rows: dict[tuple[str, str, str, str, str], int] = {}
     counts = {"new": 0, "cached": 0}
     for cell, status in planned.with_status(experiments.Store(store)):
         counts["cached" if status.state in ("done", "diverged") else "new"] += 1
-        row = (cell.stage, cell.title.removeprefix(f"{cell.stage} ") if every else cell.row, status.state, _why(status))
+        name, label = (cell.id, cell.title.removeprefix(f"{cell.stage} ")) if every else ("", cell.row)
+        row = (cell.stage, name, label, status.state, _why(status))
         rows[row] = rows.get(row, 0) + 1
     reasons = ["why"] if any(why for *_, why in rows) else []
-    table = console.table("stage", "cells", "state", *reasons, whole=["state"])
-    for (stage, label, state, why), count in rows.items():
+    ids = ["id"] if every else []
+    table = console.table("stage", *ids, "cells", "state", *reasons, whole=["id", "state"])
+    for (stage, name, label, state, why), count in rows.items():
         cells = console.text(label, (f" ×{count}" if count > 1 else "", "dim"))
-        table.add_row(stage, cells, _state(state), *([why] if reasons else []))
+        table.add_row(stage, *([name] if ids else []), cells, _state(state), *([why] if reasons else []))
     console.show(table)
     console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
 

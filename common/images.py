@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 from .errors import ImageError, one_line
 from .files import atomic_path
 from .paths import read_file, stand_in
+from .value_range import range_hint
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -125,7 +126,7 @@ def _decoded(path: Path, convert: Callable[[Path, Image.Image], NDArray[np.uint8
     try:
         data = read_file(path)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise ImageError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
     try:
         with as_written():
             image = _open(path, data)
@@ -187,6 +188,27 @@ def to_uint8(tensor: torch.Tensor) -> NDArray[np.uint8]:
     return image.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().contiguous().numpy()
 
 
+def recompressed(array: NDArray[np.uint8], form: str, **options: Any) -> NDArray[np.uint8]:
+    """Write an 8-bit RGB image in a lossy format to memory, and read it back; no limit on pixels applies.
+
+    Args:
+        array: (H, W, 3), uint8.
+        form: Pillow's name of the format, such as ``JPEG``.
+        options: those of Pillow's writer.
+
+    Returns:
+        Array of the same shape.
+
+    Examples:
+        >>> recompressed(np.full((8, 8, 3), 100, np.uint8), "JPEG", quality=50)[0, 0].tolist()
+        [100, 100, 100]
+    """
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, form, **options)
+    with as_written(), Image.open(file) as image:
+        return np.array(image.convert("RGB"))
+
+
 def write_png(path: Path | str, array: NDArray[np.uint8]) -> None:
     """Write an 8-bit RGB image as PNG, atomically.
 
@@ -227,7 +249,7 @@ def check_images(tensor: torch.Tensor, name: str) -> None:
     # Written so that NaN, which compares false with everything, fails too.
     if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
         what = "it holds NaN" if low != low or high != high else f"its values span {low:.6g} to {high:.6g}"
-        raise ImageError(f"{name}: expected values in [0, 1], but {what} ({_seen(tensor)}).")
+        raise ImageError(f"{name}: expected values in [0, 1], but {what} ({_seen(tensor)}){range_hint(low, high)}.")
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def read_rows(path: Path | str, required: Sequence[str]) -> list[tuple[int, dict
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
         ) from error
     except OSError as error:
-        raise SourceError(f"{path}: the manifest cannot be read ({error.strerror or error}).") from error
+        raise SourceError(f"{path}: the manifest cannot be read ({error.strerror or one_line(error)}).") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     header: list[str] = []

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from ..backbones import BackboneSpec, build_extractor, list_backbones
+from ..backbones.freezing import freeze
 from ..backbones.registry import architecture
 from ..common.building import building
 from ..common.errors import did_you_mean
@@ -20,10 +21,11 @@ from ..common.fields import COUNT, WIDTH, PathText, Settings
 from ..common.identity import identity, sha256_file
 from ..common.paths import expanded
 from ..common.registry import Registry
+from ..common.value_range import UNIT, InputRange, to_unit
 from . import convolutional, patchgan, srgan, unet
 from .errors import DiscriminatorError
 from .heads import PatchHead, VanillaHead
-from .inputs import MOMENTS, InputNormalisation, Normalised
+from .inputs import MOMENTS, WATCHED, InputNormalisation, Normalised, check_values
 from .layers import Norm, SpectralConv2d
 from .weights import load_weights
 
@@ -85,6 +87,7 @@ class DiscriminatorSpec(Settings):
         input_normalisation: what is done to images in [0, 1] first. ``none``; ``symmetric``: to [-1, 1]; ``imagenet``:
             ImageNet's mean and deviation; ``backbone``: as the backbone was trained. By default ``backbone`` where
             there is one, ``none`` for ``unet``, ``symmetric`` for the others.
+        input_range: values of black and white in the images that are given; they are brought to [0, 1] first.
         weights: a ``.safetensors`` or ``.pth`` file with all weights of the discriminator, the head's included: one
             that an experiment has written, or a published one. Then every seed starts from them.
     """
@@ -99,6 +102,7 @@ class DiscriminatorSpec(Settings):
     width: int | None = Field(default=None, ge=1, le=WIDTH)
     receptive_field: patchgan.ReceptiveField | None = None
     input_normalisation: InputNormalisation | None = None
+    input_range: InputRange = UNIT
     weights: PathText | None = None
 
     @model_validator(mode="before")
@@ -189,6 +193,8 @@ class DiscriminatorSpec(Settings):
         later: dict[str, Any] = {}
         if self.input_normalisation != self._own_normalisation:
             later["input_normalisation"] = self.input_normalisation
+        if self.input_range != UNIT:
+            later["input_range"] = list(self.input_range)
         if self.weights:
             later["weights"] = f"sha256:{sha256_file(self._weights_file(self.weights))}"
         # Version 2 of spectral normalisation: one power iteration per training step, not per forward pass.
@@ -292,6 +298,7 @@ class Discriminator(nn.Module):
             raise DiscriminatorError("discriminator 'none' has no network; leave the adversarial term out instead")
         self.spec = spec
         self._frozen: list[nn.Module] = []  # a plain list: the trunk already owns these modules
+        self._to_watch = WATCHED
         self.normalise: nn.Module = nn.Identity()
         if spec.input_normalisation in MOMENTS:
             self.normalise = Normalised(spec.input_normalisation)
@@ -325,8 +332,10 @@ class Discriminator(nn.Module):
         self._frozen = [module for modules in stages[: spec.frozen_stages] for module in modules]
         if not spec.trainable:
             self._frozen = [self.trunk]
-        for module in self._frozen:
-            _freeze(module)
+        if self._frozen:
+            # What belongs to no stage, as the embeddings of a transformer, comes before the first: frozen with it.
+            later = stages[spec.frozen_stages :] if spec.trainable else []
+            freeze(self.trunk, {id(p) for modules in later for module in modules for p in module.parameters()})
         self.head = (VanillaHead if spec.form == "vanilla" else PatchHead)(channels, seed + 1, bool(spec.spectral_norm))
 
     def train(self, mode: bool = True) -> Discriminator:
@@ -339,6 +348,13 @@ class Discriminator(nn.Module):
         for module in self._frozen:
             if any(part.training for part in module.modules()):
                 module.eval()
+
+    def __prepare_scriptable__(self) -> Discriminator:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise DiscriminatorError(
+            f"discriminator '{self.spec.key}': torch.jit.script cannot read it; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
     def begin_step(self) -> None:
         """Begin a training step: one power iteration of every layer under spectral normalisation.
@@ -353,14 +369,16 @@ class Discriminator(nn.Module):
                 module.begin_step()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of RGB images meant for [0, 1], whose range is not checked; positive means real.
+        """Return the logits of RGB images meant for [0, 1] or the spec's ``input_range``; positive means real.
+
+        The values of the first passes are checked for what cannot be meant, such as photographs in [-1, 1].
 
         Returns:
             ``(N, 1, 1, 1)`` for ``vanilla`` and ``srgan``, ``(N, 1, H', W')`` for ``patch`` and ``patchgan``,
             ``(N, 1, H, W)`` for ``unet``.
 
         Raises:
-            DiscriminatorError: images of another shape, or too small.
+            DiscriminatorError: images of another shape or range, or too small.
         """
         if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[-2:]) < self.spec.min_size:
             raise DiscriminatorError(
@@ -368,20 +386,12 @@ class Discriminator(nn.Module):
                 f"got {tuple(images.shape)}"
             )
         self._keep_frozen()  # a host may have called train() on a part
+        images = to_unit(images, self.spec.input_range)
+        if self._to_watch and not torch.compiler.is_compiling():
+            self._to_watch -= 1
+            check_values(self.spec.key, images)
         images = self.normalise(images)
         return self.network(images) if self.spec.form in NETWORKS else self.head(self.trunk(images)[-1])
-
-
-def _freeze(module: nn.Module) -> None:
-    """Turn the parameters of a module into buffers.
-
-    So no loop over ``parameters()`` can make them learn: many GAN trainers switch ``requires_grad`` of all parameters
-    of a discriminator off and on again. The keys of the state dict stay.
-    """
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
 
 
 def list_discriminators() -> list[str]:

@@ -3,5 +3,5 @@
 from ..common.errors import LopsidedError
 
 
-class DiscriminatorError(LopsidedError):
+class DiscriminatorError(LopsidedError, ValueError):
     """An unknown discriminator, weights that do not fit it, or images it cannot take."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..common.errors import LopsidedError
 
@@ -72,7 +73,8 @@ def r2_penalty(discriminator: Network, fake: Tensor) -> Tensor:
 def _slopes(discriminator: Network, images: Tensor) -> Tensor:
     """Return the gradient of each image's mean logit with respect to the image, ``(N, 3·H·W)``."""
     images = images.detach().requires_grad_()
-    logits = discriminator(images).reshape(len(images), -1).mean(1)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        logits = discriminator(images).reshape(len(images), -1).mean(1)
     # The sum over images: no logit depends on another image, so each image gets its own gradient.
     (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return slopes.flatten(1)

@@ -22,7 +22,7 @@ from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
 from .stages.cell import Cell
 from .stages.stage import Stage
-from .store import Status, Store, checked
+from .store import Status, Store, checked, disk_errors
 from .store.outputs import PROVENANCE
 
 if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
@@ -82,7 +82,8 @@ def collect_tables(
 
     planned, place = plan(experiment, overrides), _existing(store)
     collected = tables.collect(planned, place)
-    collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
+    with disk_errors(place.root):
+        collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
     return collected
 
 
@@ -108,8 +109,9 @@ def report(
     overrides: Sequence[str] = (),
     planned: Plan | None = None,
     force: bool = True,
+    folder: str | Path | None = None,
 ) -> Path:
-    """Write tables, derived tables and ``report.html`` into the experiment's folder; returns the report's path.
+    """Write tables, derived tables and ``report.html``; returns the report's path.
 
     A report made from cells of which this experiment has only a part, or none, is another experiment's of the same
     name: its folder is renamed first, and the log says so. Adding seeds, judges or measures is an extension, whose
@@ -121,38 +123,46 @@ def report(
         overrides: see :func:`plan`.
         planned: the plan, where it is already made.
         force: write even if the report there was made from the same cells and settings.
+        folder: where to write; default: the experiment's folder in the store.
 
     Raises:
         AnalysisError: too little is done for an analysis.
+        ExperimentError: an output is damaged, or the folder cannot be written to.
     """
     planned, place = planned or plan(experiment, overrides), _existing(store)
     exp = planned.experiment
-    folder = place.experiment(exp.name)
-    path, stamp = folder / "report.html", folder / "report.json"
+    own = place.experiment(exp.name)
+    to = Path(folder) if folder else own
+    path, stamp = to / "report.html", to / "report.json"
     made_from = _made_from(planned, place)
     if not force and path.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
         return path
-    _set_aside(folder, stamp, planned)
 
     from ..analysis import analyse as analyse_tables
     from ..analysis import write_report
     from .results import tables
     from .results.gallery import gallery_rows
+    from .results.recovered import recovered_rows
 
-    collected = tables.collect(planned, place)
-    collected.save(folder / "tables")
-    settings = exp.analysis
-    study = analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence)
-    study.save(folder / "derived")
-    write_report(
-        study,
-        path,
-        title=exp.title or exp.name,
-        description=exp.description,
-        gallery_rows=gallery_rows(planned, place),
-        facts=_facts(planned, place),
-    )
-    write_text(stamp, made_from)
+    with disk_errors(place.root):
+        if to == own:
+            _set_aside(own, stamp, planned)
+        collected = tables.collect(planned, place)
+        collected.save(to / "tables")
+        settings = exp.analysis
+        study = analyse_tables(
+            collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence
+        )
+        study.save(to / "derived")
+        write_report(
+            study,
+            path,
+            title=exp.title or exp.name,
+            description=exp.description,
+            gallery_rows=[*gallery_rows(planned, place), *recovered_rows(planned, place)],
+            facts=_facts(planned, place),
+        )
+        write_text(stamp, made_from)
     return path
 
 

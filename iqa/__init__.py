@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .learn import LearntWeights, learn_from_dataset, needs_textures, split_references, texture_items
     from .manifest import FRDataset, FRRow, LabelKind, Labels, NRDataset, RatedImage, Split, StdOf, read_manifest
     from .pairs import evaluate_pairs
+    from .score import ImagePair, PairedFiles, build_judges, pair_files, score_files, summarise_scores
 
 __all__ = [
     "DISTORTIONS",
@@ -62,6 +63,7 @@ __all__ = [
     "DatasetInfo",
     "FRDataset",
     "FRRow",
+    "ImagePair",
     "Judge",
     "JudgeError",
     "JudgeSpec",
@@ -74,11 +76,13 @@ __all__ = [
     "Overlap",
     "PairDataset",
     "PairRow",
+    "PairedFiles",
     "Pictures",
     "RatedImage",
     "Split",
     "StdOf",
     "batch_pixels",
+    "build_judges",
     "build_ladder",
     "canonical",
     "check_dataset",
@@ -97,11 +101,14 @@ __all__ = [
     "open_dataset",
     "overlap_by_content",
     "overlap_by_name",
+    "pair_files",
     "parse_judge",
     "pictures_of_dataset",
     "pictures_of_items",
     "read_manifest",
+    "score_files",
     "split_references",
+    "summarise_scores",
     "texture_items",
     "write_manifest",
 ]
@@ -129,5 +136,8 @@ __getattr__, __dir__ = door(
             "read_manifest",
         ],
         ".pairs": ["evaluate_pairs"],
+        ".score": [
+            *("ImagePair", "PairedFiles", "build_judges", "pair_files", "score_files", "summarise_scores"),
+        ],
     },
 )

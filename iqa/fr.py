@@ -99,7 +99,7 @@ def evaluate_fr_group(
             kept[key] = files.enter_context(PartialScores((partial or {}).get(key), of))
         done = frozenset[str].intersection(*(frozenset(one.scores) for one in kept.values()))
         count, reference, prepared = len(done), None, None
-        for batch in _ahead(_batches(dataset, done, pixels)):
+        for batch in ahead(_batches(dataset, done, pixels)):
             if prepared is None or batch.reference is not reference:
                 reference = batch.reference
                 prepared = group.prepare(reference.to(device))
@@ -137,7 +137,7 @@ def _batches(dataset: FRDataset, done: frozenset[str], pixels: int) -> Iterator[
                 yield _Batch(batch, torch.cat([to_tensor(read_rgb(row.image_path)) for row in batch]), reference)
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield ``items`` while a thread prepares the next one."""
     with ThreadPoolExecutor(1) as thread:
         upcoming = thread.submit(next, items, None)

@@ -103,9 +103,11 @@ class JudgeSpec(Keyed):
             raise ValueError(f"unknown judge '{self.judge}'; {did_you_mean(self.judge, list_judges())}")
         else:
             try:
-                _ = self.measure
+                measure = self.measure
             except LopsidedError as error:
                 raise ValueError(str(error)) from None
+            if measure and measure.preprocessing:
+                raise ValueError("input_range: judged images are in [0, 1]; leave it out")
         return self
 
     def __hash__(self) -> int:
@@ -162,11 +164,12 @@ class Judge:
 
     Attributes:
         spec: the definition.
+        device: where it runs, and where images must be.
         lower_is_better: direction of the scores.
     """
 
     def __init__(self, spec: JudgeSpec, device: str = "cpu") -> None:
-        self.spec = spec
+        self.spec, self.device = spec, device
         measure = spec.measure.build() if spec.measure else None
         self._network: nn.Module | None = None
         if measure is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from ..common.errors import SourceError, did_you_mean
 from ..common.fields import SIDE, Settings
 from ..common.files import atomic_path, temporary_name, write_json
 from ..common.identity import identity
-from ..common.images import read_rgb, write_png
+from ..common.images import read_rgb, recompressed, write_png
 from ..common.paths import expanded
 from ..common.sources import ImageItem, ImageSource, hash_file
 from .manifest import FRDataset
@@ -54,20 +53,12 @@ def _eight_bit(values: NDArray[Any]) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _coded(image: Pixels, form: str, **options: Any) -> Pixels:
-    """Encode with a lossy codec and decode again."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, form, **options)
-    with Image.open(buffer) as decoded:
-        return np.array(decoded.convert("RGB"))
-
-
 def _jpeg(image: Pixels, quality: float, _: np.random.Generator) -> Pixels:
-    return _coded(image, "JPEG", quality=int(quality), subsampling="4:2:0")
+    return recompressed(image, "JPEG", quality=int(quality), subsampling="4:2:0")
 
 
 def _jpeg2000(image: Pixels, ratio: float, _: np.random.Generator) -> Pixels:
-    return _coded(image, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
+    return recompressed(image, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
 
 
 def _gaussian_blur(image: Pixels, sigma: float, _: np.random.Generator) -> Pixels:

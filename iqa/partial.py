@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..common.lines import sealed, unsealed
 from ..common.paths import expanded
+
+log = logging.getLogger(__name__)
 
 
 class PartialScores:
     """Scores of images by one measure as they come, kept in a file of JSON lines.
 
-    The first line states what determines the scores; a file that states anything else is started again. A line that a
-    kill cut off is removed.
+    The first line states what determines the scores; a file that states anything else is started again. Each line has
+    a checksum: from the first one that was cut off or changed on, scores are computed again, and the log says so.
 
     Args:
         path: the file; None keeps the scores in memory only.
@@ -41,17 +45,23 @@ class PartialScores:
         if path is None:
             return
         path = expanded(path)
-        header = json.dumps({"scores_of": of}, sort_keys=True).encode() + b"\n"
+        self._of = json.dumps({"scores_of": of}, sort_keys=True)
+        header = self._of.encode() + b"\n"
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         if lines[:1] != [header]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(header)
             lines = [header]
         sound = len(header)
-        for line in lines[1:]:
-            if (row := _row(line)) is None:
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                row = unsealed(line, self._of)
+            except ValueError as error:
+                if line.endswith(b"\n"):  # a line that a kill cut off is nothing to speak of
+                    text = "line %d of '%s' is damaged (%s); the scores from there on are computed again"
+                    log.warning(text, number, path, error)
                 break
-            self.scores |= row
+            self.scores[row["image"]] = math.nan if row["score"] is None else row["score"]
             sound += len(line)
         self._file = path.open("r+b")
         self._file.truncate(sound)
@@ -63,7 +73,7 @@ class PartialScores:
         self.scores |= scores
         if self._file:
             lines = [{"image": i, "score": None if math.isnan(score) else score} for i, score in scores.items()]
-            self._file.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+            self._file.writelines(sealed(line, self._of) for line in lines)
             self._file.flush()
 
     def __enter__(self) -> PartialScores:
@@ -74,12 +84,3 @@ class PartialScores:
     ) -> None:
         if self._file:
             self._file.close()
-
-
-def _row(line: bytes) -> dict[str, float] | None:
-    """Parse a line; None if it is incomplete."""
-    try:
-        row = json.loads(line) if line.endswith(b"\n") else {}
-        return {row["image"]: math.nan if row["score"] is None else float(row["score"])}
-    except (ValueError, KeyError, TypeError):
-        return None

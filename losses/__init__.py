@@ -13,6 +13,7 @@ Examples:
     ['l1', 'style-squeezenet1_1-r']
 """
 
+from .artefact import Artefact, ArtefactSpec
 from .contextual import Contextual, ContextualSpec
 from .dists import DISTS, VARIANTS, DistsSpec, dists
 from .features import FeatureMeasure, FeatureSpec
@@ -40,6 +41,8 @@ __all__ = [
     "SPECS",
     "SSIM",
     "VARIANTS",
+    "Artefact",
+    "ArtefactSpec",
     "Contextual",
     "ContextualSpec",
     "DistsSpec",

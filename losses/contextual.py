@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..backbones import FeatureExtractor
 from ..common.fields import NUMBER
+from ..common.transforms import transformed
 from .layerwise import LayerwiseMeasure, LayerwiseSpec, places, unit
 from .measure import Reduction
 
@@ -79,7 +80,10 @@ class Contextual(LayerwiseMeasure[ContextualSpec]):
         rows = max(1, VALUES // (values.shape[0] * others.shape[1]))
         best = others.new_zeros(values.shape[0], others.shape[1])
         for block in values.split(rows, 1):
-            match = checkpoint(self._matches, block, others, use_reentrant=False, preserve_rng_state=False)
+            if transformed():  # torch.func.grad cannot compute again in the backward pass
+                match = self._matches(block, others)
+            else:
+                match = checkpoint(self._matches, block, others, use_reentrant=False, preserve_rng_state=False)
             best = torch.maximum(best, match)
         # A mean of values up to 1 can exceed 1 by rounding.
         return -best.mean(1).clamp(max=1).log()

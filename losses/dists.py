@@ -31,6 +31,7 @@ PUBLISHED = register_file(
         sha256="f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
         licence="MIT (the authors of DISTS)",
         purpose="alpha and beta of DISTS",
+        packages=("DISTS_pytorch/weights.pt", "torchmetrics/functional/image/dists_models/weights.pt"),
     )
 )
 

@@ -13,9 +13,12 @@ from typing_extensions import Self
 
 from ..backbones import BackboneSpec, FeatureExtractor, build_extractor
 from ..backbones.extractor import Precision
+from ..backbones.freezing import freeze
 from ..backbones.registry import Architecture, architecture
 from ..common.building import building
 from ..common.families import learnt_from
+from ..common.transforms import transformed
+from ..common.value_range import to_unit
 from .measure import Measure, MeasureError, MeasureSpec, Reduction
 
 Resize = Literal["none", "bilinear-256", "antialias-256"]
@@ -108,13 +111,13 @@ class FeatureSpec(MeasureSpec):
         return self.architecture.min_size
 
     @property
-    def backbone_pass(self) -> tuple[BackboneSpec, str, str, str]:
+    def backbone_pass(self) -> tuple[BackboneSpec, str, str, str, tuple[float, float]]:
         """Measures with equal values see the same feature maps and can share them."""
-        return self.backbone, self.pooling, self.precision, self.resize
+        return self.backbone, self.pooling, self.precision, self.resize, self.input_range
 
     def definition(self) -> dict[str, Any]:
         """The fields, the backbone's weights by content."""
-        return self.model_dump(mode="json") | {"backbone": self.backbone.definition()}
+        return super().definition() | {"backbone": self.backbone.definition()}
 
     @building()
     def build_extractor(self, stages: int) -> FeatureExtractor:
@@ -143,6 +146,7 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
     def __init__(self, spec: FSpec, reduction: Reduction = "mean", extractor: FeatureExtractor | None = None) -> None:
         super().__init__(spec, reduction)
         self.extractor = extractor if extractor is not None else spec.build_extractor(spec.stages[-1] + 1)
+        freeze(self.extractor)  # a shared one can have been made for training
         self.eval()
 
     @abstractmethod
@@ -155,18 +159,15 @@ class FeatureMeasure(Measure[FSpec], Generic[FSpec]):
 
     def backbone_pass(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the images as the backbone saw them and the feature maps of all its stages."""
-        if any(parameter.requires_grad for parameter in self.extractor.parameters()):
-            if torch.compiler.is_compiling():  # compiled code cannot freeze; torch then runs the pass uncompiled
-                raise MeasureError(f"{self.spec.key}: freeze it before it is compiled: measure.requires_grad_(False)")
-            self.extractor.requires_grad_(False)  # a host may have asked for gradients of everything it holds
         expected = torch.bfloat16 if self.spec.precision == "bf16" else torch.float32
         if self.extractor.dtype not in (expected, torch.float64):
             raise MeasureError(
                 f"{self.spec.key}: the backbone was converted to {self.extractor.dtype}, it is defined in {expected}; "
                 "leave the measure out of .half() and .bfloat16(), and use precision: bf16 for speed"
             )
-        images = resized(images, self.spec.resize)
-        return images, self.extractor(images.contiguous(memory_format=torch.channels_last))
+        images = resized(to_unit(images, self.spec.input_range), self.spec.resize)
+        layout = torch.contiguous_format if transformed() else torch.channels_last  # of which vmap knows nothing
+        return images, self.extractor(images.contiguous(memory_format=layout))
 
     def digest(self, images: Tensor, maps: list[Tensor]) -> Any:
         """Digest a pass of the references; only this measure's layers are used."""

@@ -6,7 +6,6 @@ CVPR 2018.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,28 +26,19 @@ from .measure import MeasureError, Reduction
 from .unit_distance import unit_distance
 
 
-class _LinearFile(WeightsFile):
-    """Published linear weights, which the ``lpips`` package ships too; it is not imported for them."""
-
-    def on_disk(self) -> Path | None:
-        if found := super().on_disk():
-            return found
-        package = find_spec("lpips")
-        for folder in (package.submodule_search_locations if package else None) or ():
-            if (path := Path(folder, "weights", "v0.1", Path(self.name).name)).is_file():
-                return path
-        return None
-
-
 def _published(network: str, sha256: str) -> WeightsFile:
     folder = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1"
     return register_file(
-        _LinearFile(
+        WeightsFile(
             name=f"lpips_lin_v0.1/{network}.pth",
             url=f"{folder}/{network}.pth",
             sha256=sha256,
             licence="BSD-2-Clause (the authors of LPIPS)",
             purpose="linear weights of LPIPS",
+            packages=(
+                f"lpips/weights/v0.1/{network}.pth",
+                f"torchmetrics/functional/image/lpips_models/{network}.pth",
+            ),
         )
     )
 

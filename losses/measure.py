@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from ..common.building import building, ordinary_tensors, usable
-from ..common.errors import LopsidedError
 from ..common.families import FamilyError, checked
 from ..common.fields import Settings
 from ..common.identity import identity
+from ..common.value_range import UNIT, InputRange
+from .errors import MeasureError
+from .value_checks import check_range, check_same_range
 
 Reduction = Literal["mean", "sum", "none"]
-
-TOLERANCE = 1e-4  # how far a value may be outside [0, 1]: rounding of resizing and of half precision
-OVERSHOOT = 8  # the same for a network's output: untrained ones leave [0, 1] by units, a wrong scale by hundreds
-
-
-class MeasureError(LopsidedError):
-    """An unknown measure, or images that it cannot take."""
 
 
 class MeasureSpec(Settings, ABC):
@@ -33,9 +29,12 @@ class MeasureSpec(Settings, ABC):
 
     Attributes:
         version: raised whenever the same spec would give other numbers than before.
+        input_range: values of black and white in the images that are given; they are brought to [0, 1] first.
     """
 
     version: ClassVar[int] = 1
+
+    input_range: InputRange = Field(default=UNIT, description="Values of black and white in the images given.")
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Build the measure in float32 and outside of inference mode, whatever the caller has set."""
@@ -88,7 +87,12 @@ class MeasureSpec(Settings, ABC):
 
     def definition(self) -> dict[str, Any]:
         """The fields that enter the identity, as JSON values."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"input_range"}) | self.preprocessing
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What is done to images first, for the definition; it is empty where nothing is."""
+        return {} if self.input_range == UNIT else {"input_range": list(self.input_range)}
 
     @abstractmethod
     def build(self, *, reduction: Reduction = "mean") -> Measure:
@@ -103,7 +107,7 @@ class Reference:
     """References, and what measures have computed from them for repeated use; see :meth:`Measure.prepare`.
 
     Attributes:
-        images: RGB in [0, 1], ``(N, 3, H, W)``.
+        images: RGB in the measure's range, ``(N, 3, H, W)``.
         prepared: what each measure, known by its spec, keeps of them.
     """
 
@@ -114,8 +118,10 @@ class Reference:
 class Measure(nn.Module, ABC, Generic[Spec]):
     """A full-reference measure: ``score`` as a metric, ``forward`` as a loss.
 
-    It is always frozen: its parameters need no gradient and it stays in evaluation mode, whatever happens to the
-    module that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
+    Images are RGB in [0, 1], or in the spec's ``input_range``.
+
+    It is always frozen: it has buffers and no parameters and stays in evaluation mode, whatever happens to the module
+    that holds it. Its tensors do not enter that module's state dict, unless ``persistent`` is set.
 
     Attributes:
         spec: definition and identity.
@@ -142,7 +148,7 @@ class Measure(nn.Module, ABC, Generic[Spec]):
 
     @abstractmethod
     def _score(self, images: Tensor, references: Tensor) -> Tensor:
-        """Return ``(N,)`` scores of checked inputs; ``references`` has batch N or 1."""
+        """Return ``(N,)`` scores of checked inputs, in the spec's ``input_range``; ``references`` has batch N or 1."""
 
     def _prepare(self, references: Tensor) -> Any:  # noqa: ARG002
         """Return what can be computed from checked references alone."""
@@ -204,15 +210,19 @@ class Measure(nn.Module, ABC, Generic[Spec]):
         self._check_pair(images, references)
         if torch.compiler.is_compiling():  # compiled code cannot branch on values
             return
-        name, others, slack = ("prediction", "reference", OVERSHOOT) if as_loss else ("images", "references", TOLERANCE)
-        _check_range(self.spec.key, name, images, -slack, 1 + slack, allow_non_finite=as_loss)
-        if not isinstance(references, Reference):
-            _check_range(self.spec.key, others, references, -TOLERANCE, 1 + TOLERANCE)
+        name, others = ("prediction", "reference") if as_loss else ("images", "references")
+        seen = check_range(self.spec.key, name, images, self.spec.input_range, as_loss=as_loss)
+        if isinstance(references, Reference):
+            references = references.images  # checked before
+        else:
+            check_range(self.spec.key, others, references, self.spec.input_range)
+        if as_loss:
+            check_same_range(self.spec.key, images, references, self.spec.input_range, seen)
 
     def check_references(self, references: Tensor) -> None:
         """Raise MeasureError unless the measure can take these as references."""
         self._check_pair(references, references)
-        _check_range(self.spec.key, "references", references, -TOLERANCE, 1 + TOLERANCE)
+        check_range(self.spec.key, "references", references, self.spec.input_range)
 
     def scored(self, images: Tensor, references: Tensor | Reference) -> Tensor:
         """Return ``(N,)`` scores of a pair that :meth:`check` has passed."""
@@ -220,9 +230,13 @@ class Measure(nn.Module, ABC, Generic[Spec]):
             return self._score(images, usable(references))
         return self._score_prepared(images, references.images, references.prepared[self.spec])
 
+    def as_loss(self, score: Tensor) -> Tensor:
+        """Turn ``(N,)`` scores into the loss of each image."""
+        return score if self.lower_is_better else (self.value_range[1] or 0.0) - score
+
     def reduced(self, score: Tensor) -> Tensor:
         """Turn ``(N,)`` scores into the loss."""
-        loss = score if self.lower_is_better else (self.value_range[1] or 0.0) - score
+        loss = self.as_loss(score)
         if self.reduction == "none":
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()
@@ -230,6 +244,13 @@ class Measure(nn.Module, ABC, Generic[Spec]):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Do nothing: a measure stays in evaluation mode."""
         return super().train(False)
+
+    def __prepare_scriptable__(self) -> Self:
+        """Refuse TorchScript's compiler, which reads a small part of Python."""
+        raise MeasureError(
+            f"{self.spec.key}: torch.jit.script cannot read a measure; use torch.compile, torch.export or "
+            "torch.jit.trace"
+        )
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Return the tensors if ``persistent``, else nothing: they follow from the spec."""
@@ -267,15 +288,3 @@ class Measure(nn.Module, ABC, Generic[Spec]):
                 f"{self.spec.key} needs at least {self.spec.min_size}×{self.spec.min_size} px, "
                 f"got {images.shape[-2]}×{images.shape[-1]}"
             )
-
-
-def _check_range(
-    key: str, name: str, value: Tensor, low: float, high: float, *, allow_non_finite: bool = False
-) -> None:
-    # One reduction and one transfer; for images this small against any network pass.
-    seen_low, seen_high = torch.stack(torch.aminmax(value.detach())).tolist()
-    finite = seen_low > -float("inf") and seen_high < float("inf")  # False for NaN too
-    if not finite and allow_non_finite:
-        return
-    if not finite or seen_low < low or seen_high > high:
-        raise MeasureError(f"{key}: {name} must be in [0, 1], seen [{seen_low:.4g}, {seen_high:.4g}]")

@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from ..common.value_range import to_unit
 from .measure import Measure, Spec
 
 
@@ -24,4 +25,5 @@ class PreciseMeasure(Measure[Spec]):
     def _score(self, images: Tensor, references: Tensor) -> Tensor:
         dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
         with torch.autocast(images.device.type, enabled=False):
-            return self._compute(images.to(dtype), references.to(dtype))
+            both = (to_unit(given.to(dtype), self.spec.input_range) for given in (images, references))
+            return self._compute(*both)

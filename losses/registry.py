@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ..backbones import BackboneError, list_backbones
 from ..common.errors import did_you_mean
 from ..common.registry import Registry
+from .artefact import ArtefactSpec
 from .contextual import ContextualSpec
 from .dists import DistsSpec
 from .features import FeatureSpec
@@ -32,15 +33,17 @@ def register_measure(spec: type[MeasureSpec]) -> type[MeasureSpec]:
     """Add a measure to the registry under the values of its field ``measure``, and return it; usable as a decorator.
 
     Raises:
-        LopsidedError: there is a measure of that name.
+        LopsidedError: there is a measure of that name, or ``spec`` is no subclass of MeasureSpec.
     """
+    if not (isinstance(spec, type) and issubclass(spec, MeasureSpec)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise MeasureError(f"register_measure takes a subclass of MeasureSpec, got {spec!r}")
     for name in spec.names():
         SPECS.register(name, spec)
     return spec
 
 
 for _spec in (
-    *(PixelSpec, SsimSpec, GmsdSpec, NlpdSpec, HandcraftedSpec, PyiqaSpec),
+    *(PixelSpec, SsimSpec, GmsdSpec, NlpdSpec, ArtefactSpec, HandcraftedSpec, PyiqaSpec),
     *(LpipsSpec, DistsSpec, PerceptualSpec, StyleSpec, ContextualSpec),
 ):
     register_measure(_spec)
@@ -71,7 +74,7 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
         True
         >>> parse_measure("disst")
         Traceback (most recent call last):
-        lopsided.losses.measure.MeasureError: unknown measure 'disst'; did you mean 'dists'?
+        lopsided.losses.errors.MeasureError: unknown measure 'disst'; did you mean 'dists'?
     """
     if isinstance(value, MeasureSpec):
         return value
@@ -100,8 +103,19 @@ def parse_measure(value: str | Mapping[str, Any] | MeasureSpec) -> MeasureSpec:
         raise MeasureError(f"measure '{name}': {error}") from None
 
 
-def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: Reduction = "mean") -> Measure:
+def create_measure(
+    value: str | Mapping[str, Any] | MeasureSpec,
+    *,
+    reduction: Reduction = "mean",
+    input_range: tuple[float, float] | None = None,
+) -> Measure:
     """Build a measure from its key, a mapping or a spec.
+
+    Args:
+        value: which measure.
+        reduction: how its loss is reduced over the batch.
+        input_range: values of black and white in the images that it will be given, such as ``(-1, 1)``; [0, 1] unless
+            ``value`` says otherwise. They are brought to [0, 1] first. It is part of the identity.
 
     Raises:
         MeasureError: unknown measure or option.
@@ -116,8 +130,13 @@ def create_measure(value: str | Mapping[str, Any] | MeasureSpec, *, reduction: R
         ('0.0001', False)
         >>> f"{ssim(black, white).item():.4f}"  # as a loss: 1 - score
         '0.9999'
+        >>> round(create_measure("l1", input_range=(-1, 1))(-white, white).item(), 4)
+        1.0
     """
-    return parse_measure(value).build(reduction=reduction)
+    spec = parse_measure(value)
+    if input_range is not None:
+        spec = parse_measure({**spec.model_dump(), "input_range": input_range})
+    return spec.build(reduction=reduction)
 
 
 def _on_backbones() -> list[str]:

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
+from .gaussian import WIDTH, gaussian_means
 from .luma import full_luma, studio_luma
 from .measure import MeasureSpec, Reduction
 from .precise import PreciseMeasure
 
-WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # (K·L)² with K1 = 0.01, K2 = 0.03 and L = 1
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # table 1 of the 2003 paper, fine to coarse
 
@@ -52,7 +52,7 @@ class SsimSpec(MeasureSpec):
     @property
     def min_size(self) -> int:
         """The window must fit, for MS-SSIM also after four halvings, which round up."""
-        return WINDOW if self.measure == "ssim" else (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+        return WIDTH if self.measure == "ssim" else (WIDTH - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
     def build(self, *, reduction: Reduction = "mean") -> SSIM:
         """Build the measure."""
@@ -97,19 +97,19 @@ class SSIM(PreciseMeasure[SsimSpec]):
         if self.spec.color != "rgb":
             convert = studio_luma if self.spec.color == "luma" else full_luma
             images, references = convert(images), convert(references)
+        # Everything below is linear in, or made of, these two; around 0 float32 loses the fewest digits of a variance.
+        total, difference = images + references - 1, images - references
         if self.spec.measure == "ssim":
             factor = math.floor(min(images.shape[-2:]) / 256 + 0.5)
             if self.spec.downsample and factor > 1:
-                images, references = F.avg_pool2d(images, factor), F.avg_pool2d(references, factor)
-            luminance, structure = _similarities(images, references)
-            return (luminance * structure).mean((1, 2, 3))
+                total, difference = F.avg_pool2d(total, factor), F.avg_pool2d(difference, factor)
+            return _similarity(total, difference).mean((1, 2, 3))
         means = []
         for scale in range(len(SCALE_WEIGHTS)):
             if scale:
-                images, references = _halve(images), _halve(references)
-            luminance, structure = _similarities(images, references)
+                total, difference = _halve(total), _halve(difference)
             last = scale == len(SCALE_WEIGHTS) - 1
-            means.append((luminance * structure if last else structure).mean((2, 3)))
+            means.append(_similarity(total, difference, luminance=last).mean((2, 3)))
         means = torch.stack(means, dim=-1)
         # A negative mean has no real power and a zero one an infinite slope: both score 0, and their slope is cut. NaN
         # stays NaN, for the trainer to see.
@@ -118,24 +118,24 @@ class SSIM(PreciseMeasure[SsimSpec]):
         return (powers.prod(-1) * positive.all(-1)).mean(1)
 
 
-def _similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps of luminance and structure similarity of ``(N, C, H, W)`` and ``(N or 1, C, H, W)``."""
-    # Variances do not depend on the origin, and around mid-grey float32 loses fewer digits of them: 1e-6 for 1e-5.
-    x, y = x - 0.5, y - 0.5
-    mean_x, mean_y = _blur(x), _blur(y)
-    variances = _blur(x.square()) - mean_x.square() + _blur(y.square()) - mean_y.square()
-    structure = (2 * (_blur(x * y) - mean_x * mean_y) + C2) / (variances + C2)
-    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
-    return (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1), structure
+def _similarity(total: Tensor, difference: Tensor, *, luminance: bool = True) -> Tensor:
+    """Return the map of structure similarity of ``(N, C, H, W)``, times that of luminance if asked for.
+
+    With s = x + y and d = x - y, 2 xy = (s² - d²) / 2 and x² + y² = (s² + d²) / 2; the same holds for means of
+    products, so that both similarities are a ratio of s to d, from four blurred maps instead of five.
+    """
+    mean_total, mean_difference = gaussian_means(total), gaussian_means(difference)
+    structure = _ratio(
+        gaussian_means(total.square()) - mean_total.square(),
+        gaussian_means(difference.square()) - mean_difference.square(),
+        C2,
+    )
+    return structure * _ratio((mean_total + 1).square(), mean_difference.square(), C1) if luminance else structure
 
 
-def _blur(images: Tensor) -> Tensor:
-    offset = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
-    window = torch.exp(-offset.square() / (2 * SIGMA**2))
-    window = (window / window.sum()).view(1, 1, -1, 1)
-    planes = images.flatten(0, 1).unsqueeze(1)
-    planes = F.conv2d(F.conv2d(planes, window), window.mT)  # separable
-    return planes.squeeze(1).unflatten(0, images.shape[:2])
+def _ratio(total: Tensor, difference: Tensor, constant: float) -> Tensor:
+    total = total + 2 * constant
+    return (total - difference) / (total + difference)
 
 
 def _halve(images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..common.blocks import row_blocks
+from ..common.transforms import transformed
 
 
 class Moments(NamedTuple):
@@ -48,7 +49,11 @@ def joint_moments(features: Tensor, reference: Moments) -> tuple[Tensor, Tensor,
         reference: moments of a map of equal shape, or of one sample for all.
     """
     with torch.autocast(features.device.type, enabled=False):
-        return _JointMoments.apply(_places(features), reference.values, reference.mean)  # pyright: ignore[reportReturnType]
+        x, y, mean_y = _places(features), reference.values, reference.mean
+        if transformed():
+            mean = _mean(x)
+            return mean, *_central(x, mean, y, mean_y)
+        return _JointMoments.apply(x, y, mean_y)  # pyright: ignore[reportReturnType]
 
 
 class _JointMoments(torch.autograd.Function):

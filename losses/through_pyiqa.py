@@ -22,9 +22,11 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from ..backbones import DeclaredFamilies
+from ..backbones.freezing import freeze
 from ..common.building import float32_default
 from ..common.errors import one_line
 from ..common.families import learnt_from, with_declared
+from ..common.transforms import transformed
 from .measure import MeasureError, MeasureSpec, Reduction, Spec
 from .precise import PreciseMeasure
 
@@ -185,7 +187,8 @@ def pyiqa_network(metric: str, **options: Any) -> nn.Module:
             "network and HF_HUB_OFFLINE=0, or copy the files into pyiqa's cache (torch.hub.get_dir()/pyiqa), or "
             "leave it out"
         ) from None
-    return network.eval().requires_grad_(False)
+    freeze(network)
+    return network.eval()
 
 
 class PyiqaMeasure(PreciseMeasure[Spec]):
@@ -211,7 +214,7 @@ class PyiqaMeasure(PreciseMeasure[Spec]):
             images, references = images.float(), references.float()
         if torch.is_grad_enabled() and images.requires_grad:
             self._require_gradient(images.device)
-            images = self._guarded(images)
+            images = images if transformed() else self._guarded(images)
         return self._call(images, references.expand_as(images)).to(dtype)
 
     def _call(self, images: Tensor, references: Tensor) -> Tensor:
@@ -272,8 +275,8 @@ class HandcraftedSpec(MeasureSpec):
 
     @property
     def key(self) -> str:
-        """The measure's name."""
-        return self.measure
+        """The measure's name, followed by a mark of the definition where images are in another range than [0, 1]."""
+        return self.measure + (f"+{self.identity[:4]}" if self.preprocessing else "")
 
     @property
     def families(self) -> frozenset[str]:
@@ -297,7 +300,7 @@ class HandcraftedSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The pyiqa name and every option that fixes the definition."""
-        return {"metric": self.entry.metric, "pyiqa": self.pyiqa, "options": self.entry.options}
+        return {"metric": self.entry.metric, "pyiqa": self.pyiqa, "options": self.entry.options} | self.preprocessing
 
     def build(self, *, reduction: Reduction = "mean") -> Handcrafted:
         """Build the measure."""
@@ -353,7 +356,7 @@ class PyiqaSpec(MeasureSpec):
     @property
     def key(self) -> str:
         """``pyiqa-<metric>``, followed by a mark of the definition where options are given."""
-        return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options else "")
+        return f"pyiqa-{self.metric}" + (f"+{self.identity[:4]}" if self.options or self.preprocessing else "")
 
     @model_validator(mode="after")
     def _made_of_something(self) -> PyiqaSpec:
@@ -387,7 +390,7 @@ class PyiqaSpec(MeasureSpec):
 
     def definition(self) -> dict[str, Any]:
         """The metric, pyiqa's version and the options; declared families change no score."""
-        return {"metric": self.metric, "pyiqa": self.pyiqa, "options": self.options}
+        return {"metric": self.metric, "pyiqa": self.pyiqa, "options": self.options} | self.preprocessing
 
     def build(self, *, reduction: Reduction = "mean") -> Pyiqa:
         """Build the metric; pyiqa may download weights."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..common.blocks import row_blocks
+from ..common.transforms import transformed
 from .layerwise import length, unit, wide
 
 
@@ -25,8 +26,8 @@ def unit_distance(features: Tensor, reference: Tensor, weights: Tensor) -> Tenso
         reference: ŷ of length one already, of equal shape, or one sample for all.
         weights: ``(C,)``.
     """
-    rows = (tensor.movedim(1, -1).flatten(1, 2) for tensor in (features, reference))
-    distances: Any = _UnitDistance.apply(*rows, weights)
+    x, y = (tensor.movedim(1, -1).flatten(1, 2) for tensor in (features, reference))
+    distances: Any = (_distances if transformed() else _UnitDistance.apply)(x, y, weights)
     return distances.unflatten(1, features.shape[-2:])
 
 

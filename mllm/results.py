@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..common.identity import canonical_json
+from ..common.lines import sealed, unsealed
 from .errors import MllmError
 
 Row = dict[str, Any]
@@ -29,7 +28,8 @@ class ResultFile:
     """The results of one scorer, one line each; open it in a ``with``, by one process at a time.
 
     If a run is killed while it writes, the last line has no newline: opening the file removes that line, and its item
-    is asked again. Nothing else is ever removed; of two lines about the same thing the later one counts.
+    is asked again. Nothing else is ever removed; of two lines about the same thing the later one counts. Each line has
+    a checksum, so that none that was damaged or edited is taken for a reply.
 
     Args:
         path: the file, ``results.jsonl``.
@@ -73,7 +73,7 @@ class ResultFile:
         """Append a row, unless it is there already, and pass it to the operating system: a kill cannot lose it then."""
         row = {name: row[name] for name in COLUMNS}
         if self.find(row["key"], named(row)) != row:
-            self._file.write((canonical_json(row) + "\n").encode("utf-8", "backslashreplace"))
+            self._file.write(sealed(row))
             self._file.flush()
             self._remember(row)
 
@@ -94,10 +94,13 @@ class ResultFile:
             self._file.truncate(len(whole) + 1 if whole else 0)
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                row = json.loads(line)
+                row = unsealed(line + b"\n")
                 missing = [name for name in COLUMNS if name not in row]
-            except (ValueError, TypeError):
-                raise MllmError(f"line {number} of '{self.path}' is damaged; remove it, and run again") from None
+            except ValueError as error:
+                raise MllmError(
+                    f"line {number} of '{self.path}' is damaged ({error}); remove it, and run again: its item is then "
+                    "asked again"
+                ) from None
             if missing:
                 raise MllmError(f"line {number} of '{self.path}' lacks {', '.join(missing)}; remove it, and run again")
             if row["scorer_id"] != self._scorer_id:

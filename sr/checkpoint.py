@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..common.errors import one_line
 from ..common.files import atomic_path, write_json
 from ..common.identity import sha256_file
 from ..common.state_dicts import parse_metadata
@@ -85,7 +86,7 @@ def checkpoints(folder: Path) -> Iterator[Checkpoint]:
             if written(folder / HISTORY, history.size) != history:
                 raise ValueError(f"{HISTORY} is not as it was then")
         except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-            log.warning("checkpoint %s is damaged (%s); trying the one before it", path.name, error)
+            log.warning("checkpoint %s is damaged (%s); trying the one before it", path.name, one_line(error))
             continue
         yield Checkpoint(metadata["step"], tensors, metadata["scalars"], history)
 
@@ -126,7 +127,7 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Map
             save_file(whole, temporary, metadata={"lopsided": json.dumps(metadata)})
             temporary.chmod(mode)
         except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(f"cannot write {path.name}: {error}") from error
+            raise OSError(f"cannot write {path.name}: {one_line(error)}") from error
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

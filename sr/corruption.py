@@ -6,7 +6,6 @@ from a numpy generator.
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Literal
 
@@ -14,10 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from ..common.images import to_tensor, to_uint8
+from ..common.images import recompressed, to_tensor, to_uint8
 from .kernels import gaussian_kernel
 
 Interpolation = Literal["area", "bilinear", "bicubic"]
@@ -102,9 +100,8 @@ def jpeg(image: Tensor, quality: int, subsampling: Subsampling = 420) -> Tensor:
         quality: 1 (worst) to 100, which scales the standard's quantisation tables.
         subsampling: of the two colour channels: 420 (4:2:0) stores a quarter of their pixels, 422 half of them.
     """
-    file = io.BytesIO()
-    Image.fromarray(to_uint8(image)).save(file, "JPEG", quality=quality, subsampling=_PILLOW[subsampling])
-    return to_tensor(np.array(Image.open(file)))[0]
+    coded = recompressed(to_uint8(image), "JPEG", quality=quality, subsampling=_PILLOW[subsampling])
+    return to_tensor(coded)[0]
 
 
 def unsharp_mask(image: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from ..common.devices import check_device
 from ..common.errors import ImageError, LopsidedError
 from ..common.files import atomic_path, write_json
 from ..common.identity import sha256_file
-from ..common.images import EXTENSIONS, read_layers, to_tensor
+from ..common.images import EXTENSIONS, as_written, read_layers, to_tensor
 from ..common.paths import expanded
 from .degradation import bicubic_resize
 from .errors import SuperResolutionError
@@ -260,7 +260,7 @@ def _write(path: Path, array: NDArray[np.uint8], input_sha256: str) -> None:
 def _of_another(path: Path, output: Path) -> bool:
     """Tell whether a result says that it was made from another image than the one that is there now."""
     try:
-        with Image.open(output) as image:
+        with as_written(), Image.open(output) as image:
             made_from = image.info.get(INPUT)
     except OSError:  # there is no result, or nothing that says so
         return False

@@ -38,7 +38,7 @@ assert "kadid-copy" in list_datasets()
     "A generator": """
 import torch
 from lopsided.sr.generators import GeneratorSpec, build_generator
-assert build_generator(GeneratorSpec(name="edsr-wide"), 2)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+assert build_generator(GeneratorSpec(name="plain"), 2)(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
 """,
     "A task": """
 import numpy as np

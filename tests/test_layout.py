@@ -33,7 +33,12 @@ MAY_IMPORT = {
 FLOORS = ["schema", "store", "stages", "planning", "running", "results", "upkeep", "api"]
 # Heavy or restrictive libraries, and the only places that may import them.
 CONFINED = {
-    "basicsr": {"common/basicsr_compat.py", "losses/basicsr_plugin.py", "sr/generators.py"},
+    "basicsr": {
+        "common/basicsr_compat.py",
+        "losses/basicsr_plugin.py",
+        "discriminators/basicsr_plugin.py",
+        "sr/generators.py",
+    },
     "pyiqa": {"losses/through_pyiqa.py"},
     "spandrel": {"sr/generators.py"},
     "lpips": set(),

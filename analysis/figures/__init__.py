@@ -1,6 +1,7 @@
 """One figure per file: data frames in, a matplotlib ``Figure`` out, its ``caption`` next to it; nothing is shown."""
 
 from .assessment_forest import assessment_forest
+from .diagnostics_panels import diagnostics_panels
 from .gain_forest import gain_forest
 from .gallery import GalleryRow, gallery
 from .inversion_matrix import inversion_matrix
@@ -15,6 +16,7 @@ from .training_curves import training_curves
 __all__ = [
     "GalleryRow",
     "assessment_forest",
+    "diagnostics_panels",
     "gain_forest",
     "gallery",
     "inversion_matrix",

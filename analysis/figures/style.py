@@ -82,6 +82,7 @@ NAMES = {
     "vif": "VIF",
     "vsi": "VSI",
     "nlpd": "NLPD",
+    "artefact": "Artefact",
     "mad": "MAD",
     "cw_ssim": "CW-SSIM",
     "mse": "MSE",

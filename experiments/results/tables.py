@@ -9,8 +9,8 @@ import pandas as pd
 from ...analysis import SCHEMAS, StudyTables
 from ...mllm import storable
 from ..planning import Plan
+from ..stages.cell_files import NAMES
 from ..stages.learn_weights import LearnWeights, held_out_references
-from ..stages.outputs import NAMES
 from ..store import Store
 from .contamination import contamination
 

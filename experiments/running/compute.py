@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...common.errors import LopsidedError
+from ...common.errors import LopsidedError, one_line
 from ...common.files import write_json
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks
@@ -22,7 +20,7 @@ from ..schema.execution import Execution
 from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
-from ..store import End, Lease, LeasedError, LostLeaseError
+from ..store import End, Lease, LeasedError, LostLeaseError, disk_reason
 from ..store.outputs import PROVENANCE, SPEC
 from .provenance import peak_memory_mb, provenance
 
@@ -59,8 +57,7 @@ def compute(cells: list[Cell[Stage]], context: Context) -> bool:
                     _finish(cell, lease, context, state, reason, seconds, len(leases))
                 return True
         except LostLeaseError as error:
-            if not context.store.root.is_dir():
-                raise ExperimentError(f"the store '{context.store.root}' is not there any more") from None
+            context.store.check_there()
             if next(iter(leases)).spec.distributed and current_ranks().count > 1:
                 raise ExperimentError(f"{error}, and the other processes are waiting in this cell") from None
             log.warning("%s, because this one did not show itself for too long; left to it", error)
@@ -132,7 +129,7 @@ def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End
     except Exception as error:
         log.info("%s", traceback.format_exc())
         logs = ", ".join(f"'{folder / 'log.txt'}'" for folder in (lease.folder for lease in leases.values()))
-        return "failed", f"{type(error).__name__}: {error} (traceback in {logs})"
+        return "failed", f"{type(error).__name__}: {one_line(error)} (traceback in {logs})"
     return "done", ""
 
 
@@ -141,17 +138,6 @@ def _describe(cell: Cell, folder: Path, execution: Execution) -> None:
     inputs = {role: source.id for role, source in cell.inputs.items()}
     write_json(folder / SPEC, {**spec, "content": cell.spec.content(), "inputs": inputs, "labels": dict(cell.labels)})
     write_json(folder / PROVENANCE, provenance(execution.threads, execution.device))
-
-
-def disk_reason(error: OSError, root: Path) -> str:
-    """Return what an error of the operating system means and what to do."""
-    # The words are for errors of safetensors, which have no number.
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
-        free = shutil.disk_usage(root).free / 2**20
-        return f"the disk is full ({free:.0f} MiB free under '{root}'): {error}; free some space and run again"
-    if error.errno == errno.EFBIG or "too large" in str(error):
-        return f"a file would exceed the limit on file sizes (ulimit -f): {error}; raise it and run again"
-    return f"{error.strerror or error}: {error.filename}" if error.filename else f"{type(error).__name__}: {error}"
 
 
 class _CellLog(logging.FileHandler):

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from multiprocessing import connection
 from typing import Literal
 
 from ...common.devices import check_device
+from ...common.errors import LopsidedError
 from ...common.files import clear_leftovers
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
@@ -28,8 +30,8 @@ from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
 from ..stages.stage_list import STAGES
-from ..store import Status, Store
-from .compute import compute, disk_reason
+from ..store import Status, Store, disk_errors
+from .compute import compute
 from .progress import Reporter, SilentReporter
 from .stopping import stop_on_signal
 
@@ -73,8 +75,8 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     """Compute every cell of ``plan`` that is not done.
 
     A cell that fails is recorded with its reason and the run goes on with what does not depend on it; a cell that
-    failed in an earlier run is tried again. On SIGINT or SIGTERM the cell in hand is checkpointed or finished, and the
-    run stops; a second signal stops at once, which loses at most the work since the last checkpoint.
+    failed in an earlier run is tried again. On SIGINT, SIGTERM or SIGHUP the cell in hand is checkpointed or finished,
+    and the run stops; a second Ctrl-C or SIGTERM stops at once, which loses at most the work since the last checkpoint.
 
     Several workers, or several runs started by hand on one store, share the work: a cell belongs to whoever holds its
     lease, and the others go on with what is free. Results do not depend on who computed what.
@@ -102,14 +104,11 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     if pending:
         failures = {cell.id: before[cell.id].ended for cell in pending}
         _set_threads(execution.threads)
-        with store.using_cache(), stop_on_signal() as stop, reporter.running(pending):
+        with disk_errors(store.root), store.using_cache(), stop_on_signal() as stop, reporter.running(pending):
             context = Context(store, execution, reporter.step, stop)
-            try:
-                check_device(execution.device)
-                for stage in STAGES:
-                    stage.preflight(pending, context)
-            except OSError as error:  # of the cache of images
-                raise ExperimentError(disk_reason(error, store.root)) from None
+            check_device(execution.device)
+            for stage in STAGES:
+                stage.preflight(pending, context)
             with _helpers(workers, pending, store, execution, failures):
                 _work(pending, context, reporter, stop, failures, workers)
             stopped = stop()
@@ -227,12 +226,13 @@ def _helpers(
 def _help(pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures, workers: int) -> None:
     _set_threads(execution.threads)
     log.addHandler(logging.NullHandler())
-    with store.using_cache(), stop_on_signal() as stop:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        # A Ctrl-C reaches every process of the terminal; the first process passes it on, once.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        context = Context(store, execution, stop=stop)
-        _work(pending, context, SilentReporter(), stop, failures, workers)
+    try:
+        with disk_errors(store.root), store.using_cache(), stop_on_signal(helper=True) as stop:
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+            context = Context(store, execution, stop=stop)
+            _work(pending, context, SilentReporter(), stop, failures, workers)
+    except LopsidedError as error:  # the first process meets the same, or goes on without this one
+        sys.stderr.write(f"warning: one of the workers ended: {error}\n")
 
 
 def _end_with_parent() -> None:

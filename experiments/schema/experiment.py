@@ -23,6 +23,7 @@ from ...losses.learn_weights import LearningSpec
 from ...sr import GeneratorSpec
 from .axes import Grid, Seed
 from .datasets import FRSet
+from .diagnose import Diagnose
 from .errors import ExperimentError, LocatedError, PlacedError, unknown
 from .execution import Execution
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
@@ -113,6 +114,9 @@ class Experiment(Settings):
     judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
     assessment: Assessment = Assessment()
     mllm: Mllm | None = Field(default=None, description="Multimodal LLMs as judges and measures; docs/rating.md.")
+    diagnose: Diagnose | None = Field(
+        default=None, description="Diagnostics of measures as objectives; docs/diagnostics.md. Default: none."
+    )
     analysis: Analysis = Analysis()
     execution: Execution = Execution()
 

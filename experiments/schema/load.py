@@ -92,7 +92,7 @@ def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     except OSError as error:
         near = path.with_name(f"{path.name}.yaml")
         hint = f"; did you mean '{near}'?" if near.is_file() else ""
-        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or error}{hint}") from None
+        raise ExperimentError(f"cannot read experiment '{path}': {error.strerror or one_line(error)}{hint}") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

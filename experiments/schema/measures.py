@@ -89,9 +89,19 @@ def _measure(value: Any) -> MeasureSpec:
     if isinstance(value, str) and value.startswith(LEARNT):
         return LearntDists(name=value.removeprefix(LEARNT))
     try:
-        return parse_measure(value)
+        spec = parse_measure(value)
     except LopsidedError as error:
         raise ValueError(str(error)) from None
+    if spec.preprocessing:
+        raise ValueError("input_range: the images of an experiment are in [0, 1]; leave it out")
+    return spec
+
+
+def _defined(value: Any) -> MeasureSpec:
+    spec = _measure(value)
+    if isinstance(spec, LearntDists):
+        raise ValueError(f"'{value}' is learnt by the experiment; name it in the grid or in assessment.measures")
+    return spec
 
 
 def _fidelity(value: Any) -> MeasureSpec | None:
@@ -135,6 +145,7 @@ _MEASURE = {
             option: {word: value for word, value in schema.items() if word != "default"}
             for spec in SPECS.values()
             for option, schema in spec.model_json_schema()["properties"].items()
+            if option != "input_range"  # of an experiment's images: always [0, 1]
         },
         "measure": {"enum": list(SPECS)},
         "variant": {"enum": list(VARIANTS)},
@@ -158,6 +169,8 @@ Fidelity = Annotated[
 AssessedMeasure = Annotated[
     MeasureSpec, PlainValidator(_measure), _dump, ByKey(list_measures(), mapping=_MEASURE, others=(_LEARNT,))
 ]
+
+DefinedMeasure = Annotated[MeasureSpec, PlainValidator(_defined), _dump, ByKey(list_measures(), mapping=_MEASURE)]
 
 _DISTS = [key for key in list_measures() if key.startswith("dists-")]
 

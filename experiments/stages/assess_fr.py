@@ -14,10 +14,10 @@ from ...losses import MeasureGroup, MeasureSpec
 from ...sr.trainer import StoppedError
 from ..schema.datasets import FullReferenceSet
 from .cell import Cell, only
+from .cell_files import SCORES, read_table, write_table
 from .context import Context
 from .draft import Draft
 from .learn_weights import planned_measure, weights_input
-from .outputs import SCORES, read_table, write_table
 from .stage import Stage
 from .titles import assessed
 from .train import Finetune

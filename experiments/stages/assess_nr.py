@@ -39,9 +39,9 @@ from ..schema.experiment import Experiment
 from ..schema.no_reference import NoReference
 from ..schema.origin import Location
 from .cell import Cell, only
+from .cell_files import SCORES, read_table, write_table
 from .context import Context
 from .draft import Draft
-from .outputs import SCORES, read_table, write_table
 from .stage import Stage
 from .titles import assessed, network
 from .train import DISCRIMINATOR, Finetune

@@ -18,7 +18,7 @@ from ..schema.execution import Execution
 from ..schema.measures import LearntDists
 from ..store import Store, checked
 from .cell import Cell
-from .outputs import damaged
+from .cell_files import damaged
 
 ALPHA_BETA = "alpha_beta.safetensors"  # in the folder of a cell that learns them
 JUDGED_BYTES = 1 << 30  # of reference features that judges keep; features beyond that are computed again for every cell

@@ -17,9 +17,9 @@ from ...iqa.fr import batch_pixels
 from ...losses import Reference
 from ...sr.images import Pair
 from .cell import Cell, only
+from .cell_files import SCORES, read_table, write_table
 from .context import Context
 from .draft import Draft
-from .outputs import SCORES, read_table, write_table
 from .pictures import TestImagesStage, check_judged_sizes
 from .restore import IMAGES, Restore, restored_by
 from .stage import Stage

@@ -20,9 +20,9 @@ from ..schema.datasets import FullReferenceSet
 from ..schema.measures import LearntDists
 from ..store import checked
 from .cell import Cell, only
+from .cell_files import damaged
 from .context import ALPHA_BETA, Context
 from .draft import Draft
-from .outputs import damaged
 from .stage import Stage
 from .titles import assessed
 

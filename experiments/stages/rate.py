@@ -23,9 +23,9 @@ from ..schema.errors import ExperimentError
 from ..schema.mllm import BenchmarkSettings, LocalModel, ServedModel
 from ..schema.restoration import TestSet
 from .cell import Cell, only
+from .cell_files import SCORES, read_table, write_table
 from .context import Context
 from .draft import Draft
-from .outputs import SCORES, read_table, write_table
 from .restore import IMAGES, Restore, restored_by
 from .stage import Stage
 from .titles import assessed, restored_set

@@ -13,9 +13,9 @@ from ...losses import PixelSpec
 from ...sr import GeneratorSpec, build_generator, super_resolve
 from ...sr.degradation import bicubic_resize
 from .cell import Cell
+from .cell_files import NAMES
 from .context import Context
 from .draft import Draft
-from .outputs import NAMES
 from .pictures import TestImagesStage
 from .stage import Stage
 from .titles import restored_set

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .assess_fr import AssessFR
 from .assess_nr import AssessNR
+from .diagnose import Diagnose, MaximumDifferentiation
 from .judge import JudgeImages
 from .learn_weights import LearnWeights
 from .rate import Rate
@@ -20,4 +21,6 @@ STAGES: tuple[type[Stage], ...] = (
     Rate,
     AssessFR,
     AssessNR,
+    Diagnose,
+    MaximumDifferentiation,
 )

@@ -43,10 +43,10 @@ from ..schema.grid import expand
 from ..schema.restoration import ValidationSet
 from ..store import checked
 from .cell import Cell, only
+from .cell_files import NAMES, damaged
 from .context import Context
 from .draft import Draft
 from .learn_weights import planned_measure, weights_input
-from .outputs import NAMES, damaged
 from .pictures import check_judged_sizes, of_task
 from .stage import Stage
 from .titles import network

@@ -1,5 +1,6 @@
 """The content-addressed store: cells whole or absent, their bytes known, one writer each."""
 
+from .disk import disk_errors, disk_reason
 from .lease import Lease, LeasedError, LostLeaseError
 from .outputs import DamagedError, Output, checked
 from .status import End, Status
@@ -15,4 +16,6 @@ __all__ = [
     "Status",
     "Store",
     "checked",
+    "disk_errors",
+    "disk_reason",
 ]

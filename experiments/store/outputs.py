@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...common.errors import one_line
 from ...common.identity import canonical_json, sha256_file, sha256_text
 from ..schema.errors import ExperimentError
 from .status import Output, Status, parse_status
@@ -101,7 +102,7 @@ def damage(folder: Path, outputs: Mapping[str, Output], names: Iterable[str], *,
         except FileNotFoundError:
             return Damage(path, str(output), "no such file")
         except OSError as error:
-            return Damage(path, str(output), f"what cannot be read ({error.strerror or error})")
+            return Damage(path, str(output), f"what cannot be read ({error.strerror or one_line(error)})")
         if sha256 != output.sha256:
             return Damage(path, str(output), str(Output(size, sha256)))
     return None
@@ -138,7 +139,7 @@ def checked(folder: Path, name: str) -> tuple[Path, str | None]:
     try:
         status = recorded(folder)
     except ValueError as error:
-        raise DamagedError(f"'{folder / 'status.json'}' is damaged ({error}); {_way_out(folder)}") from None
+        raise DamagedError(f"'{folder / 'status.json'}' is damaged ({one_line(error)}); {_way_out(folder)}") from None
     outputs = status.outputs if status else None
     if outputs is None:
         hashes = {file: known_sha256(folder / file) for file in _of(files_of(folder), name)}

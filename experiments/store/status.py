@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ...common.errors import one_line
 from ..schema.errors import ExperimentError
 
 State = Literal["done", "failed", "diverged", "running", "interrupted", "pending"]
@@ -94,7 +95,7 @@ def parse_status(text: str, path: Path) -> Status:
             record["inputs"] = {str(role): dict(names) for role, names in inputs.items()}
         status = Status(**record)
     except (TypeError, AttributeError, KeyError, RecursionError, OverflowError) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(one_line(error)) from None
     if status.state not in get_args(End):
         raise ValueError(f"unknown state '{status.state}'")
     return status

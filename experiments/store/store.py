@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...common.files import clear_temporary, remove, temporary_name, write_json, write_text
+from ..schema.errors import ExperimentError
 from .lease import Lease, LeasedError, Watch, new_lease
 from .outputs import OTHERS, PROVENANCE, SPEC, describe, files_of, recorded
 from .status import End, Status
@@ -27,6 +29,7 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._watch = Watch()
+        self._is: tuple[int, int] | None = None  # device and inode of the folder that was there at first
 
     def folder(self, stage: str, cell: str) -> Path:
         """Return the folder of a cell."""
@@ -34,8 +37,33 @@ class Store:
 
     def cells(self) -> list[tuple[str, str]]:
         """Return stage and ID of every cell that has a folder."""
-        found = (folder for folder in (self.root / "cells").glob("*/[!.]*") if folder.is_dir())
+        # Not by glob, which passes over folders that it is not allowed to read.
+        cells = self.root / "cells"
+        stages = [path for path in cells.iterdir() if path.is_dir()] if cells.is_dir() else []
+        found = (path for stage in stages for path in stage.iterdir() if path.name[0] != "." and path.is_dir())
         return sorted((folder.parent.name, folder.name) for folder in found)
+
+    def check_there(self) -> None:
+        """Make the folder where it is missing; later, raise unless it is still the one that was there first.
+
+        A run must not go on in what is there instead, such as the empty folder of a share that is not mounted.
+
+        Raises:
+            ExperimentError: it was deleted, renamed or unmounted.
+        """
+        if self._is is None:
+            self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            found = self.root.stat()
+            seen = found.st_dev, found.st_ino
+        except FileNotFoundError:
+            seen = None
+        self._is = self._is or seen
+        if seen is None or seen != self._is:
+            raise ExperimentError(
+                f"the store '{self.root}' is not there any more: it was deleted, renamed or unmounted in the meantime; "
+                "put it back, and run again"
+            )
 
     def input_ids(self, stage: str, cell: str) -> dict[str, str]:
         """Return the IDs of the cells whose outputs a cell reads, by role, as its ``spec.json`` states them."""
@@ -80,6 +108,7 @@ class Store:
         Raises:
             LeasedError: another live process holds it.
         """
+        self.check_there()
         folder = self.folder(stage, cell)
         folder.mkdir(parents=True, exist_ok=True)
         lease, text = new_lease(folder)
@@ -102,6 +131,7 @@ class Store:
     @contextlib.contextmanager
     def using_cache(self) -> Iterator[None]:
         """Let others know, while the block runs, that this process uses what is in the cache."""
+        self.check_there()
         self.cache.mkdir(parents=True, exist_ok=True)
         with (self.cache / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -109,7 +139,10 @@ class Store:
 
     def cache_in_use(self) -> bool:
         """Tell whether a process is in :meth:`using_cache`."""
-        with (self.cache / ".lock").open("a") as file:
+        lock = self.cache / ".lock"
+        if not lock.exists():
+            return False
+        with lock.open("a" if os.access(lock, os.W_OK) else "r") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -119,6 +152,7 @@ class Store:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes from looking at a lease and replacing it at the same time."""
+        self.check_there()
         with (self.root / "cells" / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
             yield

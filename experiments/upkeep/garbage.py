@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ...common.files import leftovers, remove
 from ..planning import Plan
-from ..store import LeasedError, Store
+from ..schema.errors import ExperimentError
+from ..store import LeasedError, Store, disk_errors
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,24 @@ def garbage(store: Store, keep: Sequence[Plan] = ()) -> list[Garbage]:
 
 
 def delete_garbage(store: Store, found: Iterable[Garbage]) -> list[Garbage]:
-    """Delete what :func:`garbage` found; returns what a live process has begun to use since then, which stays."""
+    """Delete what :func:`garbage` found; returns what a live process has begun to use since then, which stays.
+
+    Raises:
+        ExperimentError: something cannot be deleted.
+    """
     left = []
     for one in found:
         try:
-            if one.cell:
-                store.remove(*one.cell)
-            else:
-                remove(one.path)
+            with disk_errors(store.root):
+                if one.cell:
+                    store.remove(*one.cell)
+                else:
+                    remove(one.path)
         except LeasedError:
             left.append(one)
+            continue
+        if one.path.exists():
+            raise ExperimentError(f"'{one.path}' cannot be deleted; the store may be read-only, or not yours")
     return left
 
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..store import Status, Store
+from ...common.errors import one_line
+from ..store import Status, Store, disk_errors
 from ..store.outputs import damage, recorded, tree_sha256
 
 Key = tuple[str, str]  # stage and ID of a cell
@@ -77,11 +78,13 @@ def repair(store: Store, found: Verified) -> list[Key]:
     """Set damaged cells, and those made from them, back to pending; returns them.
 
     Raises:
+        ExperimentError: the store cannot be written to.
         LeasedError: a live process is computing one of them.
     """
     cells = list(dict.fromkeys(cell for fault in found.faults for cell in (fault.cell, *fault.dependants)))
     for cell in reversed(cells):  # what was made from it first: a kill leaves nothing whose input is gone
-        store.reset(*cell)
+        with disk_errors(store.root):
+            store.reset(*cell)
     return cells
 
 
@@ -89,10 +92,12 @@ def record_outputs(store: Store, found: Verified) -> None:
     """Record the outputs of cells of which nothing was recorded, as they are now.
 
     Raises:
+        ExperimentError: the store cannot be written to.
         LeasedError: a live process is computing one of them.
     """
     for cell in found.unrecorded:
-        store.record(*cell)
+        with disk_errors(store.root):
+            store.record(*cell)
 
 
 def _look(store: Store, cell: Key, inputs: Mapping[str, str], by_id: Mapping[str, Key], found: Verified) -> str | None:
@@ -102,7 +107,7 @@ def _look(store: Store, cell: Key, inputs: Mapping[str, str], by_id: Mapping[str
         status = recorded(folder)
     except ValueError as error:
         found.cells += 1
-        return f"'{folder / 'status.json'}' is damaged ({error})"
+        return f"'{folder / 'status.json'}' is damaged ({one_line(error)})"
     if status is None or status.state == "failed":
         return None
     found.cells += 1

@@ -141,7 +141,7 @@ def read_delimited(path: Path, required: tuple[str, ...], encoding: str = "utf-8
             f"{path}: not {encoding} text ({one_line(error)}); give its encoding, such as latin-1."
         ) from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise SourceError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
     if not text.strip():
         raise SourceError(f"{path}: the file is empty.")
     tables, fault = [], None

@@ -61,7 +61,7 @@ def read_lines(path: Path, cells: int) -> list[tuple[str, list[str]]]:
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}).") from error
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise SourceError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
         if found := line.replace(",", " ").split():

@@ -60,7 +60,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise MllmError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
-        raise MllmError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise MllmError(f"{path}: cannot be read ({error.strerror or one_line(error)}).") from error
 
 
 def read_list(path: Path) -> list[Any]:

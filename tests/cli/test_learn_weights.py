@@ -53,6 +53,14 @@ def test_numbers_come_with_their_intervals():
         ("dists-squeezenet1_1-r", ["--held-out", "1"], "--held-out: Input should be less than 1, got 1.0"),
         ("dists-squeezenet1_1-r", ["--to", "weights.pt"], "must end in .safetensors"),
         ("dists-squeezenet1_1-r", ["--dataset", "absent.csv"], "absent.csv: the manifest cannot be read"),
+        (
+            "dists-squeezenet1_1-r",
+            ["--dataset", "kadid-10k"],
+            "--dataset kadid-10k: give a manifest; of a published set, 'lopsided data check kadid-10k FOLDER --to "
+            "manifest.csv' writes it",
+        ),
+        ("dists-squeezenet1_1-r", ["--dataset", "."], "'lopsided data check NAME . --to manifest.csv' writes it"),
+        ("dists-squeezenet1_1-r", ["--set", "steps=1", "--set", "steps=2"], "--set steps is given twice, as '1' and"),
         ("dists-squeezenet1_1-r", ["--device", "gpu"], "device 'gpu' is unknown; known: cpu, cuda"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from PIL import Image
 from support.command_line import invoke
 from support.smoke import PART, SMOKE, cell_of, cells
@@ -28,7 +29,15 @@ def test_an_extended_grid_is_new_and_the_rest_cached(base):
 def test_every_cell_has_a_row_if_asked_for(tmp_path):
     shown = invoke("plan", SMOKE, "--store", tmp_path, "--all")
     assert len(rows(shown)) == 1 + len(cells()) + 1
+    assert [row[:2] for row in rows(shown)[1:-1]] == [[cell.stage, cell.id] for cell in cells()]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("second", ["grid.seed=[1]", " grid.seed =[1]"])
+def test_two_values_for_one_key_are_refused(tmp_path, second):
+    shown = invoke("plan", SMOKE, "--store", tmp_path, "--set", "grid.seed=[0]", "--set", second)
+    assert shown.status == 1
+    assert shown.err == "error: --set grid.seed is given twice, as '[0]' and as '[1]'; keep one\n"
 
 
 def test_what_failed_or_diverged_says_why(tmp_path):

@@ -14,6 +14,15 @@ from lopsided.discriminators.objectives import OBJECTIVES
 from lopsided.losses import SPECS, PixelSpec, register_measure
 
 
+@pytest.mark.parametrize(
+    ("register", "wanted"), [(register_measure, "a subclass of MeasureSpec"), (register_backbone, "an Architecture")]
+)
+@pytest.mark.parametrize("thing", [5, int])
+def test_what_is_no_such_thing_is_refused_by_its_kind(register, wanted, thing):
+    with pytest.raises(LopsidedError, match=f"{register.__name__} takes {wanted}, got "):
+        register(thing)
+
+
 def test_a_registry_is_a_mapping_in_the_order_of_registration():
     numbers = Registry[int]("number")
     assert [numbers.register(name, value) for name, value in (("two", 2), ("one", 1))] == [2, 1]

@@ -418,6 +418,27 @@ def test_no_training_loop_wakes_what_is_frozen(backbone, options):
     assert {name for name, _ in network.named_parameters()}.isdisjoint(frozen)
 
 
+@pytest.mark.parametrize("stages", [1, 3])
+@pytest.mark.parametrize("backbone", [*(key for key in list_backbones() if key.endswith("-r")), "conv"])
+def test_the_maps_of_frozen_stages_stay_what_they_are(backbone, stages):
+    """Whatever a backbone's stages are made of: a loop that trains every parameter leaves their maps alone."""
+    options = {"form": "vanilla", "backbone": backbone}
+    frozen = min(stages, DiscriminatorSpec.model_validate(options).head_stage)
+    spec = DiscriminatorSpec.model_validate(options | {"frozen_stages": frozen})
+    network = build_discriminator(spec)
+    images = images_of(max(32, spec.min_size))
+    with torch.no_grad():
+        before = [maps.clone() for maps in network.eval().trunk(images)]
+    network.train().requires_grad_(True)
+    optimiser = torch.optim.SGD(network.parameters(), 1e-2)
+    network(images).square().mean().backward()
+    optimiser.step()
+    with torch.no_grad():
+        after = network.eval().trunk(images)
+    same = [torch.equal(*maps) for maps in zip(before, after, strict=True)]
+    assert same == [stage < spec.frozen_stages for stage in range(len(same))]
+
+
 def test_a_head_under_spectral_norm_has_unit_length():
     plain = DiscriminatorSpec.model_validate("patch-vgg16-r")
     spec = DiscriminatorSpec.model_validate({"form": "patch", "backbone": "vgg16-r", "spectral_norm": True})
@@ -867,3 +888,29 @@ def test_heads_on_backbones_learn_to_tell_photographs_from_their_enlargements(ba
     stage, side, rate, batch = ON_BACKBONES[backbone]
     spec = DiscriminatorSpec.model_validate({"form": form, "backbone": f"{backbone}-r", "stage": stage})
     assert accuracy_within(160, spec, side, photographs, learning_rate=rate, batch=batch) >= 0.9
+
+
+@pytest.mark.parametrize("key", ["unet", "patch", "vanilla-squeezenet1_1-r"])
+def test_photographs_in_another_range_are_refused_at_the_beginning(key):
+    images = (torch.arange(3 * 64 * 64) % 256).float().view(1, 3, 64, 64) / 255
+    discriminator = build_discriminator(key)
+    discriminator(images)
+    with pytest.raises(DiscriminatorError, match=r"seen \[-1, 1\]; bring .* by \(x \+ 1\) / 2, or .* input_range"):
+        discriminator(2 * images - 1)
+    with pytest.raises(ValueError, match=r"seen \[0, 255\]; divide .* by 255"):
+        discriminator(255 * images)
+    for seed in range(20):  # what untrained generators give is accepted
+        discriminator(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed)).tanh())
+
+
+@pytest.mark.parametrize("key", ["unet", "patch", "vanilla-squeezenet1_1-r"])
+def test_an_input_range_is_exactly_the_same_as_rescaling_by_hand(key):
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).mul(2).sub(1).requires_grad_()
+    plain = build_discriminator(key, seed=3)
+    ranged = build_discriminator({**plain.spec.model_dump(), "input_range": (-1, 1)}, seed=3)
+    expected, given = plain((images + 1) / 2), ranged(images)
+    assert torch.equal(given, expected)
+    gradients = [torch.autograd.grad(logits.sum(), images)[0] for logits in (expected, given)]
+    assert torch.equal(*gradients)
+    assert ranged.spec.identity != plain.spec.identity
+    assert ranged.spec.definition() == {**plain.spec.definition(), "input_range": [-1, 1]}

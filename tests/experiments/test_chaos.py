@@ -12,7 +12,7 @@ SMALL = [*PART, "grid.discriminator=none"]
 
 @pytest.mark.slow
 def test_a_store_survives_chaos():
-    faults = ["--kills", "3", "--corruptions", "1", "--lease-faults", "1", "--full-disks", "1"]
+    faults = ["--kills", "3", "--signals", "1", "--corruptions", "1", "--lease-faults", "1", "--full-disks", "1"]
     sets = [part for override in SMALL for part in ("--set", override)]
     command = [sys.executable, str(ROOT / "benchmarks" / "chaos.py"), *faults, *sets]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)

@@ -14,6 +14,7 @@ from support.noisy_set import count_passes, noisy_set
 
 from lopsided.common.errors import SourceError
 from lopsided.common.images import read_rgb
+from lopsided.common.lines import sealed
 from lopsided.iqa import evaluate_fr, evaluate_fr_group, fr
 from lopsided.iqa.datasets import open_dataset
 from lopsided.iqa.manifest import FRDataset, NRDataset
@@ -147,7 +148,14 @@ def interrupted(measure, dataset, path, after):
         evaluate_fr(measure, dataset, progress=progress, partial=path)
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"image": "b1.p', b'{"image": "b1.png", "score": 0.1', b"\0\0\0\n", b"[]\n"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        *(b"", b'{"image": "b1.p', b'{"image":"b1.png","score":0.1,"sha256":"0123456', b"\0\0\0\n", b"[]\n"),
+        *(b'{"image":"b1.png","score":0.1}\n', b'{"image":"b1.png","score":0.1,"sha256":"0123456789ab"}\n'),
+        sealed({"image": "b1.png", "score": 0.1}),  # of something else
+    ],
+)
 def test_an_interrupted_evaluation_goes_on_and_equals_an_uninterrupted_one(dataset, tmp_path, passes, torn):
     measure, path = create_measure("dists-squeezenet1_1-r"), tmp_path / "work" / "partial.jsonl"
     interrupted(measure, dataset, path, after=7)
@@ -164,6 +172,32 @@ def test_an_interrupted_evaluation_goes_on_and_equals_an_uninterrupted_one(datas
     assert passes == []
 
 
+def test_an_edited_or_damaged_score_is_noticed_and_computed_again(dataset, tmp_path, caplog):
+    measure, path = create_measure("l1"), tmp_path / "scores.jsonl"
+    expected = evaluate_fr(measure, dataset, partial=path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, old, new in ((2, b'"score":0.', b'"score":7.'), (5, b'"image":"', b'"image":"x'), (9, b",", b";")):
+        damaged = list(lines)
+        damaged[number - 1] = lines[number - 1].replace(old, new, 1)
+        assert damaged != lines
+        path.write_bytes(b"".join(damaged))
+        caplog.clear()
+        same(evaluate_fr(measure, dataset, partial=path), expected)
+        (record,) = caplog.records
+        assert record.getMessage().startswith(f"line {number} of '{path}' is damaged (")
+        assert set(path.read_bytes().splitlines(keepends=True)) == set(lines)  # a batch that is repeated, twice
+
+
+def test_a_score_of_another_file_is_noticed(dataset, tmp_path, caplog):
+    one, other = (tmp_path / key for key in ("l1", "l2"))
+    expected = evaluate_fr(create_measure("l1"), dataset, partial=one)
+    evaluate_fr(create_measure("l2"), dataset, partial=other)
+    header, *_ = one.read_bytes().splitlines(keepends=True)
+    one.write_bytes(b"".join([header, *other.read_bytes().splitlines(keepends=True)[1:]]))
+    same(evaluate_fr(create_measure("l1"), dataset, partial=one), expected)
+    assert "line 2" in caplog.text
+
+
 def test_scores_of_other_measures_images_or_batches_are_thrown_away(dataset, folder, tmp_path, monkeypatch):
     path, measure = tmp_path / "partial.jsonl", create_measure("l1")
     expected = evaluate_fr(measure, dataset)
@@ -174,8 +208,6 @@ def test_scores_of_other_measures_images_or_batches_are_thrown_away(dataset, fol
         with monkeypatch.context() as patch:
             patch.setitem(fr.BATCH_PIXELS, "cpu", pixels)
             evaluate_fr(other, images, partial=path)
-        damaged = path.read_text().replace('"score": 0.', '"score": 7.')  # would show if it were used
-        path.write_text(damaged)
         same(evaluate_fr(measure, dataset, partial=path), expected)
 
 

@@ -14,7 +14,7 @@ from lopsided.losses import MeasureError, list_measures, parse_measure
 from lopsided.losses.luma import full_luma
 from lopsided.losses.through_pyiqa import ENTRIES
 
-OWN = ["l1", "l2", "charbonnier", "ssim", "ms_ssim", "gmsd", "nlpd"]
+OWN = ["l1", "l2", "charbonnier", "ssim", "ms_ssim", "gmsd", "nlpd", "artefact"]
 HANDCRAFTED = [*OWN, *(key for key, entry in ENTRIES.items() if not entry.needs_weights)]
 LOSSES = [key for key in HANDCRAFTED if parse_measure(key).differentiable]
 ROUNDED = ["cw_ssim", "vif"]  # by pyiqa, to 8-bit luma, with the gradient passed straight through

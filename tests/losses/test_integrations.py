@@ -1,6 +1,7 @@
 """The losses inside other people's projects; the examples are those of docs/integrations.md, run as they stand."""
 
 import copy
+import importlib
 import io
 import os
 import pickle
@@ -9,6 +10,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -81,10 +83,11 @@ def value_and_gradient(loss, image, reference):
 
 @pytest.fixture(scope="module")
 def basicsr():
+    """BasicSR's registry of losses."""
     load_basicsr()
-    import lopsided.losses.basicsr_plugin as plugin
-
-    return plugin
+    for part in ("losses", "discriminators"):
+        importlib.import_module(f"lopsided.{part}.basicsr_plugin")
+    return importlib.import_module("basicsr.utils.registry").LOSS_REGISTRY
 
 
 @pytest.fixture
@@ -154,10 +157,10 @@ def test_basicsr_loss_is_the_weighted_measure(basicsr):
     image, reference = pair(2, 3, 32, 32)
     options = {"backbone": "squeezenet1_1-r", "layers": ["fire2", "fire4"], "c1": 1e-4}
     expected = DistsSpec.model_validate(options).build()(image, reference)
-    percep, style = basicsr.LopsidedDISTS(loss_weight=0.5, **options)(image, reference)
+    percep, style = basicsr.get("LopsidedDISTS")(loss_weight=0.5, **options)(image, reference)
     assert style is None
     torch.testing.assert_close(percep, 0.5 * expected)
-    pixel = basicsr.LopsidedMeasure("dists", loss_weight=2, slot="pixel", reduction="sum", **options)
+    pixel = basicsr.get("LopsidedMeasure")("dists", loss_weight=2, slot="pixel", reduction="sum", **options)
     torch.testing.assert_close(pixel(image, reference), 4 * expected)
 
 
@@ -166,15 +169,25 @@ def test_basicsr_loss_is_the_weighted_measure(basicsr):
     [
         ({"loss_weight": "1e-1"}, "loss_weight must be a number, got '1e-1'"),
         ({"loss_weight": float("nan")}, "loss_weight must be a number"),
-        ({"slot": "percep"}, "slot must be 'perceptual' or 'pixel', got 'percep'"),
+        ({"slot": "percep"}, "slot must be one of perceptual, pixel, unweighted, got 'percep'"),
         ({"reduction": "none"}, "reduction must be 'mean' or 'sum', got 'none'"),
         ({"backbon": "vgg16-r"}, "unknown option 'backbon'; did you mean 'backbone'?"),
         ({"backbone": "vgg17"}, "vgg17"),
+        (
+            {"loss_wieght": 1},
+            "unknown option 'loss_wieght'; did you mean 'loss_weight'? (known: loss_weight, slot, reduction",
+        ),
+        (
+            {"vgg_type": "vgg19"},
+            "unknown option 'vgg_type'; known: loss_weight, slot, reduction, input_range, backbone",
+        ),
+        ({"loss_weight": 1, "perceptual_weight": 1}, "loss_weight and perceptual_weight are one option"),
+        ({"style_weight": 2}, "style_weight must be 0, got 2"),
     ],
 )
 def test_basicsr_options_that_mean_nothing_are_refused(options, message, basicsr):
     with pytest.raises(MeasureError, match=re.escape(message)):
-        basicsr.LopsidedDISTS(**options)
+        basicsr.get("LopsidedDISTS")(**options)
 
 
 def test_basicsr_says_what_a_loss_in_the_pixel_slot_needs(options):
@@ -187,6 +200,78 @@ def test_basicsr_says_what_a_loss_in_the_pixel_slot_needs(options):
     model.feed_data({"lq": low[..., ::2, ::2], "gt": high})
     with pytest.raises(MeasureError, match="needs the option 'slot: pixel'"):
         model.optimize_parameters(1)
+
+
+def test_basicsr_options_of_its_own_perceptual_loss_are_understood(basicsr):
+    image, reference = pair(2, 3, 32, 32)
+    ours = basicsr.get("LopsidedDISTS")(perceptual_weight=0.5, style_weight=0, backbone="squeezenet1_1-r")
+    torch.testing.assert_close(
+        ours(image, reference)[0], 0.5 * DistsSpec.on("squeezenet1_1-r").build()(image, reference)
+    )
+
+
+def gan(options, **network_d):
+    """The options with a discriminator, as official ones of ESRGAN have it."""
+    options |= {"model_type": "SRGANModel", "network_d": {"type": "LopsidedDiscriminator", **network_d}}
+    options["train"] |= {
+        "optim_d": {"type": "Adam", "lr": 0.001},
+        "gan_opt": {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1},
+    }
+    return options
+
+
+@pytest.mark.parametrize(
+    "network_d",
+    [{"form": "unet", "width": 8}, {"form": "patch", "backbone": "squeezenet1_1-r", "trainable": False}],
+    ids=["unet", "frozen trunk"],
+)
+def test_basicsr_trains_a_discriminator(network_d, options, basicsr):
+    from basicsr.models import build_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(gan(options, **network_d))
+    before = copy.deepcopy(model.net_d.state_dict())
+    photograph = torch.from_numpy(skimage.data.astronaut()[:64, 200:264].transpose(2, 0, 1).copy())[None] / 255
+    model.feed_data({"lq": nn.functional.avg_pool2d(photograph, 2), "gt": photograph})
+    for step in range(4):
+        model.optimize_parameters(step)
+    assert {"l_g_gan", "l_d_real", "l_d_fake"} <= set(model.get_current_log())
+    moved = {name for name, value in model.net_d.state_dict().items() if not torch.equal(value, before[name])}
+    frozen = {name for name in before if not network_d.get("trainable", True) and name.startswith("trunk.")}
+    assert moved
+    assert not moved & frozen
+
+
+# --- traiNNer-redux and neosr, which do not install from PyPI: their registries, and the lines that call a loss -------
+
+
+class HostRegistry(dict):
+    """What the two programs have in common with BasicSR: things by the names of their classes or functions."""
+
+    def register(self, thing):
+        self[thing.__name__] = thing
+
+
+@pytest.mark.parametrize(("host", "weight_of_host"), [("traiNNer", 0.1), ("neosr", 1.0)])
+def test_a_loss_has_the_right_weight_in_each_program(host, weight_of_host, monkeypatch):
+    registries = types.SimpleNamespace(LOSS_REGISTRY=HostRegistry(), ARCH_REGISTRY=HostRegistry())
+    for name in (host, f"{host}.utils", f"{host}.utils.registry"):
+        monkeypatch.setitem(sys.modules, name, registries)
+    for part in ("losses", "discriminators"):
+        monkeypatch.delitem(sys.modules, f"lopsided.{part}.{host.lower()}_plugin", raising=False)
+        importlib.import_module(f"lopsided.{part}.{host.lower()}_plugin")
+    image, reference = pair(1, 3, 32, 32)
+    expected = DistsSpec.on("squeezenet1_1-r").build()(image, reference)
+    loss = registries.LOSS_REGISTRY["LopsidedDISTS"](backbone="squeezenet1_1-r", loss_weight=0.1)
+    # traiNNer-redux: l_g_loss * abs(loss.loss_weight); neosr: the loss as it is.
+    assert loss.loss_weight == 0.1
+    torch.testing.assert_close(weight_of_host * loss(image, reference), 0.1 * expected)
+    assert registries.ARCH_REGISTRY["LopsidedDiscriminator"](form="unet", width=8)(image).shape == (1, 1, 32, 32)
+    two = registries.LOSS_REGISTRY["LopsidedMeasure"]("l1", slot="perceptual")(image, reference)
+    for wrong in (lambda: two * 0.1, lambda: 0.1 * two, lambda: 0 + two, lambda: two / 2):
+        with pytest.raises(ValueError, match="'slot: pixel', which gives one, or 'slot: unweighted'"):
+            wrong()
 
 
 # --- Lightning and Accelerate --------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_every_item_has_one_line_and_equal_ones_are_asked_once(
     assert [row["item"] for row in run.rows] == [item.id for item in items]
     found = lines(tmp_path / "r.jsonl")
     assert sorted(row["item"] for row in found) == sorted(item.id for item in items)
-    assert all(sorted(row) == sorted(COLUMNS) for row in found)
+    assert all(sorted(row) == sorted([*COLUMNS, "sha256"]) for row in found)
     first, twin = run.rows[0], run.rows[-1]
     assert (twin["key"], twin["value"], twin["seconds"]) == (first["key"], first["value"], 0.0)
     assert {**run.statuses} == {"ok": COUNT + 1}
@@ -199,8 +199,17 @@ def test_damage_and_other_writers_are_refused(backend: Backend, items: list[Item
             rate(q_align(backend), items[:2], path)
     first, second = path.read_text(encoding="utf-8").splitlines()
     path.write_text(f"{first[:50]}\n{second}\n", encoding="utf-8")
-    with pytest.raises(MllmError, match=r"line 1 of '.*' is damaged; remove it"):
+    with pytest.raises(MllmError, match=r"line 1 of '.*' is damaged \(it has no checksum\); remove it"):
         rate(q_align(backend), items[:2], path)
+    value = json.loads(second)["value"]
+    for old, new in ((f'"value":{value}', '"value":5.0'), (json.loads(second)["sha256"], "0123456789ab")):
+        edited = second.replace(old, new)
+        assert edited != second
+        path.write_text(f"{first}\n{edited}\n", encoding="utf-8")
+        with pytest.raises(MllmError, match=r"line 2 of '.*' is damaged \(its checksum is not .*\); remove it"):
+            rate(q_align(backend), items[:2], path)
+    path.write_text(f"{first}\n", encoding="utf-8")  # as it says
+    assert rate(q_align(backend), items[:2], path).asked == 1
     with pytest.raises(MllmError, match="used twice, first own / quality / image0"):
         rate(q_align(backend), [items[0], items[0]], tmp_path / "s.jsonl")
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageFile
 
 from lopsided.common.errors import ImageError
 from lopsided.common.images import check_images, read_rgb, to_tensor, to_uint8, upright_size, write_png
+from lopsided.iqa.ladder import distort
+from lopsided.sr.corruption import jpeg
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
 GREY = RGB[:, :, 0]
@@ -188,6 +190,9 @@ def test_pillows_own_limit_does_not_count(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert upright_size(path) == (36, 24)
     assert np.array_equal(read_rgb(path), RGB)
+    assert jpeg(to_tensor(RGB)[0], 90).shape == (3, 24, 36)
+    for kind in ("jpeg", "jpeg2000"):
+        assert distort(RGB, kind, 1, np.random.default_rng(0)).shape == RGB.shape
     assert Image.MAX_IMAGE_PIXELS == 100
 
 

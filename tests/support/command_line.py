@@ -70,8 +70,9 @@ def environment(**changes: object) -> dict[str, str]:
 
 
 def sets(overrides: Iterable[str]) -> list[str]:
-    """Return overrides as arguments."""
-    return [argument for override in overrides for argument in ("--set", override)]
+    """Return overrides as arguments; of several for one key the last one, as where a fixture's are extended."""
+    last = {override.partition("=")[0]: override for override in overrides}
+    return [argument for override in last.values() for argument in ("--set", override)]
 
 
 def lopsided(
