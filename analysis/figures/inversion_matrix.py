@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from ..statistics.frames import grouped
 from .style import of_setting, panels, pretty, require_one_of, setting_name, settings_of, styled
 
 
@@ -27,7 +28,7 @@ def inversion_matrix(inversions: pd.DataFrame, points: pd.DataFrame) -> Figure:
     require_one_of(inversions, ["generator", "dataset"], "inversion_matrix")
     chosen = settings_of(inversions)
     by_srcc = points.drop_duplicates("measure").sort_values(["srcc", "measure"], ascending=[False, True])
-    most = int(inversions.groupby(["discriminator", "gan_weight"])["first"].nunique().max())
+    most = max(rows["first"].nunique() for _, rows in grouped(inversions, "discriminator", "gan_weight"))
     per_row = 3 if most <= 6 else 2
     longest = max(len(pretty(measure)) for measure in by_srcc["measure"])
     figure, axes = panels(len(chosen), per_row, 1.2 + 0.055 * longest + 0.26 * most)

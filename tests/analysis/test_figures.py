@@ -12,7 +12,7 @@ from lopsided.analysis import figures
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.figures.style import interval, minus, pretty, setting_name, settings_of, spread_labels
 from lopsided.analysis.result_tables import StudyTables
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.statistics.frames import records, where
 from lopsided.analysis.study import analyse
 
 MANY = [
@@ -67,8 +67,9 @@ def inversion_matrix(study):
 def by_judge(study, setting):
     at = {"discriminator": setting[0], "gan_weight": setting[1]}
     rows = where(study.gains.by_judge, **at)
-    rows = rows[rows["fidelity"] != "none"]
-    return figures.judge_scatter(rows, study.assessment.table, where(study.asymmetry.by_judge, **at))
+    return figures.judge_scatter(
+        rows.loc[rows["fidelity"] != "none"], study.assessment.table, where(study.asymmetry.by_judge, **at)
+    )
 
 
 def visible_texts(figure):
@@ -137,11 +138,10 @@ def test_what_is_drawn_is_what_was_measured(study):
 def test_what_a_gain_is_worth_is_seen_by_its_mark(synthetic_tables):
     """Filled only below Holm's .05, a diamond if seeds are lost, the reason where there is no gain."""
     tables = synthetic_tables.study_tables(seeds=3)
-    lost = tables.cells["fidelity"].eq("ms_ssim") & (
-        tables.cells["seed"].eq(0) | tables.cells["discriminator"].eq("none")
-    )
-    kept = ~tables.sr_scores["cell"].isin(tables.cells.loc[lost, "cell"])
-    cells = tables.cells.assign(status=tables.cells["status"].mask(lost, "diverged"))
+    of = tables.cells
+    lost = of["fidelity"].eq("ms_ssim") & (of["seed"].eq(0) | of["discriminator"].eq("none"))
+    kept = ~tables.sr_scores["cell"].isin(of.loc[lost, "cell"])
+    cells = of.assign(status=of["status"].mask(lost, "diverged"))
     gains = analyse(replace(tables, sr_scores=tables.sr_scores[kept], cells=cells), n_boot=20).gains.table
     panels = figures.gain_forest(gains).axes
     dots = [line for axis in panels for line in axis.lines if line.get_marker() in ("o", "D")]
@@ -157,14 +157,14 @@ def test_each_judge_has_a_panel_with_every_measure(study):
     panels = [axis for axis in by_judge(study, ("none", 0.0)).axes if axis.get_title(loc="left")]
     found = where(study.asymmetry.by_judge, discriminator="none")
     assert [axis.get_title(loc="left").split("\n")[0] for axis in panels] == [pretty(judge) for judge in found["judge"]]
-    for axis, (_, summary) in zip(panels, found.iterrows(), strict=True):
+    for axis, summary in zip(panels, records(found), strict=True):
         rows = where(study.gains.by_judge, discriminator="none", judge=summary["judge"])
         excluded = set(summary["excluded"].split(";")) - {""}
         marks = {mark: [line for line in axis.lines if line.get_marker() == mark] for mark in "ox"}
         counted = rows[~rows["fidelity"].isin(excluded)]
         sure = (counted["gain_low"] > 0) | (counted["gain_high"] < 0)
         assert len(marks["x"]) == len(excluded)
-        assert sorted(line.get_ydata()[0] for line in marks["o"]) == sorted(counted["gain"])
+        assert sorted(np.ravel(line.get_xydata()).tolist()[1] for line in marks["o"]) == sorted(counted["gain"])
         assert sum(line.get_markerfacecolor() != "white" for line in marks["o"]) == sure.sum()
         if summary["status"] == "ok":
             assert f"trend: {summary['trend_verdict']}" in axis.get_title(loc="left")
@@ -179,9 +179,11 @@ def test_the_inversion_matrix_has_the_better_metric_on_the_left(study):
     axis = figures.inversion_matrix(probabilities, study.asymmetry.points).axes[0]
     names = [label.get_text() for label in axis.get_yticklabels()]
     rows = where(probabilities, discriminator="none")
-    shown = {(row["first"], row["second"]): row["probability"] for _, row in rows.iterrows()}
+    shown = {(row["first"], row["second"]): row["probability"] for row in records(rows)}
     keys = {pretty(key): key for key in MANY}
-    values = axis.collections[0].get_array().reshape(len(names), len(names))
+    drawn = axis.collections[0].get_array()
+    assert drawn is not None
+    values = np.ma.MaskedArray(drawn).filled(np.nan).reshape(len(names), len(names))
     for i, j in itertools.permutations(range(len(names)), 2):
         assert values[i, j] == pytest.approx(100 * shown[keys[names[i]], keys[names[j]]])
     srcc = dict(zip(study.assessment.table["measure"], study.assessment.table["srcc"], strict=True))
