@@ -11,6 +11,7 @@ from ..common.doors import door
 
 if TYPE_CHECKING:
     from .asymmetry import Asymmetry, compare_rankings
+    from .deriving import analyse
     from .diagnostics import predict_gain
     from .errors import AnalysisError
     from .gain import Gains, gains
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
     from .statistics.assessment import Assessment, assess
-    from .study import Study, analyse
+    from .study import Study
 
 __all__ = [
     "SCHEMAS",
@@ -52,6 +53,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".asymmetry": ["Asymmetry", "compare_rankings"],
+        ".deriving": ["analyse"],
         ".diagnostics": ["predict_gain"],
         ".errors": ["AnalysisError"],
         ".gain": ["Gains", "gains"],
@@ -61,6 +63,6 @@ __getattr__, __dir__ = door(
         ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],
         ".statistics.assessment": ["Assessment", "assess"],
-        ".study": ["Study", "analyse"],
+        ".study": ["Study"],
     },
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
@@ -13,11 +11,9 @@ from .power import needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA, holm
+from .study import Study
 from .trained import CellKey
 from .verdicts import ESTABLISHED, UNDECIDED, verdict
-
-if TYPE_CHECKING:
-    from .study import Study
 
 COLUMNS = ["use", "where", "advice", "measures", "evidence", "because", "overturned_by"]
 METRIC, OBJECTIVE, AVOID, CHOOSE = "as a metric", "as an objective", "avoid as an objective", "choosing an objective"

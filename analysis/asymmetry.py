@@ -269,9 +269,9 @@ def _unit(trained: Trained, cell: int) -> Floats:
 
 def _points(side: Joined, trained: Trained, judges: tuple[int, ...], level: float) -> list[dict]:
     """Return gain over the pixel-only cell by the common panel, with interval, of every measure."""
-    rows, baseline = [], trained.baseline
-    for measure, cell, a in zip(side.measures, side.cells, side.a, strict=True):
-        row = {"measure": measure, "srcc": a, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan}
+    rows, baseline, means = [], trained.baseline, mean_gain(trained, side.cells, judges)
+    for measure, cell, a, mean in zip(side.measures, side.cells, side.a, means, strict=True):
+        row = {"measure": measure, "srcc": a, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan, "mean": mean}
         if baseline is not None:
             found = weighted_contrast(trained, _unit(trained, cell) - _unit(trained, baseline), judges).estimate
             row |= {"gain": found.value} | dict(zip(("gain_low", "gain_high"), found.interval(level), strict=True))
@@ -284,9 +284,10 @@ def list_points(found: list[dict], assessed: pd.DataFrame) -> list[dict]:
     if not found:
         return []
     of = {row["measure"]: row for row in records(assessed)}
-    ranks = (stats.rankdata([-point[name] for point in found]) for name in ("srcc", "gain"))
+    # By mean scores: without a pixel-only cell there is an order, but no gain.
+    ranks = (stats.rankdata([-point[name] for point in found]) for name in ("srcc", "mean"))
     return [
-        point
+        {name: value for name, value in point.items() if name != "mean"}
         | {name: of[point["measure"]][name] for name in ("measure_id", "srcc_low", "srcc_high")}
         | {"rank_assessment": rank_a, "rank_gain": rank_o}
         for point, rank_a, rank_o in zip(found, *ranks, strict=True)

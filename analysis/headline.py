@@ -180,7 +180,9 @@ def adversarial(changes: pd.DataFrame) -> str:
                 f" {interval(row['rho_with'], row['rho_with_low'], row['rho_with_high'])}"
                 for row in of
             )
-            parts.append(f"The rankings {word} once a discriminator is added, in {len(of)} of {n}: {listed}.")
+            sure = "" if of[0]["n_seeds"] >= MIN_SEEDS else "Suggested, not established, by two seeds: "
+            the = "The" if not sure else "the"
+            parts.append(f"{sure}{the} rankings {word} once a discriminator is added, in {len(of)} of {n}: {listed}.")
     if parts:
         return " ".join(parts) + " Intervals are of the ρ without noise and do not overlap."
     if len(known) == 1:

@@ -7,15 +7,12 @@ were not at hand, so a verdict is about these tables and no replication.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ..study import Study
 from . import adversarial, rankings
 from .claim import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE, Claim, Finding
-
-if TYPE_CHECKING:
-    from ..study import Study
 
 __all__ = ["CLAIMS", "CONTRADICTED", "SUPPORTED", "UNDECIDED", "UNTESTABLE", "Claim", "Finding", "evaluate_claims"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -12,12 +11,10 @@ from ..components import ADVERSARIAL
 from ..contrasts import contrast, weighted_contrast
 from ..independence import families
 from ..statistics.frames import records, where
+from ..study import Study
 from ..trained import CellKey, Trained
 from ..verdicts import MIN_SEEDS
 from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer, of_contrast
-
-if TYPE_CHECKING:
-    from ..study import Study
 
 ARTEFACT = "form:artefact"
 MIN_WEIGHTS = 3

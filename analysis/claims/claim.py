@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from ..contrasts import Contrast, contrast
 from ..power import needed_seeds
 from ..statistics.bootstrap import LEVEL
 from ..statistics.multiplicity import ALPHA, holm
+from ..study import Study
 from ..trained import Trained
 from ..verdicts import MIN_SEEDS
-
-if TYPE_CHECKING:
-    from ..study import Study
 
 SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE = "supported", "contradicted", "undecided", "not testable"
 TRANSFORMERS = ("clip_vit", "dinov2", "swin")

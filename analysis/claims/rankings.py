@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..statistics.frames import grouped, records, where
+from ..study import Study
 from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS
 from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer
-
-if TYPE_CHECKING:
-    from ..study import Study
 
 
 def inversion_exists(study: Study) -> Iterator[Finding]:

@@ -9,11 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lopsided.analysis import figures
+from lopsided.analysis.deriving import analyse
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.figures.style import interval, minus, pretty, setting_name, settings_of, spread_labels
 from lopsided.analysis.result_tables import StudyTables
 from lopsided.analysis.statistics.frames import records, where
-from lopsided.analysis.study import analyse
 
 MANY = [
     *("dists-vgg16", "dists-vgg16-r", "dists-resnet50", "dists-convnext_tiny", "dists-clip_vit_b32", "dists-swin_t"),

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lopsided.analysis.deriving import analyse
 from lopsided.analysis.headline import headline
 from lopsided.analysis.limitations import limitations
 from lopsided.analysis.report import write_report
 from lopsided.analysis.report.asymmetry import independence as independence_of
 from lopsided.analysis.result_tables import SCHEMAS, StudyTables
-from lopsided.analysis.study import analyse
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,9 +5,9 @@ from importlib import import_module
 import pandas as pd
 import pytest
 
+from lopsided.analysis.deriving import analyse
 from lopsided.analysis.report.blocks import Section
 from lopsided.analysis.result_tables import TABLES, StudyTables
-from lopsided.analysis.study import analyse
 
 PARTS = [table.part for table in TABLES.values() if table.part]
 

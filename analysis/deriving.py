@@ -1,0 +1,81 @@
+"""From result tables to a study: everything that is derived, in one go."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, cast
+
+import pandas as pd
+
+from .advice import advise
+from .asymmetry import compare_rankings
+from .claims import evaluate_claims
+from .components import compare_spreads
+from .diagnostics import predict_gains
+from .distortions import assess_distortions
+from .gain import gains
+from .independence import INDEPENDENCE
+from .result_tables import TABLES, StudyTables, count_rows
+from .reverse import reverse_asymmetry
+from .robustness import influence, sureness
+from .self_preference import self_preference
+from .statistics.assessment import assess
+from .study import Study
+
+
+class Part(Protocol):
+    """A module that derives further tables from the result tables."""
+
+    def derive(self, tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+        """Return the tables by name."""
+        ...
+
+
+def analyse(
+    tables: StudyTables, n_boot: int = 2000, seed: int = 0, *, independence: tuple[str, ...] = INDEPENDENCE
+) -> Study:
+    """Derive everything from the tables; the same tables and seed give the same study.
+
+    Args:
+        tables: The result tables.
+        n_boot: Resamples of every bootstrap interval.
+        seed: Seed of the resamples.
+        independence: Kinds of families ("backbone", "form", "data") that a judge must not share with what it judges.
+
+    Raises:
+        AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
+
+    Examples:
+        Scores of one measure for two photographs, each distorted at four levels:
+
+        >>> import pandas as pd
+        >>> rows = [(f"photo{p}", level, 10 * level + p) for p in (1, 2) for level in (1, 2, 3, 4)]
+        >>> scores = pd.DataFrame(rows, columns=["reference", "level", "score"]).assign(
+        ...     measure="mine", measure_id="1", dataset="blurred", dataset_id="2", image="", distortion="blur",
+        ...     label=lambda row: row["level"], label_kind="severity_grade", label_higher_is_better=False,
+        ...     higher_is_better=False, status="ok",
+        ... )
+        >>> study = analyse(StudyTables(fr_scores=scores), n_boot=100)
+        >>> study.assessment.table[["measure", "n", "n_references", "srcc"]].round(3)
+          measure  n  n_references   srcc
+        0    mine  8             2  0.976
+    """
+    assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
+    gained = gains(tables.sr_scores, tables.cells, independence=independence)
+    parts: dict[str, pd.DataFrame] = {}
+    for table in TABLES.values():
+        if table.part:
+            part = cast(Part, import_module(f".{table.part}", __package__))
+            parts |= part.derive(tables, n_boot=n_boot, seed=seed)
+    compared = compare_rankings(assessment, gained, seed=seed)
+    spreads = compare_spreads(gained, seed=seed)
+    parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
+    parts["self_preference"] = self_preference(gained, tables.sr_scores)
+    parts["influence"] = influence(assessment, gained, compared)
+    parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)
+    parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)
+    parts["gain_predictions"] = predict_gains(parts["diagnostics_predictors"], compared.points, seed=seed)
+    study = Study(tables, assessment, gained, compared, spreads, parts, count_rows(tables), n_boot, seed, independence)
+    parts["claims"] = evaluate_claims(study)
+    parts["advice"] = advise(study)
+    return study
