@@ -115,8 +115,8 @@ def correct(pairs: pd.DataFrame, assessment: Assessment) -> pd.DataFrame:
     p = pairs["p"].to_numpy(dtype=float)
     if few:
         names = pairs[["dataset", "better_metric", "worse_metric"]].astype(str).agg("|".join, axis=1)
-        sides = (pairs[side].to_numpy(dtype=float) for side in ("srcc_p", "gain_p"))
-        corrected = np.where(np.isfinite(p), cross_screened(*sides, names.to_numpy()), np.nan)
+        adjusted = cross_screened(pairs["srcc_p"], pairs["gain_p"], names.to_numpy())
+        corrected = np.where(np.isfinite(p), adjusted, np.nan)
     else:
         corrected = holm(p)
     verdicts = [verdict(p, n) for p, n in zip(corrected, pairs["n_seeds"], strict=True)]

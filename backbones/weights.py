@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MethodType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ def weights_file(spec: BackboneSpec) -> WeightsFile | None:
     if spec.random:
         return None
     kind = architecture(spec.name)
-    about = {"licence": kind.licence, "purpose": f"backbone {kind.name}"}
+    about: dict[str, Any] = {"licence": kind.licence, "purpose": f"backbone {kind.name}"}
     if spec.weights == "official":
         name = kind.official_name or kind.official_url.rsplit("/", 1)[-1] or f"{kind.hub_id.split('/')[-1]}.safetensors"
         return WeightsFile(name, kind.official_url, kind.official_sha256, hub_id=kind.hub_id, **about)

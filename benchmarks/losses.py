@@ -245,12 +245,12 @@ def handcrafted_peers() -> dict[str, dict[str, Loss]]:
         "torchmetrics": lambda x, y: multiscale(x, y, data_range=1.0),
     }
     with contextlib.suppress(ImportError):
-        import pytorch_msssim
+        import pytorch_msssim  # pyright: ignore[reportMissingImports]
 
         one["pytorch_msssim"] = lambda x, y: pytorch_msssim.ssim(x, y, data_range=1.0)
         several["pytorch_msssim"] = lambda x, y: pytorch_msssim.ms_ssim(x, y, data_range=1.0)
     with contextlib.suppress(ImportError):
-        from kornia.metrics import ssim
+        from kornia.metrics import ssim  # pyright: ignore[reportMissingImports]
 
         one["kornia"] = lambda x, y: ssim(x, y, 11, padding="valid").mean()
 

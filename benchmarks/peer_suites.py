@@ -236,7 +236,7 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001
 if __name__ == "__main__":
     import runpy
 
-    import pytorch_msssim
+    import pytorch_msssim  # pyright: ignore[reportMissingImports]
 
     replace_pytorch_msssim(pytorch_msssim)
     runpy.run_path(sys.argv[1], run_name="__main__")

@@ -32,7 +32,7 @@ from .cell import Cell, only
 from .context import Context
 from .draft import Draft
 from .learn_weights import planned_measure, weights_input
-from .outputs import SCORES, read_table, write_table
+from .cell_files import SCORES, read_table, write_table
 from .stage import Stage
 from .train import Finetune
 

@@ -526,11 +526,12 @@ def test_the_range_of_an_experiments_images_is_not_an_option():
     from lopsided.experiments.schema.measures import AssessedMeasure
     from lopsided.iqa import JudgeSpec
 
-    for kind, value in (
+    cases: list[tuple[Any, dict[str, Any]]] = [
         (DiscriminatorAxis, {"form": "unet"}),
         (AssessedMeasure, {"measure": "ssim"}),
         (JudgeSpec, {"judge": "ssim", "options": {"color": "rgb"}}),
-    ):
+    ]
+    for kind, value in cases:
         adapter = TypeAdapter(kind)
         adapter.validate_python(value)
         options = value.get("options", value)

@@ -89,8 +89,10 @@ def test_an_input_range_is_exactly_the_same_as_rescaling_by_hand(key, ends):
     assert torch.equal(scores, ranged.score(prediction.detach(), reference))
     if hasattr(ranged, "terms"):
         terms, others = (
-            ranged.terms(prediction, reference),
-            plain.terms((prediction - low) / (high - low), (reference - low) / (high - low)),
+            ranged.terms(prediction, reference),  # pyright: ignore[reportCallIssue]
+            plain.terms(  # pyright: ignore[reportCallIssue]
+                (prediction - low) / (high - low), (reference - low) / (high - low)
+            ),
         )
         assert all(torch.equal(a, b) for a, b in zip(_flat(terms), _flat(others), strict=True))
 
