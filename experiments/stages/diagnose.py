@@ -29,10 +29,10 @@ from ...sr.trainer import StoppedError
 from ..schema import diagnose as schema
 from ..schema.errors import ExperimentError
 from .cell import Cell, only
+from .cell_files import SCORES, read_table, write_table
 from .context import Context
 from .draft import Draft
 from .learn_weights import planned_measure, weights_input
-from .cell_files import SCORES, read_table, write_table
 from .stage import Stage
 from .train import Finetune
 
