@@ -104,7 +104,7 @@ def test_a_closed_terminal_stops_a_run_after_a_checkpoint(tmp_path):
         os.execvpe(arguments[0], arguments, environment())
     os.set_blocking(terminal, False)
     deadline = time.monotonic() + 90
-    while not list(tmp_path.glob("cells/pretrain/*/work/step-*.json")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("cells/*/*/*/step-*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
         try:
             os.read(terminal, 1 << 16)
@@ -125,7 +125,7 @@ def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
         overrides=ENDLESS,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
-    wait_for(lambda: list(tmp_path.glob("cells/pretrain/*/work/step-*.json")), process, 120)
+    wait_for(lambda: list(tmp_path.glob("cells/*/*/*/step-*.json")), process, 120)
     process.send_signal(signal.SIGHUP)
     time.sleep(1)
     assert process.poll() is None
@@ -234,7 +234,7 @@ def test_what_cannot_be_deleted_is_not_called_deleted(guarded, unprivileged):
 def test_a_store_that_vanishes_ends_the_run_and_nothing_takes_its_place(tmp_path, workers):
     store, elsewhere = tmp_path / "runs", tmp_path / "renamed"
     process = started("run", SMOKE, "--store", store, "-j", workers, overrides=ENDLESS)
-    wait_for(lambda: len(holders(store)) == workers and list(store.glob("cells/*/*/work/step-*.json")), process, 120)
+    wait_for(lambda: len(holders(store)) == workers and list(store.glob("cells/*/*/*/step-*.json")), process, 120)
     store.rename(elsewhere)
     (store / "cells").mkdir(parents=True)  # as where a share was mounted, and another store is below
     _, errors = process.communicate(timeout=120)
@@ -245,7 +245,7 @@ def test_a_store_that_vanishes_ends_the_run_and_nothing_takes_its_place(tmp_path
     assert "Traceback" not in errors
     assert not list(store.rglob("status.json"))
     assert not list(store.rglob("lease.json"))
-    assert list(elsewhere.glob("cells/pretrain/*/work/step-*.json"))
+    assert list(elsewhere.glob("cells/*/*/*/step-*.json"))
 
 
 def test_a_store_object_is_of_one_folder(tmp_path):
