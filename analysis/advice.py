@@ -13,7 +13,7 @@ from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA, holm
 from .study import Study
 from .trained import CellKey
-from .verdicts import ESTABLISHED, UNDECIDED, verdict
+from .verdicts import ESTABLISHED, MIN_SEEDS, UNDECIDED, verdict
 
 COLUMNS = ["use", "where", "advice", "measures", "evidence", "because", "overturned_by"]
 METRIC, OBJECTIVE, AVOID, CHOOSE = "as a metric", "as an objective", "avoid as an objective", "choosing an objective"
@@ -40,7 +40,7 @@ def _metrics(study: Study) -> list[Row]:
         ordered = records(found.sort_values("srcc", ascending=False))
         best, rest = ordered[0], ordered[1:]
         tests = [study.assessment.difference(str(dataset), best["measure"], row["measure"]) for row in rest]
-        alike, evidence = _alike([row["measure"] for row in rest], tests, many=99)
+        alike, evidence = _alike([row["measure"] for row in rest], tests, MIN_SEEDS)  # no seed plays a part
         rows.append(
             {
                 "use": METRIC,
@@ -57,13 +57,12 @@ def _metrics(study: Study) -> list[Row]:
     return rows
 
 
-def _alike(names: list[str], tests: list[Estimate], many: int) -> tuple[list[str], str]:
+def _alike(names: list[str], tests: list[Estimate], n_seeds: int) -> tuple[list[str], str]:
     """Return the names that the best is not shown to beat, and the evidence that it beats all others."""
     corrected = holm([test.p for test in tests])
     alike = [name for name, p in zip(names, corrected, strict=True) if not p < ALPHA]
     worst = float(np.max(np.nan_to_num(corrected, nan=1.0))) if len(tests) else np.nan
-    seeds = min((test.n_seeds for test in tests), default=0) if many != 99 else many
-    return alike, verdict(worst, seeds)
+    return alike, verdict(worst, n_seeds)
 
 
 def _objectives(study: Study) -> list[Row]:
@@ -79,7 +78,8 @@ def _objectives(study: Study) -> list[Row]:
             continue
         cells = [trained.index(CellKey(generator, row["fidelity"], discriminator, float(weight))) for row in ordered]
         tests = [contrast(trained, [cells[0]], [cell]).estimate for cell in cells[1:]]
-        alike, evidence = _alike([row["fidelity"] for row in ordered[1:]], tests, many=0)
+        n_seeds = min((test.n_seeds for test in tests), default=0)
+        alike, evidence = _alike([row["fidelity"] for row in ordered[1:]], tests, n_seeds)
         best = ordered[0]
         rows.append(
             {

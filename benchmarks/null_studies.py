@@ -1,6 +1,6 @@
 """How often does a whole study claim what is not there, and how often does it find what is?
 
-    python benchmarks/null_studies.py [--quick] [--studies 300] [--only inversions unlike ...] [--seed 0]
+    python benchmarks/null_studies.py [--quick] [--studies 300] [--only null unlike ...] [--seed 0]
 
 Every simulated study is a table of scores and an assessment with known truth, which go through ``gains``,
 ``compare_rankings``, ``compare_spreads``, the claims and ``self_preference`` as real ones do. Without effects all
