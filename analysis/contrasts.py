@@ -118,7 +118,7 @@ def contrast(
         >>> from lopsided.analysis.trained import trained_cells
         >>> found = contrast(trained_cells(scores)["unet"], a=[1], b=[0], judges=[0], raw=True)
         >>> round(found.estimate.value, 2), found.estimate.n_seeds, found.status
-        (0.98, 3, 'ok')
+        (1.0, 3, 'ok')
     """
     weights = np.zeros(len(trained.keys))
     weights[list(a)] += 1 / len(a)

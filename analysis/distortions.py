@@ -37,7 +37,7 @@ def assess_distortions(fr_scores: pd.DataFrame, *, level: float = LEVEL) -> pd.D
         >>> assess_distortions(scores)[["distortion", "n", "srcc"]].round(2)
           distortion  n  srcc
         0       blur  6  1.00
-        1      noise  6  0.82
+        1      noise  6  0.86
     """
     rows = []
     for (dataset, distortion, measure), scores in grouped(fr_scores, "dataset", "distortion", "measure"):

@@ -331,7 +331,7 @@ def test_copies_and_pickles_compute_the_same(name, images):
         assert all(torch.equal(a, b) for a, b in zip(expected, other(images), strict=True))
         # The stages are the trunk's own modules, not stale copies of them: they change and move with it.
         with torch.no_grad():
-            next(p for p in other.trunk.parameters() if p.ndim == 4).zero_()
+            next(weight for weight in other.trunk.buffers() if weight.ndim == 4).zero_()
         assert not torch.equal(other(images)[0], expected[0])
         assert all(m.dtype == torch.float64 for m in other.double()(images.double()))
 
@@ -353,7 +353,7 @@ def test_local_file_loads_strictly_and_enters_the_identity(tmp_path, images):
     save_file(trunk.state_dict(), path)
     spec = BackboneSpec(name="vgg16", weights=str(path))
     name = "features.0.weight"
-    assert torch.equal(build_extractor(spec).trunk.get_parameter(name), trunk.get_parameter(name))
+    assert torch.equal(build_extractor(spec).trunk.get_buffer(name), trunk.get_buffer(name))
     assert spec.identity != BackboneSpec(name="vgg16").identity
     with pytest.raises(BackboneError, match="does not hold weights of 'resnet50'"):
         build_extractor(BackboneSpec(name="resnet50", weights=str(path)))

@@ -31,6 +31,11 @@ def finished(tmp_path_factory):
     return store
 
 
+def hear_hangups():
+    """Undo what these tests inherit if they run under nohup themselves."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def holders(store):
     """Processes that hold cells."""
     found: set[int] = set()
@@ -76,7 +81,7 @@ def calm(tmp_path_factory):
 def test_a_signal_to_all_processes_stops_each_after_a_checkpoint_and_the_next_run_goes_on(calm, tmp_path, number):
     """Batch systems, and shells that end, send it to every process; the first one also passes it on."""
     run = ("run", SMOKE, "--store", tmp_path, "--no-report", "-j", 2)
-    process = started(*run, overrides=TWO, start_new_session=True)
+    process = started(*run, overrides=TWO, start_new_session=True, preexec_fn=hear_hangups)
     workers = wait_for(lambda: found if len(found := holders(tmp_path)) == 2 else set[int](), process, 120)
     os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=120)
@@ -101,6 +106,7 @@ def test_a_closed_terminal_stops_a_run_after_a_checkpoint(tmp_path):
     arguments = command("run", SMOKE, "--store", tmp_path, *sets(ENDLESS))
     pid, terminal = pty.fork()
     if pid == 0:
+        hear_hangups()
         os.execvpe(arguments[0], arguments, environment())
     os.set_blocking(terminal, False)
     deadline = time.monotonic() + 90
