@@ -12,17 +12,19 @@ from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
 from .study import Study
-from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED
+from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED, verdict
 
 # The difference, in judge SDs, and the number of images that the needed sample is computed for.
 EFFECT, IMAGES = 0.5, 100
+# Trends and pairs: each has its own correction, so together they could be wrong twice as often.
+FAMILIES = 2
 
 
 def headline(study: Study) -> list[str]:
     """Return the headline paragraphs, per generator and data set: the verdict, then its evidence, then its power.
 
-    The family of tests is everything that the headline could have picked, and its interval has the level
-    1 − .05/number of tests, because what is picked looks larger than it is.
+    The family of tests is everything that the first sentence could have picked: trends and pairs share the level, and
+    the interval has the level 1 − .05/number of tests, because what is picked looks larger than it is.
     """
     settings = study.asymmetry.settings
     if settings.empty:
@@ -57,15 +59,20 @@ def nothing_to_compare(study: Study) -> str:
 def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Say what is established or suggested: the trend first, which is few tests, then pairs; else what is undecided."""
     for word, intro in ((ESTABLISHED, "Established"), (SUGGESTED, "Suggested, not established")):
-        trends = records(where(settings, trend_verdict=word))
+        trends = [row for row in records(settings) if headline_verdict(row, "trend_p_holm") == word]
         if trends:
             best = min(trends, key=lambda row: row["trend_p_holm"])
             return f"{intro}: {trend_text(best, len(study.asymmetry.settings), best['trend'] > 0)}{few_seeds(best)}"
-        inverted = records(where(pairs, verdict=word))
+        inverted = [row for row in records(pairs) if headline_verdict(row, "p_corrected") == word]
         if inverted:
             best = min(inverted, key=lambda row: row["p_corrected"])
             return f"{intro}: {inversion_text(best, study.asymmetry.pairs)}{few_seeds(best)}"
     return undecided(study, settings, pairs)
+
+
+def headline_verdict(row: Row, p: str) -> str:
+    """Return the verdict on a finding among all that the headline could pick: trends and pairs are two families."""
+    return verdict(FAMILIES * row[p], int(row["n_seeds"]))
 
 
 def few_seeds(row: Row) -> str:

@@ -30,13 +30,14 @@ import pandas as pd
 from lopsided.analysis import StudyTables, compare_rankings, gains
 from lopsided.analysis.claims import adversarial
 from lopsided.analysis.components import ADVERSARIAL, compare_spreads
+from lopsided.analysis.headline import headline_verdict
 from lopsided.analysis.self_preference import self_preference
 from lopsided.analysis.statistics import Assessment, Resamples, srcc, srcc_replicates
 from lopsided.analysis.statistics.multiplicity import ALPHA
-from lopsided.analysis.verdicts import AGREE_LESS, AGREE_MORE
+from lopsided.analysis.verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS
 
 SETTINGS = (("none", 0.0), ("vanilla-vgg16", 0.1), ("patch-vgg16", 0.1))
-KINDS = ("inversion", "trend", "T2", "T4", "T6", "self-preference")
+KINDS = ("headline", "inversion", "trend", "T2", "T4", "T6", "self-preference")
 LEAST_COVERAGE = 0.93
 PLANTED = {
     "reversed": ("inversion", "trend"),
@@ -190,6 +191,11 @@ def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
     spreads = compare_spreads(gained)
     study = _Study(gained, spreads, StudyTables(sr_scores=scores))
     found = {
+        "headline": any(
+            headline_verdict({**row, "n_seeds": MIN_SEEDS}, p) == ESTABLISHED
+            for table, p in ((compared.settings, "trend_p_holm"), (compared.pairs, "p_corrected"))
+            for row in table.to_dict("records")
+        ),
         "inversion": (compared.pairs["p_corrected"] < ALPHA).any(),
         "trend": (compared.settings["trend_p_holm"] < ALPHA).any(),
         "T2": compared.changes["verdict"].isin([AGREE_LESS, AGREE_MORE]).any(),
