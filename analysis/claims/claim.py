@@ -10,6 +10,7 @@ import numpy as np
 from ..contrasts import Contrast, contrast
 from ..power import needed_seeds
 from ..statistics.bootstrap import LEVEL
+from ..statistics.contrast import Estimate
 from ..statistics.multiplicity import ALPHA, holm
 from ..study import Study
 from ..trained import Trained
@@ -103,6 +104,15 @@ def of_contrast(found: Contrast, where: str, trained: Trained, n_tests: int = 1)
     seeds = needed_seeds(estimate, estimate.value, images, n_tests, len(trained.keys))
     needed = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
     return Finding(where, estimate.value, low, high, p=estimate.p, n=n, n_seeds=estimate.n_seeds, needed=needed)
+
+
+def of_metrics(found: Estimate, where: str, unit: str, compared: str) -> Finding:
+    """Return the finding of a difference in SRCC whose positive sign speaks for the claim; seeds play no part."""
+    if not np.isfinite(found.se):
+        return Finding(where, missing="fewer than three references")
+    low, high = found.interval(LEVEL)
+    n = f"{compared}, {found.n_images} references"
+    return Finding(where, found.value, low, high, unit=unit, p=found.p, n=n)
 
 
 def against(trained: Trained, a: Sequence[int], b: Sequence[int], where: str, n_tests: int = 1) -> Finding:

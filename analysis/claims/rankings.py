@@ -9,7 +9,7 @@ import numpy as np
 from ..statistics.frames import grouped, records, where
 from ..study import Study
 from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS
-from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer
+from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer, of_metrics
 
 
 def inversion_exists(study: Study) -> Iterator[Finding]:
@@ -116,17 +116,7 @@ def transformers_rank_worse(study: Study) -> Iterator[Finding]:
             continue
         tested = True
         found = study.assessment.mean_difference(str(dataset), *groups)
-        low, high = found.interval(study.level)
-        yield Finding(
-            str(dataset),
-            found.value,
-            low,
-            high,
-            unit="SRCC",
-            p=found.p,
-            n=f"{len(groups[0])} against {len(groups[1])} backbones, {found.n_images} references",
-            missing="" if np.isfinite(found.se) else "fewer than three references",
-        )
+        yield of_metrics(found, str(dataset), "SRCC", f"{len(groups[0])} against {len(groups[1])} backbones")
     if not tested:
         yield Finding("", missing="needs DISTS on a convolutional and on a transformer backbone, on one labelled set")
 
@@ -145,17 +135,7 @@ def dino_fails_on_texture(study: Study) -> Iterator[Finding]:
         tested = True
         differences = [study.assessment.difference(str(dataset), other, dino[0]) for other in others]
         least = min(differences, key=lambda found: found.t if np.isfinite(found.se) else -np.inf)
-        low, high = least.interval(study.level)
-        yield Finding(
-            str(dataset),
-            least.value,
-            low,
-            high,
-            unit="SRCC, next worst minus DINOv2",
-            p=least.p,
-            n=f"{len(others)} other measures, {least.n_images} references",
-            missing="" if np.isfinite(least.se) else "fewer than three references",
-        )
+        yield of_metrics(least, str(dataset), "SRCC, next worst minus DINOv2", f"{len(others)} other measures")
     if not tested:
         yield Finding("", missing="needs the labelled set TQD, and DISTS on pretrained DINOv2 beside other measures")
 

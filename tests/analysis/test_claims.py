@@ -179,6 +179,11 @@ def test_features_of_transformers_and_textures(synthetic_tables):
     assert of(study, "T11")["verdict"].tolist() == ["supported"]
     assert of(study, "T10")["verdict"].tolist() == ["supported"]
     assert all("DINOv2" in unit for unit in of(study, "T10")["unit"])
+    few = analyse(StudyTables(fr_scores=fr[fr["reference"].isin(["ref0", "ref1"])]), n_boot=20)
+    for claim in ("T10", "T11"):
+        found = of(few, claim)
+        assert found["verdict"].tolist() == ["not testable"]
+        assert found["missing"].tolist() == ["fewer than three references"]
 
 
 @pytest.mark.parametrize(

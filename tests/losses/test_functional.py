@@ -1,13 +1,11 @@
 """Measures under torch.func and forward-mode differentiation, refused by TorchScript, and sharded by FSDP."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 from support.photograph import build, crop, degrade
+from support.two_processes import outputs_of_two
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jvp, vmap
@@ -233,21 +231,7 @@ dist.destroy_process_group()
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
 def test_sharded_hosts_train_as_one_process(tmp_path):
-    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
-    command = [sys.executable, str(tmp_path / "worker.py")]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path / "rendezvous")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        out, err = worker.communicate(timeout=240)
-        assert worker.returncode == 0, err[-2000:]
+    for out in outputs_of_two(WORKER, tmp_path, timeout=240):
         found = {tuple(line.split()[:2]): float(line.split()[2]) for line in out.splitlines()}
         assert len(found) == 9
         assert all(difference < 1e-4 for difference in found.values()), found

@@ -3,7 +3,6 @@
 import copy
 import importlib
 import io
-import os
 import pickle
 import re
 import runpy
@@ -19,6 +18,7 @@ import skimage.data
 import torch
 from PIL import Image
 from support.paths import ROOT
+from support.two_processes import outputs_of_two
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.optim.swa_utils import AveragedModel
@@ -466,21 +466,7 @@ dist.destroy_process_group()
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
 def test_two_processes_train_as_one(tmp_path):
-    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
-    command = [sys.executable, str(tmp_path / "worker.py")]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path / "rendezvous")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        out, err = worker.communicate(timeout=120)
-        assert worker.returncode == 0, err[-2000:]
+    for out in outputs_of_two(WORKER, tmp_path, timeout=120):
         differences = dict(line.split() for line in out.splitlines())
         assert differences.keys() == {"False", "True"}
         assert all(float(difference) < 1e-6 for difference in differences.values())
