@@ -15,6 +15,7 @@ from ..common.doors import door
 
 if TYPE_CHECKING:
     from ..common.sources import parse_source
+    from .adversarial_share import AdversarialShare
     from .checkpoint import read_tensors, write_tensors
     from .degradation import bicubic_resize, mod_crop
     from .distributed import current_ranks, join_torchrun
@@ -38,6 +39,7 @@ __all__ = [
     "ARCHITECTURES",
     "TASKS",
     "Adversarial",
+    "AdversarialShare",
     "AnyTask",
     "Architecture",
     "Bicubic",
@@ -90,6 +92,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         "..common.sources": ["parse_source"],
+        ".adversarial_share": ["AdversarialShare"],
         ".checkpoint": ["read_tensors", "write_tensors"],
         ".degradation": ["bicubic_resize", "mod_crop"],
         ".distributed": ["current_ranks", "join_torchrun"],

@@ -96,6 +96,7 @@ _EVERY, _ENLARGING = (1, 2, 3, 4), (2, 3, 4)
 
 
 ARCHITECTURES: Registry[Architecture] = Registry("generator")
+SHIPPED = Path(__file__).parent / "weights"
 
 
 def _add(
@@ -140,7 +141,8 @@ class GeneratorSpec(Keyed):
 
     Attributes:
         name: one of :func:`list_generators`.
-        weights: an official or own checkpoint to start from instead of random weights.
+        weights: checkpoint to start from instead of random weights: an official or own file, or the name of one that
+            comes with this package, ``swinir-tiny-x4``.
 
     Examples:
         >>> GeneratorSpec.model_validate("swinir-tiny") == GeneratorSpec(name="swinir-tiny")
@@ -150,7 +152,10 @@ class GeneratorSpec(Keyed):
     """
 
     name: str = Field(description="A generator, such as swinir-tiny, edsr-baseline or rrdb; docs/generators.md.")
-    weights: str | None = Field(default=None, description="Checkpoint (.pth, .safetensors) to start from.")
+    weights: str | None = Field(
+        default=None,
+        description="Checkpoint (.pth, .safetensors) to start from; `swinir-tiny-x4` comes with the package.",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> GeneratorSpec:
@@ -176,7 +181,7 @@ class GeneratorSpec(Keyed):
         """
         weights = None
         if self.weights is not None:
-            path = expanded(self.weights)
+            path = weights_path(self.weights)
             if not path.is_file():
                 raise SuperResolutionError(f"generator '{self.name}': no weights file '{path}'")
             weights = sha256_file(path)
@@ -237,7 +242,7 @@ def load_generator(generator: nn.Module, path: Path | str) -> None:
     Raises:
         SuperResolutionError: missing, unreadable or ill-fitting file; the message names a generator that it fits.
     """
-    state = _learnt(_renamed(read_state(expanded(path))))
+    state = _learnt(_renamed(read_state(weights_path(path))))
     own = generator.state_dict()
     constants = {name: own[name] for name in own.keys() - _learnt(own).keys()}
     try:
@@ -246,6 +251,12 @@ def load_generator(generator: nn.Module, path: Path | str) -> None:
         fits = fitting_generators(state)
         detail = f"it fits {' and '.join(fits)}" if fits else one_line(error, 240)
         raise SuperResolutionError(f"'{path}' does not fit this generator: {detail}") from None
+
+
+def weights_path(weights: Path | str) -> Path:
+    """Return the file that ``weights`` names: one that comes with this package, by its name, or any by its path."""
+    shipped = SHIPPED / f"{weights}.safetensors"
+    return shipped if shipped.parent == SHIPPED and shipped.is_file() else expanded(weights)
 
 
 def fitting_generators(state: dict[str, Tensor]) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..discriminators import Augmentation, Discriminator, Objective, augment, gradient_penalty, r1_penalty, r2_penalty
 from ..losses import Measure
+from .adversarial_share import AdversarialShare
 
 Section = Callable[[str], AbstractContextManager[Any]]
 Terms = dict[str, Tensor]
@@ -39,7 +40,7 @@ class Adversarial:
     Attributes:
         discriminator: images to logits.
         objective: the losses of both players.
-        weight: weight of the generator's loss.
+        weight: weight of the generator's loss, or what holds its share of the gradient.
         learning_rate: the discriminator's.
         gradient_penalty: weight of the penalty that keeps its slope near 1 (Wasserstein); 0 for none.
         r1_penalty: weight of the penalty on its slope at real images.
@@ -49,7 +50,7 @@ class Adversarial:
 
     discriminator: Discriminator
     objective: Objective
-    weight: float
+    weight: float | AdversarialShare
     learning_rate: float
     gradient_penalty: float = 0.0
     r1_penalty: float = 0.0
@@ -117,8 +118,14 @@ class StepLoss:
                 gradient, pulls["fidelity"] = gradient + part, part.square().sum()
         if self.adversarial:
             with self.section("discriminator"):
-                part = self.adversarial.weight * self._play(self.adversarial, image, high, share, draws, terms)
-                total = total + self.adversarial.weight * terms["adversarial"]
+                part = self._play(self.adversarial, image, high, share, draws, terms)
+                weight = self.adversarial.weight
+                if isinstance(weight, AdversarialShare):
+                    others = torch.stack([square.sqrt() for square in pulls.values()]).sum()
+                    weight = weight.weight(others=others, adversarial=part.norm())
+                    terms["adversarial_weight"] = weight
+                part = weight * part
+                total = total + weight * terms["adversarial"]
                 gradient, pulls["adversarial"] = gradient + part, part.square().sum()
         return gradient, {**terms, "total": total}, pulls
 

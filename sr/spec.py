@@ -25,7 +25,9 @@ class TrainingSpec(Settings):
         [0.1, 1.0, 1.0, 0.5]
     """
 
-    steps: int = Field(ge=1, le=STEPS, description="Optimiser steps.")
+    steps: int = Field(
+        ge=0, le=STEPS, description="Optimiser steps; 0 in pretrain only, where generators have `weights`."
+    )
     batch: int = Field(default=8, ge=1, le=BATCH, description="Crops per step.")
     micro_batches: int = Field(
         default=1,
@@ -102,6 +104,7 @@ class TrainingSpec(Settings):
 class FinetuneSpec(TrainingSpec):
     """Fine-tuning: pixel + fidelity + adversarial terms on a pretrained generator."""
 
+    steps: int = Field(ge=1, le=STEPS, description="Optimiser steps.")
     pixel_weight: NonNegative = Field(default=1.0, description="Weight of the pixel loss (L1).")
     fidelity_weight: NonNegative = Field(
         default=1.0, description="Weight of the fidelity measure, on top of gradient matching."
@@ -109,6 +112,11 @@ class FinetuneSpec(TrainingSpec):
     gradient_matching: bool = Field(
         default=True,
         description="Scale the fidelity measure so that its gradient at the start has the pixel loss's norm.",
+    )
+    hold_adversarial_share: bool = Field(
+        default=False,
+        description="Read `grid.gan_weight` as the adversarial term's share of the gradient on the image, in [0, 1), "
+        "and hold it by a running match.",
     )
     objective: str = Field(
         default="bce", description="Adversarial objective: bce, least_squares, hinge, wasserstein or relativistic."

@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..common.files import clear_temporary
 from ..losses import gradient_matching_weight
+from .adversarial_share import AdversarialShare
 from .checkpoint import HISTORY, Checkpoint, checkpoints, save_checkpoint
 from .distributed import current_ranks
 from .history import NOTHING, HistoryFile, Written
@@ -39,7 +40,7 @@ from .validation import Ranking, Validation, first_non_finite
 
 log = logging.getLogger(__name__)
 
-MATCHING_BATCHES = 4  # batches over which gradient norms are averaged; their crops come from a stream of their own
+MATCHING_BATCHES = 16  # batches over which gradient norms are averaged; their crops come from a stream of their own
 WEIGHTS = "top"  # folder of the best weights
 
 
@@ -148,7 +149,7 @@ class Trainer:
         self.generator = self._placed(generator).train()
         self._forward = torch.compile(self.generator) if runtime.compile else self.generator
         # Buffers (masks, indices) are constants and are copied: averaging integers would round them.
-        self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(spec.ema))
+        self.average = AveragedModel(self.generator, multi_avg_fn=self._update_average)
         self.players = {"generator": self._player(self.generator, spec.learning_rate)}
         if fidelity:
             fidelity.measure.to(self.device)
@@ -278,6 +279,7 @@ class Trainer:
                 self._skip(fault, terms[fault])
             else:
                 self._take(norms)
+                self._hold_share(terms)
             for player in self.players.values():
                 player.optimiser.zero_grad(set_to_none=True)
         return terms
@@ -311,6 +313,25 @@ class Trainer:
                 group["lr"] = player.peak * factor
             player.optimiser.step()
         self.average.update_parameters(self.generator)
+
+    def _update_average(self, average: Any, weights: Any, _: Any) -> None:
+        """Move the average towards the weights, as a mean that begins with the first step and forgets by ``ema``.
+
+        With a fixed decay the weights of the first step would stay in it for long, with a share of ``ema ** steps``.
+        """
+        taken, ema = self.step - len(self.skipped), self.spec.ema
+        get_ema_multi_avg_fn(1 - (1 - ema) / (1 - ema**taken))(average, weights, taken)
+
+    def _hold_share(self, terms: dict[str, float]) -> None:
+        if held := self._held:
+            others = sum(terms.get(f"gradient_{name}", 0.0) for name in ("pixel", "fidelity"))
+            held.update(others=others, adversarial=terms["gradient_adversarial"], weight=terms["adversarial_weight"])
+
+    @property
+    def _held(self) -> AdversarialShare | None:
+        """What holds the adversarial term's share, if anything does."""
+        weight = self.adversarial.weight if self.adversarial else None
+        return weight if isinstance(weight, AdversarialShare) else None
 
     def _skip(self, term: str, value: float) -> None:
         """Record the step as skipped; of a network's gradient, say in which parameter it first went wrong."""
@@ -413,6 +434,7 @@ class Trainer:
             tensors |= _adam_tensors(f"{name}_optimiser", player.optimiser)
         scalars = {
             "fidelity_weight": self.fidelity.weight if self.fidelity else None,
+            "adversarial_log_weight": held.log_weight if (held := self._held) else None,
             # As text: JSON has no infinity.
             "skipped": [[skip.step, skip.term, str(skip.value)] for skip in self.skipped],
             "ranking": self.ranking.state() if self.ranking else None,
@@ -431,6 +453,8 @@ class Trainer:
             _load_adam(player.optimiser, parts.get(f"{name}_optimiser", {}))
         if self.fidelity:
             self.fidelity.weight = checkpoint.scalars["fidelity_weight"]
+        if held := self._held:
+            held.log_weight = checkpoint.scalars["adversarial_log_weight"]
         self.skipped = [Skip(step, term, float(value)) for step, term, value in checkpoint.scalars["skipped"]]
         if self.ranking:
             self.ranking.restore_state(checkpoint.scalars["ranking"])

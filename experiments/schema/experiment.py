@@ -138,6 +138,12 @@ class Experiment(Settings):
         self._resolve_validation()
         self._define_learnt()
         for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
+            for index, weight in enumerate(rule.gan_weight or ()):
+                if self.super_resolution.finetune.hold_adversarial_share and weight >= 1:
+                    raise PlacedError(
+                        f"with hold_adversarial_share it is a share and must be below 1, got {weight:g}",
+                        *("grid", *place, "gan_weight", index),
+                    )
             for index, generator in enumerate(rule.generator or ()):
                 self._check_generator(generator, "grid", *place, "generator", index)
             for index, fidelity in enumerate(rule.fidelity or ()):
@@ -208,6 +214,11 @@ class Experiment(Settings):
         if sr.scale not in generator.scales:
             has = ", ".join(f"×{scale}" for scale in generator.scales)
             raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
+        if not sr.pretrain.steps and generator.weights is None:
+            raise PlacedError(
+                f"needs at least 1 step: '{generator.name}' has no weights to start from; give it `weights`",
+                *("super_resolution", "pretrain", "steps"),
+            )
         unit = sr.scale * generator.side_multiple(sr.scale)
         for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
             if spec.patch % unit:

@@ -22,6 +22,7 @@ from ...discriminators import DiscriminatorSpec, build_discriminator, objective
 from ...losses import MeasureSpec
 from ...sr import (
     Adversarial,
+    AdversarialShare,
     DivergedError,
     Fidelity,
     FinetuneSpec,
@@ -60,7 +61,7 @@ SHOWN = 4  # validation images that TensorBoard shows
 
 # Numbers of a fine-tuning that matter only with a discriminator.
 ADVERSARIAL = {
-    *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate"),
+    *("objective", "label_smoothing", "augmentation", "discriminator_learning_rate", "hold_adversarial_share"),
     *("gradient_penalty", "r1_penalty", "r2_penalty"),
 }
 
@@ -80,7 +81,7 @@ class TrainingStage(Stage, ABC):
         seed: seed of weights and crops.
     """
 
-    version: ClassVar[int] = 2  # 2: crops drawn for each micro-batch, fused Adam, SwinIR's own attention
+    version: ClassVar[int] = 3  # 3: the average of the weights begins with the first step; matching over 16 batches
     distributed: ClassVar[bool] = True
     announced: ClassVar[bool] = True
     has_rows: ClassVar[tuple[str, ...]] = ("done", "diverged")
@@ -316,7 +317,7 @@ def _adversarial(spec: Finetune, training: FinetuneSpec) -> Adversarial:
     return Adversarial(
         build_discriminator(spec.discriminator, seed=spec.seed),
         objective(training.objective, label_smoothing=training.label_smoothing),
-        spec.gan_weight,
+        AdversarialShare(spec.gan_weight) if training.hold_adversarial_share else spec.gan_weight,
         training.discriminator_learning_rate,
         gradient_penalty=training.gradient_penalty if training.objective == "wasserstein" else 0.0,
         r1_penalty=training.r1_penalty,
