@@ -21,6 +21,7 @@ from .registry import (
     architecture,
     list_backbones,
     register_backbone,
+    weights_names,
 )
 from .weights import WeightsUnavailableError, published, read_state, weights_file
 
@@ -44,4 +45,5 @@ __all__ = [
     "register_file",
     "registered_files",
     "weights_file",
+    "weights_names",
 ]

@@ -109,6 +109,13 @@ class Architecture:
         """
         return f"hub:{self.hub_id}@main" if self.hub_id else f"sha256:{self.official_sha256}"
 
+    @property
+    def official_file(self) -> str:
+        """Name of the official file."""
+        if self.official_name or self.official_url:
+            return self.official_name or self.official_url.rsplit("/", 1)[-1]
+        return f"{self.hub_id.split('/')[-1]}.safetensors"
+
 
 ARCHITECTURES = Registry[Architecture]("backbone")
 
@@ -138,6 +145,12 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[key]
 
 
+def weights_names() -> set[str]:
+    """Return every bare file name that ``weights`` may be, because the registry knows the file by its digest."""
+    kinds = ARCHITECTURES.values()
+    return {kind.official_file for kind in kinds} | {name for kind in kinds for name, _ in kind.known_files}
+
+
 def list_backbones() -> list[str]:
     """Return every backbone key, the ``-r`` (seeded random weights) twins included.
 
@@ -155,8 +168,9 @@ class BackboneSpec(Keyed):
     Attributes:
         name: registry key; with the suffix ``-r`` the weights are random.
         weights: ``official``; the path of a ``.safetensors`` / ``.pth`` file; or the bare name of a file that the
-            registry knows by its digest, e.g. ``squeezenet1_1.safetensors``, in the folder named by
-            ``LOPSIDED_WEIGHTS``. Left out, it follows from the name.
+            registry knows by its digest (:func:`weights_names`), e.g. ``squeezenet1_1.safetensors``, in the folder
+            named by ``LOPSIDED_WEIGHTS``; the name of the official file means ``official``. Left out, it follows
+            from the name.
         seed: seed of the random weights; part of the identity only where the weights are random.
     """
 
@@ -172,6 +186,8 @@ class BackboneSpec(Keyed):
             raise ValueError(str(error)) from None
         if self.random and self.weights != "official":
             raise ValueError(f"'{self.name}' has random weights; drop 'weights: {self.weights}' or the suffix -r")
+        if self.weights == architecture(self.name).official_file:
+            object.__setattr__(self, "weights", "official")
         return self
 
     @property

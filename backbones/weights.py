@@ -44,8 +44,7 @@ def weights_file(spec: BackboneSpec) -> WeightsFile | None:
     kind = architecture(spec.name)
     about: dict[str, Any] = {"licence": kind.licence, "purpose": f"backbone {kind.name}"}
     if spec.weights == "official":
-        name = kind.official_name or kind.official_url.rsplit("/", 1)[-1] or f"{kind.hub_id.split('/')[-1]}.safetensors"
-        return WeightsFile(name, kind.official_url, kind.official_sha256, hub_id=kind.hub_id, **about)
+        return WeightsFile(kind.official_file, kind.official_url, kind.official_sha256, hub_id=kind.hub_id, **about)
     if known := dict(kind.known_files).get(spec.weights):
         return WeightsFile(spec.weights, sha256=known, **about)
     return None

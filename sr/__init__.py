@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .distributed import current_ranks, join_torchrun
     from .errors import SuperResolutionError
     from .export import LoadedGenerator, export_generator, load_exported, read_metadata
-    from .generators import ARCHITECTURES, Architecture, GeneratorSpec, build_generator, list_generators
+    from .generators import ARCHITECTURES, Architecture, GeneratorSpec, build_generator, list_generators, list_shipped
     from .history import read_history
     from .images import Pair, PairCache, pairs
     from .loss import Adversarial, Fidelity
@@ -74,6 +74,7 @@ __all__ = [
     "export_generator",
     "join_torchrun",
     "list_generators",
+    "list_shipped",
     "load_exported",
     "mod_crop",
     "pairs",
@@ -98,7 +99,14 @@ __getattr__, __dir__ = door(
         ".distributed": ["current_ranks", "join_torchrun"],
         ".errors": ["SuperResolutionError"],
         ".export": ["LoadedGenerator", "export_generator", "load_exported", "read_metadata"],
-        ".generators": ["ARCHITECTURES", "Architecture", "GeneratorSpec", "build_generator", "list_generators"],
+        ".generators": [
+            "ARCHITECTURES",
+            "Architecture",
+            "GeneratorSpec",
+            "build_generator",
+            "list_generators",
+            "list_shipped",
+        ],
         ".history": ["read_history"],
         ".images": ["Pair", "PairCache", "pairs"],
         ".loss": ["Adversarial", "Fidelity"],

@@ -259,6 +259,16 @@ def weights_path(weights: Path | str) -> Path:
     return shipped if shipped.parent == SHIPPED and shipped.is_file() else expanded(weights)
 
 
+def list_shipped() -> list[str]:
+    """Return the names of the checkpoints that come with this package.
+
+    Examples:
+        >>> list_shipped()
+        ['swinir-tiny-x4']
+    """
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
 def fitting_generators(state: dict[str, Tensor]) -> list[str]:
     """Return ``<name> at ×<scale>`` of every generator whose parameters have the names and shapes of a state dict."""
     shapes = {name: value.shape for name, value in _learnt(state).items()}

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from ...backbones import weights_names
 from ...common.errors import one_line
 from ...common.paths import expanded, read_file
+from ...sr import list_shipped
 from .errors import ExperimentError, PlacedError
 from .experiment import Experiment
 from .grid import expand
@@ -236,10 +238,16 @@ def _override(data: dict[str, Any], text: str) -> Location:
     return tuple(location)
 
 
+def _known_weights() -> set[str]:
+    return weights_names() | set(list_shipped())
+
+
 def _make_absolute(value: Any, base: Path) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in list(items):
         if key in _PATHS and isinstance(child, str) and child not in _WORDS:
+            if key == "weights" and child in _known_weights() and not (base / child).is_file():
+                continue  # a file that is found by its name
             value[key] = str(base / expanded(child))
         elif key == "model" and isinstance(child, str) and (base / child).is_dir():  # else a name on a hub or server
             value[key] = str(base / child)
