@@ -18,6 +18,7 @@ from ..common.images import check_images
 from ..common.registry import Registry
 from ..losses import MeasureSpec, Reference, list_measures, parse_measure
 from ..losses.through_pyiqa import pyiqa_network, pyiqa_version
+from .niqe import niqe_network
 
 
 class JudgeError(LopsidedError):
@@ -173,7 +174,8 @@ class Judge:
         measure = spec.measure.build() if spec.measure else None
         self._network: nn.Module | None = None
         if measure is None:
-            self._network = pyiqa_network(spec.judge).to(device)
+            network = niqe_network() if spec.judge == "niqe" else pyiqa_network(spec.judge)
+            self._network = network.to(device)
             self.lower_is_better = NO_REFERENCE[spec.judge].lower_is_better
         else:
             self.lower_is_better = measure.lower_is_better

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-DECAY = 0.95  # of the running mean of the logarithm of the weight: about the last twenty steps
-CAP = 3.0  # times the wanted ratio: a single step's gradient never exceeds it
+DECAY = 0.8  # of the running mean of the logarithm of the weight: about the last five steps
+CAP = 1.5  # times the wanted ratio, which no single step exceeds
 
 
 class AdversarialShare:
