@@ -11,6 +11,7 @@ Examples:
 from . import alexnet, convnext, googlenet, resnet, squeezenet, swin, vgg, vit  # noqa: F401  (each registers itself)
 from .extractor import FeatureExtractor, Precision, build_extractor
 from .files import WeightsFile, register_file, registered_files
+from .keys import distinguished
 from .pooling import L2Pool
 from .registry import (
     Architecture,
@@ -38,6 +39,7 @@ __all__ = [
     "WeightsUnavailableError",
     "architecture",
     "build_extractor",
+    "distinguished",
     "list_backbones",
     "published",
     "read_state",

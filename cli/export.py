@@ -22,6 +22,9 @@ def export(
     licence: Annotated[
         str | None, typer.Option("--licence", metavar="TEXT", help="Licence of the weights, written into the file.")
     ] = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Without masks and indices: smaller, but only lopsided loads it.")
+    ] = False,
 ) -> None:
     """Write a trained generator as a file that other programs load: BasicSR, spandrel, and programs built on spandrel.
 
@@ -34,5 +37,6 @@ def export(
     loaded = load_exported(path, name, scale)
     # What an exported file says about its own training stays.
     kept = {key: value for key, value in read_metadata(path).items() if key in ("training", "licence")}
-    export_generator(to, loaded, {"training": origin, **kept, **({"licence": licence} if licence else {})})
+    stated = {"training": origin, **kept, **({"licence": licence} if licence else {})}
+    export_generator(to, loaded, stated, compact=compact)
     console.say(f"{loaded.spec.name} ×{loaded.scale}: {to}")

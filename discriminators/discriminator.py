@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from ..backbones import BackboneSpec, build_extractor, list_backbones
+from ..backbones import BackboneSpec, build_extractor, distinguished, list_backbones
 from ..backbones.freezing import freeze
 from ..backbones.registry import architecture
 from ..common.building import building
@@ -174,7 +174,7 @@ class DiscriminatorSpec(Settings):
         name = self.backbone.name if isinstance(self.backbone, BackboneSpec) else "conv"
         plain = DiscriminatorSpec.model_validate({"form": self.form, "backbone": name})
         key = self.form if name == "conv" else f"{self.form}-{name}"
-        return key + ("" if self == plain else f"+{self.identity[:4]}")
+        return distinguished(key, self, plain)
 
     @property
     def identity(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..backbones import BackboneError, FeatureExtractor
+from ..backbones import BackboneError, FeatureExtractor, distinguished
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
 from ..common.errors import one_line
@@ -102,9 +102,7 @@ class DistsSpec(FeatureSpec):
         """``dists`` or ``dists-<backbone>``, followed by a mark of the definition where it is not the default one."""
         if self == DistsSpec():
             return "dists"
-        default = DistsSpec.on(self.backbone.name)
-        mark = "" if self == default else f"+{self.identity[:4]}"
-        return f"dists-{self.backbone.name}{mark}"
+        return distinguished(f"dists-{self.backbone.name}", self, DistsSpec.on(self.backbone.name))
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from ..backbones import distinguished
 from ..common.fields import NUMBER
 from .features import FeatureMeasure, FeatureSpec
 
@@ -50,9 +51,7 @@ class LayerwiseSpec(FeatureSpec):
     @property
     def key(self) -> str:
         """``<measure>-<backbone>``, followed by a mark of the definition where it is not the default one."""
-        default = type(self).on(self.backbone.name)
-        mark = "" if self == default else f"+{self.identity[:4]}"
-        return f"{self.measure}-{self.backbone.name}{mark}"
+        return distinguished(f"{self.measure}-{self.backbone.name}", self, type(self).on(self.backbone.name))
 
 
 LSpec = TypeVar("LSpec", bound=LayerwiseSpec)

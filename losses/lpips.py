@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor
 
-from ..backbones import BackboneError, FeatureExtractor
+from ..backbones import BackboneError, FeatureExtractor, distinguished
 from ..backbones.files import WeightsFile, register_file
 from ..backbones.weights import read_state
 from ..common.fields import PathText
@@ -112,7 +112,7 @@ class LpipsSpec(FeatureSpec):
                 return key
         default = LpipsSpec.on(self.backbone.name)
         base = f"lpips-{self.backbone.name}" if default.linear == "none" else default.key
-        return base if self == default else f"{base}+{self.identity[:4]}"
+        return distinguished(base, self, default)
 
     @property
     def trained_on(self) -> tuple[str, ...] | None:

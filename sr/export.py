@@ -18,7 +18,7 @@ from ..common.files import atomic_path
 from ..common.paths import expanded
 from .checkpoint import write_tensors
 from .errors import SuperResolutionError
-from .generators import GeneratorSpec, build_generator
+from .generators import GeneratorSpec, build_generator, learnt
 from .swinir import SwinIR
 
 
@@ -101,7 +101,9 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
         raise SuperResolutionError(f"cannot read '{path}': {one_line(error)}") from None
 
 
-def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mapping[str, Any] | None = None) -> None:
+def export_generator(
+    path: Path | str, loaded: LoadedGenerator, metadata: Mapping[str, Any] | None = None, *, compact: bool = False
+) -> None:
     """Write a generator atomically, under the tensor names of its architecture's authors.
 
     SwinIR files also hold attention masks, as the authors' files do: spandrel and BasicSR require them, although they
@@ -112,6 +114,7 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
         path: ``.safetensors`` (all metadata), or ``.pth`` for BasicSR (the state dict under ``params``; no metadata).
         loaded: the generator.
         metadata: more metadata, such as origin or licence: JSON values.
+        compact: leave out masks and indices; a tiny SwinIR takes an eighth, and only lopsided loads it.
 
     Raises:
         SuperResolutionError: another suffix.
@@ -120,6 +123,8 @@ def export_generator(path: Path | str, loaded: LoadedGenerator, metadata: Mappin
     path = expanded(path)
     generator = loaded.generator
     state = generator.official_state_dict() if isinstance(generator, SwinIR) else generator.state_dict()
+    if compact:
+        state = learnt(state)
     state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
     if path.suffix == ".pth":
         with atomic_path(path) as temporary:

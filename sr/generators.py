@@ -242,9 +242,9 @@ def load_generator(generator: nn.Module, path: Path | str) -> None:
     Raises:
         SuperResolutionError: missing, unreadable or ill-fitting file; the message names a generator that it fits.
     """
-    state = _learnt(_renamed(read_state(weights_path(path))))
+    state = learnt(_renamed(read_state(weights_path(path))))
     own = generator.state_dict()
-    constants = {name: own[name] for name in own.keys() - _learnt(own).keys()}
+    constants = {name: own[name] for name in own.keys() - learnt(own).keys()}
     try:
         generator.load_state_dict(state | constants, strict=True)
     except RuntimeError as error:
@@ -271,7 +271,7 @@ def list_shipped() -> list[str]:
 
 def fitting_generators(state: dict[str, Tensor]) -> list[str]:
     """Return ``<name> at ×<scale>`` of every generator whose parameters have the names and shapes of a state dict."""
-    shapes = {name: value.shape for name, value in _learnt(state).items()}
+    shapes = {name: value.shape for name, value in learnt(state).items()}
     width = shapes.get("conv_first.weight", (0,))[0]
     hat = any("overlap_attn" in name for name in shapes)
     found = []
@@ -282,12 +282,12 @@ def fitting_generators(state: dict[str, Tensor]) -> list[str]:
             # On the meta device networks take no memory and no initialisation; spandrel's HAT cannot be built there.
             with torch.random.fork_rng(devices=[]), torch.device("cpu" if hat else "meta"):
                 network = architecture.build(scale)
-            if shapes == {key: value.shape for key, value in _learnt(network.state_dict()).items()}:
+            if shapes == {key: value.shape for key, value in learnt(network.state_dict()).items()}:
                 found.append(f"{name} at ×{scale}")
     return found
 
 
-def _learnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def learnt(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Leave out masks and indices: they follow from window and image size, and every network computes its own."""
     constants = ("attn_mask", "relative_position_index", "relative_position_index_SA", "relative_position_index_OCA")
     return {name: value for name, value in state.items() if not name.endswith(constants)}

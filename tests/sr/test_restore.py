@@ -409,6 +409,14 @@ def test_an_exported_file_says_what_it_is(swinir, exported, tmp_path):
         export_generator(tmp_path / "x4.onnx", swinir)
 
 
+def test_a_compact_file_is_small_and_gives_the_same_generator(swinir, tmp_path):
+    for name, compact in (("whole", False), ("compact", True)):
+        export_generator(tmp_path / f"{name}.safetensors", swinir, compact=compact)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "compact")]
+    assert sizes[1] < sizes[0] / 4
+    assert load_exported(tmp_path / "compact.safetensors").digest == swinir.digest
+
+
 def test_missing_and_damaged_files_are_named(exported, tmp_path):
     with pytest.raises(SuperResolutionError, match="no generator file"):
         load_exported(tmp_path / "absent.safetensors")
