@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .gradients import gradients
 from .result_tables import STABILITY, StudyTables
 from .statistics.frames import grouped, where
 
@@ -25,8 +26,8 @@ COLUMNS = [
 
 
 def derive(tables: StudyTables, **_: int) -> dict[str, pd.DataFrame]:
-    """Return the table that the study and its report take from here; nothing is resampled."""
-    return {"stability": stability(tables.training, tables.cells)}
+    """Return the tables that the study and its report take from here; nothing is resampled."""
+    return {"stability": stability(tables.training, tables.cells), "gradients": gradients(tables)}
 
 
 def stability(training: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
