@@ -216,7 +216,7 @@ class Experiment(Settings):
             raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
         if not sr.pretrain.steps and generator.weights is None:
             raise PlacedError(
-                f"needs at least 1 step: '{generator.name}' has no weights to start from; give it `weights`",
+                f"must be at least 1, got 0: '{generator.name}' has no `weights` to start from",
                 *("super_resolution", "pretrain", "steps"),
             )
         unit = sr.scale * generator.side_multiple(sr.scale)

@@ -120,7 +120,7 @@ FAULTS = [
     ("crop: 64}", "crop: 8}", 5, "data.test.photos.crop: must be at least 16, got 8"),
     ("  scale: 4", "  scale: 5", 7, "super_resolution.scale: must be 1, 2, 3 or 4, got 5"),
     ("{steps: 20,", "{steps: many,", 8, "super_resolution.pretrain.steps: must be a whole number, got 'many'"),
-    ("{steps: 20,", "{steps: 0,", 8, "super_resolution.pretrain.steps: must be at least 1, got 0"),
+    ("{steps: 20,", "{steps: 0,", 8, "super_resolution.pretrain.steps: must be at least 1, got 0: 'swinir-tiny' has no `weights` to start from"),
     ("{steps: 20,", "{steps: 1" + 300 * "0" + ",", 8, "super_resolution.pretrain.steps: must be at most 100000000, got a number of about 300 digits"),
     ("{steps: 20,", "{steps: 0x1" + 9000 * "0" + ",", 8, "super_resolution.pretrain.steps: must be at most 100000000, got a number of about 10837 digits"),
     ("batch: 2,", "batch: 1000000000000,", 8, "super_resolution.pretrain.batch: must be at most 65536, got 1000000000000"),
