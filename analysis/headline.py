@@ -20,16 +20,16 @@ EFFECT, IMAGES = 0.5, 100
 FAMILIES = 2
 
 
-def headline(study: Study) -> list[str]:
-    """Return the headline paragraphs, per generator and data set: the verdict, then its evidence, then its power.
+def headline(study: Study) -> list[list[str]]:
+    """Return the paragraphs of each generator and data set: verdict, adversarial training, evidence, power.
 
     The family of tests is everything that the first sentence could have picked: trends and pairs share the level, and
     the interval has the level 1 − .05/number of tests, because what is picked looks larger than it is.
     """
     settings = study.asymmetry.settings
     if settings.empty:
-        return [nothing_to_compare(study)]
-    paragraphs = []
+        return [[nothing_to_compare(study)]]
+    found = []
     several = settings.groupby(["generator", "dataset"]).ngroups > 1
     for (generator, dataset), rows in grouped(settings, "generator", "dataset"):
         prefix = f"{pretty(generator)}, {pretty(dataset)}. " if several else ""
@@ -37,11 +37,10 @@ def headline(study: Study) -> list[str]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
-        paragraphs.append(prefix + verdict_of(study, rows, pairs))
-        paragraphs.append(adversarial(changes))
-        paragraphs.append(" ".join((assessed(study, dataset), agreement(rows), optimized(study, generator))))
-        paragraphs.append(power(rows, study, generator))
-    return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
+        evidence = " ".join((assessed(study, dataset), agreement(rows), optimized(study, generator))).strip()
+        paragraphs = [prefix + verdict_of(study, rows, pairs), adversarial(changes), evidence]
+        found.append([*paragraphs, power(rows, study, generator)])
+    return found
 
 
 def nothing_to_compare(study: Study) -> str:

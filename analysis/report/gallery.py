@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .. import figures
-from ..figures.gallery import GalleryRow, caption
-from ..figures.style import count
-from .blocks import Block, picture
+from ..figures.gallery import GalleryRow, caption, checked
+from .blocks import Block, Crops
 
 
 def gallery_blocks(rows: Sequence[GalleryRow]) -> list[Block]:
-    """Return the gallery, if there is anything to show."""
-    if not rows:
-        return []
-    titles = ", ".join(rows[0]["crops"])
-    return [picture(figures.gallery(rows), f"Crops of {count(len(rows), 'image')}: {titles}.", caption(rows))]
+    """Return the crops of each image; pixels are enlarged by the browser, so that any crop can be flipped to another.
+
+    Raises:
+        AnalysisError: See ``figures.gallery``.
+    """
+    return [Crops(row["label"], checked(row), "" if number else caption(rows)) for number, row in enumerate(rows)]
