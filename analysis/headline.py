@@ -21,7 +21,7 @@ FAMILIES = 2
 
 
 def headline(study: Study) -> list[list[str]]:
-    """Return the paragraphs of each generator and data set: verdict, adversarial training, evidence, power.
+    """Return the paragraphs of each generator and data set: the verdict, its evidence, its power.
 
     The family of tests is everything that the first sentence could have picked: trends and pairs share the level, and
     the interval has the level 1 − .05/number of tests, because what is picked looks larger than it is.
@@ -37,9 +37,8 @@ def headline(study: Study) -> list[list[str]]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
-        evidence = " ".join((assessed(study, dataset), agreement(rows), optimized(study, generator))).strip()
-        paragraphs = [prefix + verdict_of(study, rows, pairs), adversarial(changes), evidence]
-        found.append([*paragraphs, power(rows, study, generator)])
+        evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
+        found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
     return found
 
 
@@ -144,10 +143,10 @@ def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
     images = max(IMAGES, typical.n_images)
     n_cells = max(len(trained.keys) for trained in study.gains.trained.values())
     seeds = needed_seeds(typical, EFFECT, images, n_tests, n_cells)
-    sample = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+    sample = f"{f'about {seeds}' if seeds else 'more than 50'} seeds × {images} images"
     return (
         f"A typical pair would have to differ by {detectable(typical, n_tests):.2g} judge SDs to be told apart in four"
-        f" studies of five; a difference of {EFFECT:g} takes about {sample}."
+        f" studies of five; a difference of {EFFECT:g} takes {sample}."
     )
 
 

@@ -113,8 +113,8 @@ def table(
     rows = records(frame)
     found = {heading: [cell(row) for row in rows] for heading, cell in columns.items()}
     same = [heading for heading in ("generator", "data set") if len(set(found.get(heading, []))) == 1]
-    if title and same:
-        title += f" ({', '.join(found[heading][0] for heading in same)})"
+    if named := [found[heading][0] for heading in same if found[heading][0]]:
+        title += f" ({', '.join(named)})"
     empty = [heading for heading in optional if set(found[heading]) <= {"–", "ok", "0"}]
     kept = [heading for heading in found if heading not in (*same, *empty)]
     cells = [list(row) for row in zip(*(found[heading] for heading in kept), strict=True)]

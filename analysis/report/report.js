@@ -99,7 +99,9 @@ const watch = new IntersectionObserver((seen) => {
   for (const { target, isIntersecting } of seen) {
     if (!isIntersecting) continue;
     links.forEach((link) => link.removeAttribute("aria-current"));
-    links.get(target.id).setAttribute("aria-current", "true");
+    const link = links.get(target.id);
+    link.setAttribute("aria-current", "true");
+    link.closest("nav").scrollTo({ left: link.offsetLeft - 120 });
   }
 }, { rootMargin: "-10% 0px -80% 0px" });
 all("header[id], section[id]").forEach((section) => watch.observe(section));

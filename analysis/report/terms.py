@@ -119,7 +119,7 @@ TERMS = [
     Term(
         "p",
         "p",
-        r"p (?==|<|below)",
+        r"p(?= [=<]| below|:)",
         "How often chance alone gives a difference at least as large as the one that was found. A small p speaks for a"
         " real difference.",
     ),

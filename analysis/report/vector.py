@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -62,8 +63,10 @@ def vector(figure: Figure, name: str, alt: str = "") -> Vector:
     buffer = io.BytesIO()
     # No date and no program: the same study gives the same bytes.
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.patch.set_facecolor("none")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", facecolor="none", metadata=metadata)
+        # Figure.savefig would draw twice, once to lay out: two thirds of the time of a report.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
     root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib wrote it
     width, height = figure.get_size_inches() * 72
     for group in root.iter(f"{{{SVG}}}g"):
