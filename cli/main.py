@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import console, data, published, weights
+from .compare import compare
 from .export import export
 from .gc import gc
 from .init import init
@@ -35,7 +36,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 COMMANDS: dict[str, list[Any]] = {
     "Start": [init, schema],
     "Run experiments": [plan, run, status],
-    "Look at results": [report, tables],
+    "Look at results": [report, compare, tables],
     "Look after a store": [verify, gc],
     "Use trained networks": [restore, export],
     "Score images": [score],

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..result_tables import without_formulas
+
 # What LaTeX does not take as it is: its own signs, and signs that a font of pdfLaTeX may lack.
 LATEX = {
     **{sign: "\\" + sign for sign in "&%$#_{}"},
@@ -49,7 +51,7 @@ def csv(frame: pd.DataFrame) -> str:
         >>> csv(pd.DataFrame({"measure": ["ssim"], "srcc": [2 / 3]}))
         'measure,srcc\\nssim,0.666667\\n'
     """
-    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return without_formulas(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def latex(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
