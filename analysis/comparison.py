@@ -36,7 +36,18 @@ ESTIMATE = ["difference", "difference_low", "difference_high", "p"]
 GAIN_COLUMNS = [
     *(*PAIR, *CELL, "gain_a", "gain_b", *ESTIMATE, "n_seeds", "n_images", "judges", "status", "p_holm", "verdict"),
 ]
-SRCC_COLUMNS = [*PAIR, "dataset", "measure", "srcc_a", "srcc_b", *ESTIMATE, "n_references", "status", "p_holm", "verdict"]
+SRCC_COLUMNS = [
+    *PAIR,
+    "dataset",
+    "measure",
+    "srcc_a",
+    "srcc_b",
+    *ESTIMATE,
+    "n_references",
+    "status",
+    "p_holm",
+    "verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -216,8 +227,10 @@ def _assessed_together(one: Study, other: Study) -> Assessment:
     """Assess measures of one name and two definitions on the data sets that both studies have."""
     first, second = one.tables.fr_scores, other.tables.fr_scores
     shared = ["dataset", "dataset_id", "measure"]
-    twice = first.loc[:, [*shared, "measure_id"]].drop_duplicates().merge(
-        second.loc[:, [*shared, "measure_id"]].drop_duplicates(), on=shared
+    twice = (
+        first.loc[:, [*shared, "measure_id"]]
+        .drop_duplicates()
+        .merge(second.loc[:, [*shared, "measure_id"]].drop_duplicates(), on=shared)
     )
     twice = twice.loc[twice["measure_id_x"] != twice["measure_id_y"], shared]
     first, second = first.merge(twice, on=shared), second.merge(twice, on=shared)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from . import console
 from .options import RUNS, Experiment, Overrides, ReportFolder, StoreFolder, flag
 

@@ -33,13 +33,14 @@ from .render import render, verdict
 QUESTION = "Do these experiments differ in what they found?"
 HONEST = (
     "A difference between experiments is a finding only if the difference itself was tested, paired by seed and image,"
-    " or by reference image. That a result is established in one experiment and undecided in another is no such finding."
+    " or by reference image. One experiment can establish what another leaves undecided without any difference between"
+    " them."
 )
-REPRODUCE = """<p>The same from the result tables of each experiment; no image or network is needed:</p>
+REPRODUCE = Markup("""<p>The same from the result tables of each experiment; no image or network is needed:</p>
 <pre>from lopsided.analysis import StudyTables, analyse, compare
 
 studies = {name: analyse(StudyTables.load(f"TABLES/{name}")) for name in NAMES}
-compared = compare(studies)  # compared.gains, compared.metrics</pre>"""
+compared = compare(studies)  # compared.gains, compared.metrics</pre>""")
 
 
 def write_comparison(
@@ -77,7 +78,7 @@ def write_comparison(
         title=f"Comparison of {names}",
         description="",
         question=QUESTION,
-        code=Markup(REPRODUCE),
+        code=REPRODUCE,
     )
     return compared
 
@@ -135,9 +136,7 @@ def verdict_blocks(studies: Mapping[str, Study]) -> list[Block]:
     return [table(pd.DataFrame(rows), "The verdict of each experiment by itself", columns)]
 
 
-def differing_blocks(
-    values: Mapping[str, Mapping[str, str]], title: str, *, everything: bool = False
-) -> list[Block]:
+def differing_blocks(values: Mapping[str, Mapping[str, str]], title: str, *, everything: bool = False) -> list[Block]:
     """Return a table with one row per entry and one column per experiment; only rows that differ, unless told so."""
     rows = []
     for key in dict.fromkeys(key for of in values.values() for key in of):
@@ -237,7 +236,7 @@ def asymmetry_blocks(studies: Mapping[str, Study]) -> list[Block]:
         "verdict": text("trend_verdict"),
         "ρ(SRCC, gain)": with_interval("rho"),
         "measures": text("n"),
-        "difference": lambda row: NOT_TESTED,
+        "difference": lambda _: NOT_TESTED,
     }
     note = (
         "Trend, ρ and verdict are those of each experiment by itself, corrected within it. Their differences between"

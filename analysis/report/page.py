@@ -28,11 +28,11 @@ from .robustness import robustness_blocks
 from .self_preference import self_preference_blocks
 
 QUESTION = "Is the better metric of image quality also the better objective to train with?"
-REPRODUCE = """<p>Every number here follows from the result tables ({tables}); no image or network is needed:</p>
+REPRODUCE = Markup("""<p>Every number here follows from the result tables ({tables}); no image or network is needed:</p>
 <pre>from lopsided.analysis import StudyTables, analyse
 
 study = analyse(StudyTables.load("TABLES"), n_boot={n_boot}, seed={seed}, independence={independence})
-study.save("DERIVED")  # every derived table, as Parquet and CSV</pre>"""
+study.save("DERIVED")  # every derived table, as Parquet and CSV</pre>""")
 
 
 class Part(Protocol):
@@ -96,7 +96,5 @@ def write_report(
         title=title,
         description=description,
         question=QUESTION,
-        code=Markup(REPRODUCE).format(
-            tables=tables, n_boot=study.n_boot, seed=study.seed, independence=study.independence
-        ),
+        code=REPRODUCE.format(tables=tables, n_boot=study.n_boot, seed=study.seed, independence=study.independence),
     )

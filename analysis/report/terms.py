@@ -94,7 +94,8 @@ TERMS = [
         "cell",
         "cell",
         r"(?:trained )?cells?",
-        "One combination of the study's choices, such as a network trained with one measure in one adversarial setting.",
+        "One combination of the study's choices: for example, a network trained with one measure in one adversarial"
+        " setting.",
     ),
     Term(
         "trend",

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter
 from matplotlib.transforms import Bbox
 
 from ..figures.style import minus
@@ -73,7 +74,7 @@ def vector(figure: Figure, name: str, alt: str = "") -> Vector:
         if (key := group.get("id")) in tips:
             _add_titles(group, tips[key])
     panels = _panels(figure, name, height)
-    _tidy(root, name, {part for part, _ in tips.items()})
+    _tidy(root, name, set(tips))
     root.attrib = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": alt}
     svg = ET.tostring(root, encoding="unicode").replace("'DejaVu Sans'", "var(--plot)")
     return Vector(svg, float(width), float(height), panels)
@@ -136,7 +137,7 @@ def _title(axis: Axis) -> str:
 
 def _category(axis: Axis, at: float) -> str:
     """Return the text of the tick that a mark is at, if it is no number."""
-    if not isinstance(axis.get_major_formatter(), mpl.ticker.FixedFormatter):
+    if not isinstance(axis.get_major_formatter(), FixedFormatter):
         return ""
     ticks = np.asarray(axis.get_majorticklocs(), dtype=float)
     if not len(ticks) or abs(ticks - at).min() >= 0.5:
@@ -192,14 +193,16 @@ def _panels(figure: Figure, name: str, height: float) -> list[tuple[str, float]]
     box = {number: _box(figure, axis.get_tightbbox(), height) for number, axis in enumerate(figure.axes)}
     found = []
     for numbers in groups.values():
-        boxes = [box[number] for number in numbers if box[number] is not None]
+        boxes = [of for number in numbers if (of := box[number]) is not None]
         if not boxes:
             continue
         parts = [([f"{name}-panel{number}" for number in numbers], Bbox.union(boxes))]
         if (left := _names_its_rows(figure, numbers[0])) is not None:
             names = _box(figure, figure.axes[left].yaxis.get_tightbbox(None), height)
             if names is not None:
-                parts.insert(0, ([f"{name}-rows{left}"], Bbox.from_extents(names.x0, parts[0][1].y0, names.x1, parts[0][1].y1)))
+                parts.insert(
+                    0, ([f"{name}-rows{left}"], Bbox.from_extents(names.x0, parts[0][1].y0, names.x1, parts[0][1].y1))
+                )
         found.append(_cut(parts))
     for number, artist in enumerate(outside):
         if (of := _box(figure, artist.get_window_extent(), height)) is not None:
@@ -232,7 +235,7 @@ def _box(figure: Figure, found: Bbox | None, height: float) -> Bbox | None:
     """Return a box in points from the upper left corner, as SVG has it."""
     if found is None or not np.isfinite(found.get_points()).all() or found.width <= 0 or found.height <= 0:
         return None
-    x0, y0, x1, y1 = found.extents * 72 / figure.dpi
+    x0, y0, x1, y1 = np.asarray(found.extents) * 72 / figure.dpi
     return Bbox.from_extents(x0 - MARGIN, height - y1 - MARGIN, x1 + MARGIN, height - y0 + MARGIN)
 
 
