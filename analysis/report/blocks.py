@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
 
+from ..figures.canvas import Drawn, figure_of
 from ..figures.style import WIDTH, interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
@@ -79,11 +80,12 @@ def tested(study: Study) -> str:
     return f"{study.level:.0%} t intervals over new seeds and images"
 
 
-def picture(figure: Figure, alt: str, caption: str) -> Picture:
-    """Draw a figure into a PNG at twice its shown size."""
-    buffer = io.BytesIO()
+def picture(drawn: Drawn, alt: str, caption: str) -> Picture:
+    """Draw a figure into a PNG at twice its shown size, and close it."""
+    buffer, figure = io.BytesIO(), figure_of(drawn)
     # No software stamp: the same study gives the same bytes.
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
     width = min(1.0, figure.get_size_inches()[0] / WIDTH)
     return Picture(base64.b64encode(buffer.getvalue()).decode(), alt, caption, 100 * width)
 
