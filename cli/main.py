@@ -32,6 +32,8 @@ from .verify import verify
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Figures are drawn into files: no window is opened, and no display is needed.
+os.environ.setdefault("MPLBACKEND", "agg")
 
 COMMANDS: dict[str, list[Any]] = {
     "Start": [init, schema],

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..figures.canvas import Drawn, figure_of
 from ..figures.style import interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
@@ -44,12 +44,23 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A picture of a gallery, with its error map if there is one."""
+
+    title: str
+    pixels: NDArray[np.uint8]
+    error: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
 class Crops:
-    """Crops of one image, title → pixels, in reading order; any can be flipped to any other."""
+    """Crops of one image, any of which can be flipped to any other; their place in the whole image, if it is known."""
 
     label: str
-    crops: Mapping[str, NDArray[np.uint8]]
+    crops: list[Crop]
     caption: str
+    whole: NDArray[np.uint8] | None = None
+    box: tuple[int, int, int, int] | None = None  # top, left, height, width
 
 
 @dataclass(frozen=True)
@@ -89,10 +100,10 @@ def tested(study: Study) -> str:
     return f"{study.level:.0%} t intervals over new seeds and images"
 
 
-def picture(drawn: Figure | Axes | NDArray[np.object_], alt: str, caption: str) -> Picture:
-    """Return a figure, or the one that some Axes are of, for the page."""
-    figure = np.ravel(np.asarray(drawn, dtype=object))[0].get_figure()
-    plt.close(figure)  # pyplot keeps the figures that it made
+def picture(drawn: Drawn, alt: str, caption: str) -> Picture:
+    """Return the figure of some Axes for the page."""
+    figure = figure_of(drawn)
+    plt.close(figure)  # pyplot would keep it
     return Picture(figure, alt, caption)
 
 

@@ -59,9 +59,7 @@ class Page:
         self.figures += 1
         number = self.figures
         if isinstance(block, Crops):
-            crops = [{"title": title, "url": png(crop), **size(crop)} for title, crop in block.crops.items()]
-            caption = self.explained(block.caption)
-            return {"kind": "crops", "number": number, "label": block.label, "crops": crops, "caption": caption}
+            return {"kind": "crops", "number": number, "caption": self.explained(block.caption), **crops(block)}
         drawn = vector(block.figure, f"figure-{number}", block.alt)
         return {
             "kind": "picture",
@@ -98,17 +96,41 @@ def kind(cell: str) -> str:
     return "long" if len(cell) > (WRAPS_INTERVAL if "[" in cell else WRAPS) else ""
 
 
-def png(crop: NDArray[np.uint8]) -> str:
-    """Return pixels as an address that holds them."""
+def crops(block: Crops) -> dict[str, Any]:
+    """Return crops as the template wants them: every pixel as large as every other."""
+    height, width = block.crops[0].pixels.shape[:2]
+    times = max(1, round(PIXELS / width))
+    shown: dict[str, Any] = {
+        "label": block.label,
+        "width": times * width,
+        "height": times * height,
+        "crops": [
+            {"title": crop.title, "url": png(crop.pixels), "error": None if crop.error is None else png(crop.error)}
+            for crop in block.crops
+        ],
+        "whole": None,
+    }
+    if block.whole is not None and block.box is not None:
+        tall, wide = block.whole.shape[:2]
+        parts = zip(("top", "left", "height", "width"), block.box, (tall, wide, tall, wide), strict=True)
+        style = "; ".join(f"{side}: {100 * at / of:.2f}%" for side, at, of in parts)
+        shown |= {"whole": jpeg(block.whole), "place": style}
+    return shown
+
+
+def png(pixels: NDArray[np.uint8]) -> str:
+    """Return pixels, unchanged, as an address that holds them."""
     buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "png", optimize=True)
+    Image.fromarray(pixels).save(buffer, "png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def size(crop: NDArray[np.uint8]) -> dict[str, int]:
-    """Return the size to show a crop in: every pixel as large as every other."""
-    times = max(1, round(PIXELS / crop.shape[1]))
-    return {"width": crop.shape[1] * times, "height": crop.shape[0] * times}
+def jpeg(pixels: NDArray[np.uint8]) -> str:
+    """Return an image, reduced to what is shown of it, as an address that holds it."""
+    buffer, image = io.BytesIO(), Image.fromarray(pixels).convert("RGB")
+    image.thumbnail((2 * PIXELS, 2 * PIXELS))
+    image.save(buffer, "jpeg", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def css_text(text: str) -> Markup:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter
 from matplotlib.transforms import Bbox
 
-from ..figures.style import minus
+from ..figures.style import RC, minus
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
 ET.register_namespace("", SVG)
@@ -65,7 +65,7 @@ def vector(figure: Figure, name: str, alt: str = "") -> Vector:
     # No date and no program: the same study gives the same bytes.
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.patch.set_facecolor("none")
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with mpl.rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": name}):
         # Figure.savefig would draw twice, once to lay out: two thirds of the time of a report.
         FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
     root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib wrote it
