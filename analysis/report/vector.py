@@ -17,7 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from matplotlib.transforms import Bbox
 
 from ..figures.style import RC, minus
@@ -25,6 +25,8 @@ from ..figures.style import RC, minus
 SVG, XLINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
 ET.register_namespace("", SVG)
 REFERENCE = re.compile(r"#([\w.-]+)")
+# What the label of an axis says besides what is measured.
+DIRECTION = re.compile(r" ?\((?:higher|lower) is better\)|, (?:higher|lower) is better")
 MARGIN = 2.0  # points around a panel that is cut out
 
 
@@ -132,17 +134,18 @@ def _value(axis: Axis, at: float) -> str:
 
 
 def _title(axis: Axis) -> str:
-    return " ".join(re.sub(r"\(?(higher|lower) is better\)?", "", axis.get_label_text()).split()).rstrip(",; ")
+    return " ".join(DIRECTION.sub("", " ".join(axis.get_label_text().split())).split())
 
 
 def _category(axis: Axis, at: float) -> str:
     """Return the text of the tick that a mark is at, if it is no number."""
-    if not isinstance(axis.get_major_formatter(), FixedFormatter):
-        return ""
+    words = axis.get_major_formatter()
     ticks = np.asarray(axis.get_majorticklocs(), dtype=float)
-    if not len(ticks) or abs(ticks - at).min() >= 0.5:
+    if not isinstance(words, FixedFormatter | FuncFormatter) or not len(ticks) or abs(ticks - at).min() >= 0.5:
         return ""
-    return " ".join(axis.get_major_formatter()(at, int(abs(ticks - at).argmin())).split())
+    nearest = int(abs(ticks - at).argmin())
+    text = " ".join(words(ticks[nearest], nearest).split())
+    return "" if re.fullmatch(r"[\d.−-]*", text) else text
 
 
 def _number(value: float) -> str:

@@ -1,6 +1,7 @@
 """The report where it is read: on a wide screen, on a phone, on paper. Skipped where there is no Chromium."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_phone_shows_one_panel_below_the_other_and_rows_as_cards(pages):
         panels = page.locator("figure.split .panels").first.locator("> div").all()
         boxes = [panel.bounding_box() for panel in panels]
         assert len(boxes) > 1
-        assert all(first["y"] + first["height"] <= second["y"] for first, second in zip(boxes, boxes[1:], strict=False))
+        assert all(first["y"] + first["height"] <= second["y"] for first, second in pairwise(boxes))
         label = "getComputedStyle(document.querySelector('#table-1 td:nth-child(2)'), '::before').content"
         assert page.evaluate(label) == '"trend (judge SDs)"'
         cell = page.locator("#table-1 td").nth(1).bounding_box()

@@ -41,8 +41,9 @@ def opened(path: Path, width: int, *, dark: bool = False) -> Iterator[tuple[Page
 HIDDEN = """(ignored) => [...document.querySelectorAll("main *")].filter((one) => {
   if (one.closest(ignored) || !one.childNodes.length || one.tagName === "TITLE") return false;
   const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  const box = one.getBoundingClientRect();
-  return own && (!one.checkVisibility({ visibilityProperty: true }) || !box.width || !box.height);
+  const holder = getComputedStyle(one).display === "contents" ? one.parentElement : one;
+  const box = holder.getBoundingClientRect();
+  return own && (!holder.checkVisibility({ visibilityProperty: true }) || !box.width || !box.height);
 }).map((one) => one.outerHTML.slice(0, 120))"""
 # What reaches over the right edge, and is not in a box that can be scrolled.
 OVER_THE_EDGE = """() => [...document.querySelectorAll("body *")].filter((one) => {
