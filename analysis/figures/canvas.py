@@ -80,6 +80,15 @@ def figure_of(drawn: Axes | Sequence[Axes] | NDArray[np.object_]) -> Figure:
     return cast(Figure, axes_of(drawn)[0].get_figure(root=True))
 
 
+def lay_out(drawn: Axes | Sequence[Axes] | NDArray[np.object_]) -> Figure:
+    """Give everything its place once and for all, and return the figure: saving it is then nearly twice as fast."""
+    whole = figure_of(drawn)
+    if engine := whole.get_layout_engine():
+        engine.execute(whole)
+        whole.set_layout_engine("none")
+    return whole
+
+
 class Panels:
     """Equal panels in rows.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from ..figures.canvas import Drawn, figure_of
+from ..figures.canvas import Drawn, lay_out
 from ..figures.style import WIDTH, interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
@@ -82,7 +82,7 @@ def tested(study: Study) -> str:
 
 def picture(drawn: Drawn, alt: str, caption: str) -> Picture:
     """Draw a figure into a PNG at twice its shown size, and close it."""
-    buffer, figure = io.BytesIO(), figure_of(drawn)
+    buffer, figure = io.BytesIO(), lay_out(drawn)
     # No software stamp: the same study gives the same bytes.
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(figure)
