@@ -195,7 +195,7 @@ def span(
         axis.plot(value, y, linestyle="", markersize=4.5, **look)
         return
     low = value < left
-    edge = left if low else right
+    edge = left + (right - left) * (0.015 if low else 0.985)  # clear of the names beside the axis
     axis.plot(edge, y, "<" if low else ">", color=colour, markersize=5, clip_on=False)
     text = minus(value, 1)
     place = {"textcoords": "offset points", "va": "center", "ha": "left" if low else "right", "fontsize": SMALL}

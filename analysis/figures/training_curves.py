@@ -84,8 +84,9 @@ def training_curves(training: pd.DataFrame, *, ax: Given = None) -> Drawn:
         if not panel:
             middle = {"transform": axis.transAxes, "ha": "center", "va": "center", "color": GREY, "fontsize": SMALL}
             axis.text(0.5, 0.5, "none in this setting", **middle)
-        if term == "d_accuracy":
+        elif term == "d_accuracy":
             axis.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        if term == "d_accuracy":
             axis.set_ylim(0, 1.02)
         if term != "d_accuracy" and high > low:  # one scale for a column
             room = 0.05 * (high - low)
