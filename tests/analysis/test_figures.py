@@ -494,7 +494,6 @@ def test_the_gallery_shows_six_restorations_that_differ_most():
     crops = {"reference": CROP, "bicubic": CROP} | {
         f"model {i}": np.full_like(CROP, value) for i, value in enumerate((10, 11, 12, 200, 60, 61, 120, 121, 160))
     }
-    assert list(contrasting(crops))[2:] == [f"model {i}" for i in (0, 3, 4, 6, 7, 8)] or len(contrasting(crops)) == 8
     axes = figures.gallery([row(crops=crops), row()])
     assert len(axes[0].images) == 8 + 7
     assert len(axes[1].images) == 3 + 2
