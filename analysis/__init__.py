@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .deriving import analyse
     from .diagnostics import predict_gain
     from .errors import AnalysisError
+    from .figures.claim_summary import style_claims, summarise_claims
     from .gain import Gains, gains
     from .no_reference import NoReference, assess_nr
     from .pairs import assess_pairs
@@ -47,6 +48,8 @@ __all__ = [
     "compare_rankings",
     "gains",
     "predict_gain",
+    "style_claims",
+    "summarise_claims",
     "write_comparison",
     "write_report",
 ]
@@ -58,6 +61,7 @@ __getattr__, __dir__ = door(
     {
         ".asymmetry": ["Asymmetry", "compare_rankings"],
         ".comparison": ["Comparison", "compare"],
+        ".figures.claim_summary": ["style_claims", "summarise_claims"],
         ".deriving": ["analyse"],
         ".diagnostics": ["predict_gain"],
         ".errors": ["AnalysisError"],

@@ -12,7 +12,7 @@ from .. import __version__
 from ..common.files import remove, write_text
 from ..common.identity import canonical_json, identity
 from ..sr.tasks import Bicubic
-from .planning import Plan, make_plan
+from .planning import Plan, Statuses, make_plan
 from .running import execute as executors
 from .running.progress import Reporter
 from .running.provenance import provenance
@@ -20,9 +20,7 @@ from .schema.errors import ExperimentError
 from .schema.experiment import Experiment
 from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
-from .stages.cell import Cell
-from .stages.stage import Stage
-from .store import Status, Store, checked, disk_errors
+from .store import Store, checked, disk_errors
 from .store.outputs import PROVENANCE
 
 if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
@@ -62,10 +60,8 @@ def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequenc
     executors.follow(planned, Store(store), planned.experiment.execution)
 
 
-def status(
-    experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()
-) -> list[tuple[Cell[Stage], Status]]:
-    """Return every cell of the experiment with what the store knows of it."""
+def status(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> Statuses:
+    """Return every cell of the experiment with what the store knows of it, as pairs; a notebook shows their number."""
     return plan(experiment, overrides).with_status(Store(store))
 
 

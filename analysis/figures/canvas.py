@@ -80,6 +80,15 @@ def figure_of(drawn: Axes | Sequence[Axes] | NDArray[np.object_]) -> Figure:
     return cast(Figure, axes_of(drawn)[0].get_figure(root=True))
 
 
+def lay_out(drawn: Axes | Sequence[Axes] | NDArray[np.object_]) -> Figure:
+    """Give everything its place once and for all, and return the figure: saving it is then nearly twice as fast."""
+    whole = figure_of(drawn)
+    if engine := whole.get_layout_engine():
+        engine.execute(whole)
+        whole.set_layout_engine("none")
+    return whole
+
+
 class Panels:
     """Equal panels in rows.
 
@@ -186,7 +195,7 @@ def span(
         axis.plot(value, y, linestyle="", markersize=4.5, **look)
         return
     low = value < left
-    edge = left if low else right
+    edge = left + (right - left) * (0.015 if low else 0.985)  # clear of the names beside the axis
     axis.plot(edge, y, "<" if low else ">", color=colour, markersize=5, clip_on=False)
     text = minus(value, 1)
     place = {"textcoords": "offset points", "va": "center", "ha": "left" if low else "right", "fontsize": SMALL}

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 
-import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from ..claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTABLE
 from ..statistics.frames import Row, records
+from ..verdicts import CONTRADICTED, SUPPORTED
 from .canvas import Drawn, Given, Panels, figure, require_one_of, wrapped
-from .style import BLUE, GREY, INK, SMALL, VERMILION, WIDTH, interval, p_text
+from .claim_summary import MARKS, summarise_claims
+from .style import INK, SMALL, WIDTH
 
-# A mark besides the colour, so that a grey print says the same.
-MARKS = {SUPPORTED: ("✓", BLUE), CONTRADICTED: ("✗", VERMILION), UNDECIDED: ("?", GREY), UNTESTABLE: ("–", GREY)}
 COLUMNS = ((0.055, "claim"), (0.465, "verdict"), (0.665, "strongest test, or what is missing"))
 STATEMENT, OUTCOME, WHY = 2.7, 1.25, 2.3  # inches of each column
 REASON = 160  # characters of what is missing
@@ -43,8 +40,8 @@ def claim_table(claims: pd.DataFrame, *, ax: Given = None) -> Drawn:
         ['✓', 'supported', '0.40 [0.10, 0.70] judge SDs\np = 0.010, corrected']
     """
     require_one_of(claims, [], "claim_table", "no claims were tested")
-    rows = [_row(found) for _, found in claims.groupby("claim", sort=False)]
-    lines = [max(text.count("\n") + 1 for text in (row["statement"], row["outcome"], row["why"])) for row in rows]
+    rows = [_wrapped(row) for row in records(summarise_claims(claims))]
+    lines = [max(row[name].count("\n") + 1 for name in ("statement", "tests", "evidence")) for row in rows]
     tall = [LINE * n + 0.1 for n in lines]
     height = 0.3 + sum(tall)
     panels = Panels(ax, 1, height=height, width=WIDTH)
@@ -65,36 +62,20 @@ def claim_table(claims: pd.DataFrame, *, ax: Given = None) -> Drawn:
         axis.text(COLUMNS[0][0], top, row["statement"], color=INK, **look)
         axis.text(COLUMNS[1][0] - 0.025, top, mark, color=colour, fontweight="bold", **look)
         bold = "bold" if row["verdict"] in (SUPPORTED, CONTRADICTED) else "normal"
-        axis.text(COLUMNS[1][0], top, row["outcome"], color=colour, fontweight=bold, **look)
-        axis.text(COLUMNS[2][0], top, row["why"], color=INK, **look)
+        axis.text(COLUMNS[1][0], top, row["tests"], color=colour, fontweight=bold, **look)
+        axis.text(COLUMNS[2][0], top, row["evidence"], color=INK, **look)
         y += deep
     return panels.drawn
 
 
-def _row(found: pd.DataFrame) -> Row:
-    """Return the texts of one claim."""
-    counts = Counter(found["verdict"])
-    said = ", ".join(verdict if len(found) == 1 else f"{n} × {verdict}" for verdict, n in counts.most_common())
-    # What its tests agree on; a claim supported here and contradicted there is undecided as a whole.
-    decided = {verdict for verdict in (SUPPORTED, CONTRADICTED) if counts[verdict]}
-    verdict = decided.pop() if len(decided) == 1 else UNTESTABLE if set(counts) == {UNTESTABLE} else UNDECIDED
-    tested = found.loc[found["estimate"].notna()].sort_values("p_corrected")
-    if len(tested):
-        best = records(tested)[0]
-        digits = 3 if str(best["unit"]).startswith("SRCC") else 2
-        value = interval(best["estimate"], best["low"], best["high"], digits)
-        why = wrapped(f"{value} {best['unit']}", WHY)
-        if np.isfinite(best["p_corrected"]):
-            why += f"\n{p_text(best['p_corrected'])}, corrected"
-    else:
-        reason = next((reason for reason in found["missing"] if reason), "")
-        why = wrapped(textwrap.shorten(reason, REASON, placeholder=" …"), WHY)
-    return {
-        "claim": found["claim"].iloc[0],
-        "statement": wrapped(found["statement"].iloc[0], STATEMENT),
-        "verdict": verdict,
-        "outcome": wrapped(said, OUTCOME),
-        "why": why,
+def _wrapped(row: Row) -> Row:
+    evidence = (
+        textwrap.shorten(row["evidence"], REASON, placeholder=" …") if "\n" not in row["evidence"] else row["evidence"]
+    )
+    return row | {
+        "statement": wrapped(row["statement"], STATEMENT),
+        "tests": wrapped(row["tests"], OUTCOME),
+        "evidence": "\n".join(wrapped(line, WHY) for line in evidence.split("\n")),
     }
 
 

@@ -37,6 +37,7 @@ def critical_difference(ranks: pd.DataFrame, *, ax: Given = None) -> Drawn:
         >>> figures.critical_difference(ranks).get_title(loc="left")
         'live: 12 references, Friedman p < 0.001'
     """
+    ranks = ranks.loc[ranks["mean_rank"].notna() & ranks["critical_difference"].notna()]
     why = "no ranks: they need two measures and two references or data sets at least"
     require_one_of(ranks, ["dataset", "over"], "critical_difference", why)
     rows = records(ranks.sort_values(["mean_rank", "measure"]))

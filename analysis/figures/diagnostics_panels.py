@@ -87,6 +87,8 @@ def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
             axis.plot(index, rows["mean"].iloc[0], "o", color=line_style(index)["color"])
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axis.yaxis.set_minor_formatter(FuncFormatter(_plain))
+    axis.tick_params(which="minor", labelsize=6.5)
     axis.set_xticks([])
     axis.set(title="Conditioning near the optimum", ylabel="share of directions curved alike")
 

@@ -215,7 +215,7 @@ def checked(row: GalleryRow) -> dict[str, Image]:
 def caption(rows: Sequence[GalleryRow]) -> str:
     """Return what the figure shows."""
     return (
-        f"Crops of {count(len(rows), 'image')}, enlarged by pixel repetition, with the PSNR of the crop; below each its error,"
-        f" white at {FULL_SCALE} grey levels or more. At most {MOST} restorations, those that differ most from each other. The"
-        " label says how the crop was chosen. Crops illustrate the numbers; they prove nothing."
+        f"Crops of {count(len(rows), 'image')}, enlarged by pixel repetition, with the PSNR of the crop; below each its"
+        f" error, white at {FULL_SCALE} grey levels or more. At most {MOST} restorations, those that differ most from"
+        " each other. The label says how the crop was chosen. Crops illustrate the numbers; they prove nothing."
     )

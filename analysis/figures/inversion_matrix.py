@@ -19,7 +19,7 @@ def inversion_matrix(inversions: pd.DataFrame, points: pd.DataFrame, *, ax: Give
     """Draw one panel per adversarial setting: row = the better metric, column = the better objective, value = percent.
 
     Rows and columns are in the order of SRCC, the best metric first, so that inversions of what was measured are above
-    the diagonal.
+    the diagonal. A cell below half a percent has no number.
 
     Args:
         inversions: Part ``inversion_probabilities`` of the study, of one generator and data set.
@@ -58,7 +58,7 @@ def inversion_matrix(inversions: pd.DataFrame, points: pd.DataFrame, *, ax: Give
         percent = 100 * rows.pivot(index="first", columns="second", values="probability").reindex(
             index=measures, columns=measures
         ).to_numpy(dtype=float)
-        texts = [["" if np.isnan(value) else f"{value:.0f}" for value in row] for row in percent]
+        texts = [["" if np.isnan(value) or value < 0.5 else f"{value:.0f}" for value in row] for row in percent]
         names = [pretty(measure) for measure in measures]
         draw_matrix(axis, percent, texts, names, names, cmap="Purples", limits=(0, 115))
         axis.set_title(setting_name(*setting))
@@ -71,7 +71,7 @@ def caption(n_draws: int) -> str:
     """Return what the figure shows."""
     return (
         "Probability in percent that the measure of the row is the better metric and that of the column the better"
-        f" objective, from {n_draws:,} draws with the noise of both; best metrics first. Near 25 nothing is known of"
-        " the pair. These are no tests: the noise is taken as known, which with few seeds makes them too sure. Whether"
-        " an inversion is established is in the table of pairs in opposite order."
+        f" objective, from {n_draws:,} draws with the noise of both; best metrics first; no number: below 0.5."
+        " Near 25 nothing is known of the pair. These are no tests: the noise is taken as known, which with few seeds"
+        " makes them too sure. Whether an inversion is established is in the table of pairs in opposite order."
     )

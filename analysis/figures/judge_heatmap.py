@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from ..statistics.frames import grouped, where
-from .canvas import Drawn, Given, Panels, figure, figure_of, require_one_of, text_width
+from .canvas import Drawn, Given, Panels, figure, require_one_of, text_width
 from .matrix import draw_matrix
 from .style import GREY, INK, WIDTH, minus, of_setting, pretty, setting_name, settings_of
 
-CELL_WIDTH, CELL_HEIGHT, LABEL = 0.56, 0.3, 0.75  # inches
+CELL_WIDTH, CELL_HEIGHT, LABEL = 0.56, 0.3, 0.9  # inches
 
 
 @figure
@@ -28,7 +28,7 @@ def judge_heatmap(by_judge: pd.DataFrame, *, ax: Given = None) -> Drawn:
         ax: Axes to draw on, one per adversarial setting; a new figure if left out.
 
     Returns:
-        The Axes, or an array of them for several settings; a new figure has a colour bar below them.
+        The Axes, or an array of them for several settings.
 
     Raises:
         AnalysisError: Several generators, or another number of Axes than of settings.
@@ -70,7 +70,7 @@ def judge_heatmap(by_judge: pd.DataFrame, *, ax: Given = None) -> Drawn:
         ]
         measures, columns = [pretty(key) for key in order], [pretty(judge) for judge in judges]
         look = {"cmap": "PuOr", "limits": (-1.15 * bound, 1.15 * bound), "small": small}
-        mesh = draw_matrix(axis, gain, texts, measures, columns, **look)
+        draw_matrix(axis, gain, texts, measures, columns, **look)
         for y, x in np.argwhere(np.isnan(gain)):
             axis.text(float(x) + 0.5, float(y) + 0.5, "–", ha="center", va="center", color=GREY, in_layout=False)
         related = values("related").fillna(False).to_numpy(dtype=bool)
@@ -78,15 +78,9 @@ def judge_heatmap(by_judge: pd.DataFrame, *, ax: Given = None) -> Drawn:
             frame = Rectangle((float(x) + 0.05, float(y) + 0.07), 0.9, 0.86, in_layout=False)
             frame.set(fill=False, edgecolor=INK, linewidth=1.6)
             axis.add_patch(frame)
-        axis.set_title(setting_name(*setting))
+        axis.set_title(f"{setting_name(*setting)}\ngain over pixel-only (judge SDs, higher is better)")
         axis.set_xlabel("judged by")
         axis.set_ylabel("trained with")
-    if ax is None:
-        whole = figure_of(panels.drawn)
-        whole.set_size_inches(width, whole.get_size_inches()[1] + 0.55)
-        bar = whole.colorbar(mesh, ax=panels.axes, location="bottom", shrink=0.5, aspect=40, pad=0.02, extend="both")
-        bar.set_label("gain over pixel-only (judge SDs, higher is better)")
-        bar.outline.set_visible(False)
     return panels.drawn
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 
 from ..statistics.correlation import Floats
@@ -26,10 +25,10 @@ def draw_matrix(
     cmap: str,
     limits: tuple[float, float],
     small: Sequence[Sequence[str]] | None = None,
-) -> QuadMesh:
+) -> None:
     """Draw values ``(rows, columns)`` as cells with a text in each, and a small one below it; NaN stays white."""
     norm, colours = Normalize(*limits), mpl.colormaps[cmap]
-    mesh = axis.pcolormesh(
+    axis.pcolormesh(
         np.ma.masked_invalid(values), cmap=cmap, norm=norm, edgecolors="white", linewidth=1.0, antialiased=True
     )
     luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
@@ -47,4 +46,3 @@ def draw_matrix(
     axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    return mesh

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from ..statistics.frames import records
@@ -128,39 +129,27 @@ def cross_plot(
     shown = np.clip(rows["gain"].to_numpy(dtype=float), y_low, y_high)
     labels = spread_labels(shown, gap, y_low + gap / 2, y_high - gap / 2)
     margin = axis.get_yaxis_transform()
+    leaders, crosses, colours = [], [], []
     for row, y, label_y in zip(records(rows), shown.tolist(), labels.tolist(), strict=True):
         look = family_style(family(row["measure"])) if row["counted"] else {"color": GREY, "marker": "x"}
         x = row["srcc"]
-        at = (x - x_low) / (x_high - x_low)
-        axis.plot(
-            [at, 1.02, 1.05],
-            [y, label_y, label_y],
-            color="#b8b8b8",
-            linewidth=0.5,
-            transform=margin,
-            clip_on=False,
-            zorder=1,
-        )
+        leaders.append([((x - x_low) / (x_high - x_low), y), (1.02, label_y), (1.05, label_y)])
         axis.text(1.06, label_y, label(row["measure"]), va="center", fontsize=SMALL, transform=margin, color=INK)
-        if outside := row["gain"] != y:
+        if row["gain"] != y:
             above = row["gain"] > y
             axis.plot(x, y, "^" if above else "v", color=look["color"], markersize=6, clip_on=False, zorder=4)
-            axis.annotate(
-                minus(row["gain"], 1),
-                (x, y),
-                (6, -5 if above else 5),
-                textcoords="offset points",
-                fontsize=SMALL,
-                va="center",
-                color=INK,
-                in_layout=False,
-            )
-        if row["counted"] and not outside:
-            axis.plot([row["srcc_low"], row["srcc_high"]], [y, y], color=look["color"], linewidth=1.0, alpha=0.7)
-            axis.plot([x, x], [row["gain_low"], row["gain_high"]], color=look["color"], linewidth=1.0, alpha=0.7)
-        if not outside:
-            face = look["color"] if row["sure"] else "white"
-            axis.plot(x, y, linestyle="", markersize=4.8, markerfacecolor=face, zorder=3, **look)
+            place = {"textcoords": "offset points", "va": "center", "in_layout": False}
+            axis.annotate(minus(row["gain"], 1), (x, y), (6, -5 if above else 5), fontsize=SMALL, color=INK, **place)
+            continue
+        if row["counted"]:
+            crosses += [[(row["srcc_low"], y), (row["srcc_high"], y)], [(x, row["gain_low"]), (x, row["gain_high"])]]
+            colours += [look["color"]] * 2
+        face = look["color"] if row["sure"] else "white"
+        axis.plot(x, y, linestyle="", markersize=4.8, markerfacecolor=face, zorder=3, **look)
+    # Lines in two collections: hundreds of single ones are slow to draw.
+    lines = LineCollection(leaders, colors="#b8b8b8", linewidths=0.5, transform=margin, clip_on=False, zorder=1)
+    axis.add_collection(lines, autolim=False)
+    axis.add_collection(LineCollection(crosses, colors=colours, linewidths=1.0, alpha=0.7, zorder=2), autolim=False)
     axis.locator_params(nbins=5)
 
 

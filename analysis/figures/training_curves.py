@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from ..statistics.frames import grouped, where
 from .canvas import Drawn, Given, Panels, figure, require_one_of
-from .style import GREY, SMALL, line_style, of_setting, pretty, setting_title, settings_of
+from .style import GREY, SMALL, line_style, pretty, setting_title, settings_of
 
 TERMS = {
     "pixel": "pixel loss\n(lower is better)",
     "fidelity": "fidelity loss\n(each in its unit)",
     "adversarial": "adversarial loss\nof the generator",
-    "d_accuracy": "discriminator's accuracy\n(0.5 is chance)",
+    "d_accuracy": "discriminator's\naccuracy (0.5: chance)",
 }
+WHERE = ("discriminator", "gan_weight", "term")
 # A screen shows no more than this many points per line; longer curves are averaged in equal blocks of steps.
 MAX_POINTS = 200
 # Positive terms that span more than this factor are drawn on a logarithmic axis.
@@ -60,25 +64,29 @@ def training_curves(training: pd.DataFrame, *, ax: Given = None) -> Drawn:
         term: (rows.loc[rows["term"] == term, "value"].min(), rows.loc[rows["term"] == term, "value"].max())
         for term in terms
     }
+    curves: dict[tuple, list[np.ndarray]] = defaultdict(list)
+    styles: dict[tuple, list[dict]] = defaultdict(list)
+    for (*panel, fidelity, _), curve in grouped(rows.sort_values("step"), *WHERE, "fidelity", "seed"):
+        curves[tuple(panel)].append(thinned(curve.loc[:, ["step", "value"]]).to_numpy(dtype=float))
+        styles[tuple(panel)].append(line_style(fidelities.index(fidelity)))
     places = [(setting, term) for setting in settings for term in terms]
     for index, (axis, (setting, term)) in enumerate(zip(panels.axes, places, strict=True)):
-        panel = of_setting(where(rows, term=term), setting)
-        for (fidelity, _), curve in grouped(panel, "fidelity", "seed"):
-            curve = thinned(curve.sort_values("step"))
-            axis.plot(
-                curve["step"], curve["value"], linewidth=0.9, alpha=0.85, **line_style(fidelities.index(fidelity))
-            )
+        panel = curves[(*setting, term)]
+        look = {f"{name}s": [style[name] for style in styles[(*setting, term)]] for name in ("color", "linestyle")}
+        axis.add_collection(LineCollection(panel, linewidths=0.9, alpha=0.85, **look))  # single lines are slow to draw
+        axis.autoscale_view()
         low, high = spans[term]
         if term != "d_accuracy" and low > 0 and high > LOG_SPAN * low:
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter(LogFormatter())  # the default one writes mathematics
             axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
             axis.tick_params(which="minor", labelsize=6.5)
-        if panel.empty:
+        if not panel:
             middle = {"transform": axis.transAxes, "ha": "center", "va": "center", "color": GREY, "fontsize": SMALL}
             axis.text(0.5, 0.5, "none in this setting", **middle)
         elif term == "d_accuracy":
             axis.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        if term == "d_accuracy":
             axis.set_ylim(0, 1.02)
         if term != "d_accuracy" and high > low:  # one scale for a column
             room = 0.05 * (high - low)
@@ -102,7 +110,7 @@ def thinned(curve: pd.DataFrame) -> pd.DataFrame:
     if len(curve) <= MAX_POINTS:
         return curve
     block = np.arange(len(curve)) * MAX_POINTS // len(curve)
-    return curve.loc[:, ["step", "value"]].groupby(block).mean()
+    return curve.groupby(block).mean()
 
 
 def caption(training: pd.DataFrame) -> str:

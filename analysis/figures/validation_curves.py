@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ..statistics.frames import grouped, where
 from .canvas import Drawn, Given, Panels, figure, require_one_of
-from .style import count, line_style, of_setting, pretty, setting_name, settings_of
+from .style import count, line_style, pretty, setting_name, settings_of
 
 VALIDATION = "validation/"
 PER_ROW = 3
@@ -51,8 +51,9 @@ def validation_curves(training: pd.DataFrame, *, ax: Given = None) -> Drawn:
     places = [(setting, judge) for setting in settings for judge in judges]
     per_row = min(PER_ROW, len(places) if len(settings) == 1 else len(judges) if len(judges) > 1 else PER_ROW)
     panels = Panels(ax, len(places), per_row=per_row, height=1.9, width=7.2 if per_row > 1 else 4.6)
+    by_panel = dict(grouped(rows, "discriminator", "gan_weight", "term"))
     for index, (axis, (setting, judge)) in enumerate(zip(panels.axes, places, strict=True)):
-        for fidelity, curves in grouped(of_setting(where(rows, term=judge), setting), "fidelity"):
+        for fidelity, curves in grouped(by_panel.get((*setting, judge), rows.head(0)), "fidelity"):
             over = curves.groupby("step")["value"].agg(["mean", "min", "max"])
             style = line_style(fidelities.index(fidelity))
             marker = "o" if len(over) <= 2 else ""
