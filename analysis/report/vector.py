@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
@@ -67,7 +68,8 @@ def vector(figure: Figure, name: str, alt: str = "") -> Vector:
     # No date and no program: the same study gives the same bytes.
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.patch.set_facecolor("none")
-    with mpl.rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": name}):
+    look: dict[Any, Any] = {**RC, "svg.fonttype": "none", "svg.hashsalt": name}
+    with mpl.rc_context(look):
         # Figure.savefig would draw twice, once to lay out: two thirds of the time of a report.
         FigureCanvasSVG(figure).print_svg(buffer, metadata=metadata)
     root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib wrote it

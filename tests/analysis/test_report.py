@@ -145,8 +145,8 @@ def test_words_are_explained_where_they_first_stand(page):
 
 def test_the_verdict_stands_first_and_alone(study, page):
     first = headline(study)[0][0]
-    shown = re.search(r'<p class="verdict">(.*?)</p>', page)
-    said = re.sub(r"<[^>]*>", "", shown[1])
+    (shown,) = re.findall(r'<p class="verdict">(.*?)</p>', page)
+    said = re.sub(r"<[^>]*>", "", shown)
     assert first.startswith(said)
     assert said.endswith(".")
     assert page.index('class="verdict"') < page.index("<h2>")
