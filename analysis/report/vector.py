@@ -60,7 +60,7 @@ def vector(figure: Figure, name: str, alt: str = "") -> Vector:
         >>> figure = Figure(figsize=(2, 1))
         >>> _ = figure.subplots().plot([1, 2], [3, 4], "o")
         >>> drawn = vector(figure, "figure-1")
-        >>> drawn.width, drawn.panels, "<title>1, 3</title>" in drawn.svg
+        >>> drawn.width, drawn.panels, "<title>3, 1</title>" in drawn.svg
         (144.0, [], True)
     """
     tips = _name_parts(figure)
