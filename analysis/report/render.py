@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...common.files import write_text
+from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
+from ..comparison import NOT_TESTED
 from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
 from .blocks import Crops, Picture, Section, Table, Text
 from .downloads import csv, data_url, latex
@@ -26,11 +28,8 @@ from .vector import vector
 
 HERE = Path(__file__).parent
 # Verdicts: the words that say something are bold, those that leave a question open are pale.
-SURE = (
-    *(ESTABLISHED, AGREE_LESS, AGREE_MORE, "supported", "contradicted"),
-    *("setting dominates", "measure dominates"),
-)
-OPEN = (UNDECIDED, "not testable", "not tested")
+SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
+OPEN = (UNDECIDED, UNTESTABLE, NOT_TESTED)
 # A cell with more characters than this may wrap; one with an interval is wider.
 WRAPS, WRAPS_INTERVAL = 24, 34
 TALL = 1.1  # height over width from which a figure is printed panel by panel
