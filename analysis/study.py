@@ -16,7 +16,7 @@ from .independence import INDEPENDENCE
 from .result_tables import StudyTables, write_table
 from .statistics.assessment import Assessment
 from .statistics.bootstrap import LEVEL
-from .statistics.frames import records
+from .statistics.frames import grouped, records
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Study:
             "trend (judge SDs)",
             "verdict",
         ]
-        counts = self.counts.groupby(["table", "status"], sort=False)["count"].sum().reset_index()
+        counts = [(*key, rows["count"].sum()) for key, rows in grouped(self.counts, "table", "status")]
         return "".join(
             [
                 html_paragraph("Do better metrics make better objectives? A positive trend says that they do."),
@@ -109,6 +109,6 @@ class Study:
                 html_paragraph("What became of the claims:"),
                 style_claims(self.parts["claims"]).to_html(),
                 html_paragraph("What this rests on:"),
-                html_table(["result table", "status", "rows"], counts.to_numpy().tolist()),
+                html_table(["result table", "status", "rows"], counts),
             ]
         )

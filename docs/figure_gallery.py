@@ -258,12 +258,12 @@ def main() -> None:
     gallery_rows, recovered_rows = pictures()
 
     def at_setting(table: pd.DataFrame, discriminator: str = "none") -> pd.DataFrame:
-        return table[table["discriminator"] == discriminator]
+        return table.loc[table["discriminator"] == discriminator]
 
     by_judge = at_setting(whole.gains.by_judge)
 
     def where_few(table: pd.DataFrame) -> pd.DataFrame:
-        return table[table["gan_weight"].isin([0.0, 0.03])]
+        return table.loc[table["gan_weight"].isin([0.0, 0.03])]
 
     names = {
         "figures": figures,

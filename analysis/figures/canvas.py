@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ParamSpec, TypeAlias, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -23,10 +23,12 @@ from ..errors import AnalysisError
 from ..statistics.correlation import Floats
 from .style import GREY, INK, RC, SMALL, WIDTH, minus
 
-# One panel is an Axes, several are an array of them, as matplotlib's own `subplots` gives them.
-Drawn: TypeAlias = "Axes | NDArray[np.object_]"
+# One panel is an Axes, several are an array of them, as matplotlib's own `subplots` gives them: which one depends on
+# the table, so no type checker can know.
+Drawn: TypeAlias = Any
 Given: TypeAlias = "Axes | Sequence[Axes] | NDArray[np.object_] | None"
 P = ParamSpec("P")
+R = TypeVar("R")
 LEGEND_LINE = 0.17  # inches
 IN_PANEL = 44  # characters of a reason on one line of a panel
 
@@ -35,14 +37,14 @@ class NothingToDraw(Exception):  # noqa: N818 - no error: the figure says why
     """Why a figure has nothing to show; it becomes the text of its Axes."""
 
 
-def figure(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
+def figure(draw: Callable[P, R]) -> Callable[P, R]:
     """Decorate a figure function: it draws in the shared style, and where there is nothing to draw it says why.
 
     The caller's settings of matplotlib stay as they are.
     """
 
     @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Drawn:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context(cast(Any, RC)):
             try:
                 return draw(*args, **kwargs)
@@ -130,6 +132,12 @@ class Panels:
             axis.set_axisbelow(True)
             # Ticks are made when the figure is drawn, with the caller's settings by then: say now what they are like.
             axis.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK, labelbottom=True)
+
+    def resize(self, heights: Sequence[float]) -> None:
+        """Give the rows of a new figure heights of their own, in inches."""
+        if self._given is None:
+            self.figure.set_size_inches(self.figure.get_figwidth(), sum(heights))
+            cast(Any, self.axes[0].get_gridspec()).set_height_ratios(heights)
 
     @property
     def drawn(self) -> Drawn:

@@ -54,8 +54,8 @@ def style_claims(claims: pd.DataFrame) -> Styler:
         return f"color: {MARKS[verdict][1]}; font-weight: {weight}"
 
     shown = table.style.hide(axis="index").set_uuid("claims").map(coloured, subset=["verdict"])
-    shown = shown.format(lambda verdict: f"{MARKS[verdict][0]} {verdict}", subset=["verdict"])
-    shown = shown.format(escape="html", subset=["claim", "statement", "tests", "evidence"])
+    shown.format(lambda verdict: f"{MARKS[verdict][0]} {verdict}", subset=["verdict"])
+    shown.format(escape="html", subset=["claim", "statement", "tests", "evidence"])
     shown = shown.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "pre-line"})
     return shown.set_properties(subset=["verdict"], **{"white-space": "nowrap"})
 

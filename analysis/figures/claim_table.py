@@ -5,11 +5,12 @@ from __future__ import annotations
 import textwrap
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..statistics.frames import Row, records
 from ..verdicts import CONTRADICTED, SUPPORTED
-from .canvas import Drawn, Given, Panels, figure, require_one_of, wrapped
+from .canvas import Panels, figure, require_one_of, wrapped
 from .claim_summary import MARKS, summarise_claims
 from .style import INK, SMALL, WIDTH
 
@@ -20,7 +21,7 @@ LINE = 0.135  # inches
 
 
 @figure
-def claim_table(claims: pd.DataFrame, *, ax: Given = None) -> Drawn:
+def claim_table(claims: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     r"""Draw one row per claim: statement, verdicts and strongest test.
 
     Args:
@@ -65,7 +66,7 @@ def claim_table(claims: pd.DataFrame, *, ax: Given = None) -> Drawn:
         axis.text(COLUMNS[1][0], top, row["tests"], color=colour, fontweight=bold, **look)
         axis.text(COLUMNS[2][0], top, row["evidence"], color=INK, **look)
         y += deep
-    return panels.drawn
+    return axis
 
 
 def _wrapped(row: Row) -> Row:

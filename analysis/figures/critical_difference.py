@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..statistics.frames import records
-from .canvas import Drawn, Given, Panels, figure, require_one_of, text_width
+from .canvas import Panels, figure, require_one_of, text_width
 from .style import GREY, INK, SMALL, WIDTH, count, p_text, pretty
 
 ROW, HEAD = 0.2, 0.95  # inches
 
 
 @figure
-def critical_difference(ranks: pd.DataFrame, *, ax: Given = None) -> Drawn:
+def critical_difference(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw mean ranks on a line, 1 (best) at the left, and a bar under every group within the critical difference.
 
     Source: Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006), figure 1.
@@ -80,7 +81,7 @@ def critical_difference(ranks: pd.DataFrame, *, ax: Given = None) -> Drawn:
     axis.set_xlim(left, right)
     axis.set_ylim(below + half + 0.2, -2.6)
     axis.axis("off")
-    return panels.drawn
+    return axis
 
 
 def groups_within(mean_ranks: np.ndarray, critical_difference: float) -> list[tuple[int, int]]:

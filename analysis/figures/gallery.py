@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnalysisError
 from ..result_tables import UNTRAINED
-from .canvas import Drawn, Given, NothingToDraw, Panels, figure, figure_of
+from .canvas import Drawn, Given, NothingToDraw, Panels, figure
 from .style import INK, VERMILION, count, minus
 
 MOST = 6  # restorations of one image: more than six nobody compares
@@ -75,10 +75,7 @@ def gallery(rows: Sequence[GalleryRow], *, ax: Given = None) -> Drawn:
     sizes = [_size(row, crops) for row, crops in zip(rows, shown, strict=True)]
     width = 7.2
     panels = Panels(ax, len(rows), height=width * max(high / wide for wide, high in sizes) + 0.25, width=width)
-    if ax is None:
-        heights = [width * high / wide + 0.25 for wide, high in sizes]
-        figure_of(panels.drawn).set_size_inches(width, sum(heights))
-        panels.axes[0].get_gridspec().set_height_ratios(heights)
+    panels.resize([width * high / wide + 0.25 for wide, high in sizes])
     for axis, row, crops in zip(panels.axes, rows, shown, strict=True):
         _panel(axis, row, crops)
     return panels.drawn
@@ -88,7 +85,7 @@ def _size(row: GalleryRow, crops: Mapping[str, Image]) -> tuple[float, float]:
     """Return width and height of a panel in crop widths."""
     ratio = crops["reference"].shape[0] / crops["reference"].shape[1]
     lines = -(-len(crops) // COLUMNS)
-    return COLUMNS * 1.04 + (WIDE + 0.1 if "whole" in row else 0), lines * (2 * ratio + TITLE + 0.14)
+    return COLUMNS * 1.04 + (WIDE + 0.1 if "whole" in row and "box" in row else 0), lines * (2 * ratio + TITLE + 0.14)
 
 
 def _panel(axis: Axes, row: GalleryRow, crops: Mapping[str, Image]) -> None:
@@ -96,13 +93,13 @@ def _panel(axis: Axes, row: GalleryRow, crops: Mapping[str, Image]) -> None:
     ratio = reference.shape[0] / reference.shape[1]
     start = 0.0
     wide, high = _size(row, crops)
-    if "whole" in row:
+    if "whole" in row and "box" in row:
         whole = row["whole"]
         tall = WIDE * whole.shape[0] / whole.shape[1]
         _show(axis, whole, 0, TITLE, WIDE, tall)
         top, left, h, w = row["box"]
         scale = WIDE / whole.shape[1]
-        place = {"facecolor": "none", "in_layout": False}
+        place: dict[str, Any] = {"facecolor": "none", "in_layout": False}
         corner = (left * scale, TITLE + top * scale)
         axis.add_patch(Rectangle(corner, w * scale, h * scale, edgecolor="white", linewidth=2.6, **place))
         axis.add_patch(Rectangle(corner, w * scale, h * scale, edgecolor=VERMILION, linewidth=1.3, **place))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -80,7 +82,11 @@ def gan_weight_curves(gains: pd.DataFrame, *, ax: Given = None) -> Drawn:
                 low = value < bottom
                 edge, name = bottom if low else top, "v" if low else "^"
                 axis.plot(place, edge, name, color=colour, markersize=5, clip_on=False)
-                offset = {"textcoords": "offset points", "ha": "center", "va": "bottom" if low else "top"}
+                offset: dict[str, Any] = {
+                    "textcoords": "offset points",
+                    "ha": "center",
+                    "va": "bottom" if low else "top",
+                }
                 axis.annotate(minus(value, 1), (place, edge), (0, 5 if low else -5), fontsize=6.5, **offset)
         if start:
             axis.plot(0, first[0], "o", color=INK, markersize=4.2, zorder=5)

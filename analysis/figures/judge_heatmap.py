@@ -91,10 +91,11 @@ def by_mean_gain(table: pd.DataFrame) -> list[str]:
         table: ``Gains.table``, or ``Gains.by_judge``, of which only judges that count are taken.
     """
     counted = where(table, related=False) if "related" in table else table
-    cells = counted.groupby(["fidelity", "discriminator", "gan_weight"])["gain"].mean()
-    means = cells.groupby("fidelity").mean()
-    every = sorted(table["fidelity"].unique())
-    return sorted(every, key=lambda key: -np.nan_to_num(means.get(key, np.nan), nan=-np.inf))
+    means = {
+        fidelity: np.mean([found["gain"].mean() for _, found in grouped(rows, "discriminator", "gan_weight")])
+        for fidelity, rows in grouped(counted.loc[counted["gain"].notna()], "fidelity")
+    }
+    return sorted(sorted(table["fidelity"].unique()), key=lambda key: -means.get(key, -np.inf))
 
 
 def caption(by_judge: pd.DataFrame) -> str:

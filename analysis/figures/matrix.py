@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -32,9 +33,10 @@ def draw_matrix(
         np.ma.masked_invalid(values), cmap=cmap, norm=norm, edgecolors="white", linewidth=1.0, antialiased=True
     )
     luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
-    for (y, x), value in np.ndenumerate(values):
+    for y, x in np.ndindex(values.shape):
+        value = values[y, x]
         colour = "white" if np.isfinite(value) and luminance[y, x] < DARK else INK
-        look = {"ha": "center", "color": colour, "in_layout": False}
+        look: dict[str, Any] = {"ha": "center", "color": colour, "in_layout": False}
         below = small[y][x] if small else ""
         if texts[y][x]:
             axis.text(x + 0.5, y + (0.36 if below else 0.5), texts[y][x], va="center", fontsize=SMALL, **look)

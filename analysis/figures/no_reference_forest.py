@@ -10,8 +10,8 @@ import pandas as pd
 
 from ..no_reference import DISCRIMINATOR, SOURCE, ZERO_LABEL
 from ..statistics.frames import Row, grouped, records
-from .canvas import Drawn, Given, Panels, figure, figure_of, note, require_one_of
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, WIDTH, count, pretty
+from .canvas import Drawn, Given, Panels, figure, note, require_one_of
+from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, pretty
 
 COLOURS = {
     "pretrained": BLUE,
@@ -52,9 +52,7 @@ def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame, *, ax: Given 
     blocks = {dataset: lines(rows) for dataset, rows in grouped(table, "dataset")}
     heights = [PANEL + ROW * max(len(found), 3) for found in blocks.values()]
     panels = Panels(ax, len(blocks), height=max(heights))
-    if ax is None:
-        figure_of(panels.drawn).set_size_inches(WIDTH, sum(heights))
-        panels.axes[0].get_gridspec().set_height_ratios(heights)
+    panels.resize(heights)
     sources = source_names(table)
     for axis, (dataset, found) in zip(panels.axes, blocks.items(), strict=True):
         axis.axvline(0, color=GREY, linewidth=0.9)

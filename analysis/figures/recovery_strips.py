@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .canvas import Drawn, Given, NothingToDraw, Panels, figure, figure_of
+from .canvas import Drawn, Given, NothingToDraw, Panels, figure
 from .gallery import GalleryRow, Image, checked, psnr
 from .style import INK, count, minus
 
@@ -41,9 +41,7 @@ def recovery_strips(rows: Sequence[GalleryRow], *, ax: Given = None) -> Drawn:
     sizes = [_lines(crops) * (_ratio(crops) + TITLE) / (1.03 * PER_LINE) for crops in shown]
     heights = [WIDTH * size + 0.25 for size in sizes]
     panels = Panels(ax, len(rows), height=max(heights), width=WIDTH)
-    if ax is None:
-        figure_of(panels.drawn).set_size_inches(WIDTH, sum(heights))
-        panels.axes[0].get_gridspec().set_height_ratios(heights)
+    panels.resize(heights)
     for axis, row, crops in zip(panels.axes, rows, shown, strict=True):
         ratio = _ratio(crops)
         for number, (title, crop) in enumerate(crops.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,14 +132,16 @@ def cross_plot(
     margin = axis.get_yaxis_transform()
     leaders, crosses, colours = [], [], []
     for row, y, label_y in zip(records(rows), shown.tolist(), labels.tolist(), strict=True):
-        look = family_style(family(row["measure"])) if row["counted"] else {"color": GREY, "marker": "x"}
+        look: dict[str, Any] = (
+            family_style(family(row["measure"])) if row["counted"] else {"color": GREY, "marker": "x"}
+        )
         x = row["srcc"]
         leaders.append([((x - x_low) / (x_high - x_low), y), (1.02, label_y), (1.05, label_y)])
         axis.text(1.06, label_y, label(row["measure"]), va="center", fontsize=SMALL, transform=margin, color=INK)
         if row["gain"] != y:
             above = row["gain"] > y
             axis.plot(x, y, "^" if above else "v", color=look["color"], markersize=6, clip_on=False, zorder=4)
-            place = {"textcoords": "offset points", "va": "center", "in_layout": False}
+            place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "in_layout": False}
             axis.annotate(minus(row["gain"], 1), (x, y), (6, -5 if above else 5), fontsize=SMALL, color=INK, **place)
             continue
         if row["counted"]:

@@ -158,16 +158,18 @@ def _bars(axis: Axes, measures: pd.DataFrame, ranks: pd.DataFrame, at: dict, per
     """Draw the probability of each rank, rank 1 at the left, beside both ends of every line."""
     n, step = len(measures), BAR * per_inch
     starts = {"metric": -(GAP + BAR * n) * per_inch, "objective": 1 + GAP * per_inch}
-    own = {"metric": "rank_assessment", "objective": "rank_gain"}
+    column = {"metric": "rank_assessment", "objective": "rank_gain"}
     points = 72 * BAR * 0.72
     for side, start in starts.items():
-        rank_of = dict(zip(measures["measure"], measures[own[side]], strict=True))
+        rank_of = dict(zip(measures["measure"], measures[column[side]], strict=True))
         of = where(ranks, side=side)
         of = of.loc[of["measure"].isin(list(rank_of))]
         x = start + (of["rank"].to_numpy(dtype=float) - 0.5) * step
         y = np.array([at[measure][side == "objective"] for measure in of["measure"]]) + 0.34
         dark = np.abs(of["rank"].to_numpy(dtype=float) - of["measure"].map(rank_of).to_numpy(dtype=float)) < 1
-        axis.vlines(x, y, y - 0.68 * of["probability"], linewidth=points, colors=np.where(dark, INK, "#9a9a9a"))
+        axis.vlines(
+            x, y, y - 0.68 * of["probability"], linewidth=points, colors=[INK if own else "#9a9a9a" for own in dark]
+        )
         lines = np.array([places[side == "objective"] for places in at.values()]) + 0.34
         axis.hlines(lines, start, start + n * step, linewidth=0.6, colors=PALE, zorder=1)
         middle = start + n * step / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,9 @@ def training_curves(training: pd.DataFrame, *, ax: Given = None) -> Drawn:
     places = [(setting, term) for setting in settings for term in terms]
     for index, (axis, (setting, term)) in enumerate(zip(panels.axes, places, strict=True)):
         panel = curves[(*setting, term)]
-        look = {f"{name}s": [style[name] for style in styles[(*setting, term)]] for name in ("color", "linestyle")}
+        look: dict[str, Any] = {
+            f"{name}s": [style[name] for style in styles[(*setting, term)]] for name in ("color", "linestyle")
+        }
         axis.add_collection(LineCollection(panel, linewidths=0.9, alpha=0.85, **look))  # single lines are slow to draw
         axis.autoscale_view()
         low, high = spans[term]
@@ -110,7 +113,7 @@ def thinned(curve: pd.DataFrame) -> pd.DataFrame:
     if len(curve) <= MAX_POINTS:
         return curve
     block = np.arange(len(curve)) * MAX_POINTS // len(curve)
-    return curve.groupby(block).mean()
+    return cast(pd.DataFrame, curve.groupby(block).mean())
 
 
 def caption(training: pd.DataFrame) -> str:

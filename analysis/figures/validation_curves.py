@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -51,9 +52,9 @@ def validation_curves(training: pd.DataFrame, *, ax: Given = None) -> Drawn:
     places = [(setting, judge) for setting in settings for judge in judges]
     per_row = min(PER_ROW, len(places) if len(settings) == 1 else len(judges) if len(judges) > 1 else PER_ROW)
     panels = Panels(ax, len(places), per_row=per_row, height=1.9, width=7.2 if per_row > 1 else 4.6)
-    by_panel = dict(grouped(rows, "discriminator", "gan_weight", "term"))
+    by_panel = defaultdict(lambda: rows.head(0), grouped(rows, "discriminator", "gan_weight", "term"))
     for index, (axis, (setting, judge)) in enumerate(zip(panels.axes, places, strict=True)):
-        for fidelity, curves in grouped(by_panel.get((*setting, judge), rows.head(0)), "fidelity"):
+        for fidelity, curves in grouped(by_panel[(*setting, judge)], "fidelity"):
             over = curves.groupby("step")["value"].agg(["mean", "min", "max"])
             style = line_style(fidelities.index(fidelity))
             marker = "o" if len(over) <= 2 else ""

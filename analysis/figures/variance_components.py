@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from ..statistics.frames import records
-from .canvas import Drawn, Given, Panels, figure, note, require_one_of
+from .canvas import Panels, figure, note, require_one_of
 from .style import BLUE, INK, ORANGE, PALE, SMALL, VERMILION, WIDTH, count, interval, pretty
 
 KINDS = (("sd_measure", "measures", BLUE, "o"), ("sd_setting", "settings", ORANGE, "s"))
@@ -14,7 +15,7 @@ FLAT = 3.0  # an interval is drawn to this many times the largest SD
 
 
 @figure
-def variance_components(spreads: pd.DataFrame, *, ax: Given = None) -> Drawn:
+def variance_components(spreads: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the SD of true gains over measures and over adversarial settings, each with its interval.
 
     An interval that reaches far to the right ends in an arrow. The ratio of the two and its verdict are at the right.
@@ -79,7 +80,7 @@ def variance_components(spreads: pd.DataFrame, *, ax: Given = None) -> Drawn:
     axis.set_xlabel("SD of true gains (judge SDs)", x=0.0, ha="left")
     handles = [axis.plot([], [], marker, color=c, label=f"over {name}")[0] for _, name, c, marker in KINDS]
     panels.legend(handles, columns=2)
-    return panels.drawn
+    return axis
 
 
 def caption(spreads: pd.DataFrame, method: str) -> str:

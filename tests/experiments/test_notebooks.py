@@ -66,11 +66,11 @@ def test_values_in_html_are_escaped():
     assert html_table(["<x>"], [["<y>"]]).count("&lt;") == 2
 
 
-@pytest.mark.parametrize("kind", ["force_jupyter", "force_terminal"])
+@pytest.mark.parametrize("kind", ["jupyter", "terminal"])
 def test_a_bar_is_drawn_on_a_terminal_and_in_a_notebook(planned, kind, monkeypatch):
     shown = []
     monkeypatch.setattr("rich.jupyter.display", lambda *args: shown.append(args))
-    console = Console(file=io.StringIO(), **{kind: True})
+    console = Console(file=io.StringIO(), force_jupyter=kind == "jupyter", force_terminal=kind == "terminal")
     reporter = Reporter(console)
     with reporter.running(planned.cells):
         assert reporter._bar is not None
