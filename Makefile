@@ -16,7 +16,7 @@ INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: quickstart install test lint types unit notebooks docs schema clean
+.PHONY: quickstart install test lint types unit notebooks docs figures schema clean
 
 quickstart: $(VENV)/.study
 	$(BIN)/lopsided run experiments/quickstart.yaml --store runs --workers $(WORKERS)
@@ -54,6 +54,10 @@ notebooks: $(VENV)/.dev
 # The site, in build/site; any warning is an error.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+# The page of all figures, and its pictures.
+figures: $(VENV)/.dev
+	$(BIN)/python docs/figure_gallery.py
 
 # What is written from the fields of an experiment: the JSON Schema for editors, and the tables of options.
 schema: $(VENV)/.study

@@ -11,13 +11,15 @@ from ..common.doors import door
 
 if TYPE_CHECKING:
     from .asymmetry import Asymmetry, compare_rankings
+    from .comparison import Comparison, compare
     from .deriving import analyse
     from .diagnostics import predict_gain
     from .errors import AnalysisError
+    from .figures.claim_summary import style_claims, summarise_claims
     from .gain import Gains, gains
     from .no_reference import NoReference, assess_nr
     from .pairs import assess_pairs
-    from .report import write_report
+    from .report import write_comparison, write_report
     from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
     from .statistics.assessment import Assessment, assess
@@ -31,6 +33,7 @@ __all__ = [
     "AnalysisError",
     "Assessment",
     "Asymmetry",
+    "Comparison",
     "Gains",
     "NoReference",
     "ResultTable",
@@ -41,9 +44,13 @@ __all__ = [
     "assess_nr",
     "assess_pairs",
     "assess_scorers",
+    "compare",
     "compare_rankings",
     "gains",
     "predict_gain",
+    "style_claims",
+    "summarise_claims",
+    "write_comparison",
     "write_report",
 ]
 
@@ -53,13 +60,15 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".asymmetry": ["Asymmetry", "compare_rankings"],
+        ".comparison": ["Comparison", "compare"],
+        ".figures.claim_summary": ["style_claims", "summarise_claims"],
         ".deriving": ["analyse"],
         ".diagnostics": ["predict_gain"],
         ".errors": ["AnalysisError"],
         ".gain": ["Gains", "gains"],
         ".no_reference": ["NoReference", "assess_nr"],
         ".pairs": ["assess_pairs"],
-        ".report": ["write_report"],
+        ".report": ["write_comparison", "write_report"],
         ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],
         ".statistics.assessment": ["Assessment", "assess"],

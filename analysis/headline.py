@@ -20,16 +20,16 @@ EFFECT, IMAGES = 0.5, 100
 FAMILIES = 2
 
 
-def headline(study: Study) -> list[str]:
-    """Return the headline paragraphs, per generator and data set: the verdict, then its evidence, then its power.
+def headline(study: Study) -> list[list[str]]:
+    """Return the paragraphs of each generator and data set: the verdict, its evidence, its power.
 
     The family of tests is everything that the first sentence could have picked: trends and pairs share the level, and
     the interval has the level 1 − .05/number of tests, because what is picked looks larger than it is.
     """
     settings = study.asymmetry.settings
     if settings.empty:
-        return [nothing_to_compare(study)]
-    paragraphs = []
+        return [[nothing_to_compare(study)]]
+    found = []
     several = settings.groupby(["generator", "dataset"]).ngroups > 1
     for (generator, dataset), rows in grouped(settings, "generator", "dataset"):
         prefix = f"{pretty(generator)}, {pretty(dataset)}. " if several else ""
@@ -37,11 +37,9 @@ def headline(study: Study) -> list[str]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
-        paragraphs.append(prefix + verdict_of(study, rows, pairs))
-        paragraphs.append(adversarial(changes))
-        paragraphs.append(" ".join((assessed(study, dataset), agreement(rows), optimized(study, generator))))
-        paragraphs.append(power(rows, study, generator))
-    return [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
+        evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
+        found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
+    return found
 
 
 def nothing_to_compare(study: Study) -> str:
@@ -145,10 +143,10 @@ def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
     images = max(IMAGES, typical.n_images)
     n_cells = max(len(trained.keys) for trained in study.gains.trained.values())
     seeds = needed_seeds(typical, EFFECT, images, n_tests, n_cells)
-    sample = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+    sample = f"{f'about {seeds}' if seeds else 'more than 50'} seeds × {images} images"
     return (
         f"A typical pair would have to differ by {detectable(typical, n_tests):.2g} judge SDs to be told apart in four"
-        f" studies of five; a difference of {EFFECT:g} takes about {sample}."
+        f" studies of five; a difference of {EFFECT:g} takes {sample}."
     )
 
 

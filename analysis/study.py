@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..common.html import html_paragraph, html_table
 from .asymmetry import Asymmetry
+from .figures.claim_summary import style_claims
+from .figures.style import interval, pretty, setting_name
 from .gain import Gains
 from .independence import INDEPENDENCE
 from .result_tables import StudyTables, write_table
 from .statistics.assessment import Assessment
 from .statistics.bootstrap import LEVEL
+from .statistics.frames import grouped, records
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,37 @@ class Study:
         """Write every derived table to ``folder`` as ``<name>.parquet`` and ``<name>.csv``."""
         for name, table in self.derived().items():
             write_table(table, folder, name, ("parquet", "csv"))
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what became of the rankings and the claims, and what the study rests on."""
+        settings = [
+            (
+                *(pretty(row[name]) for name in ("generator", "dataset")),
+                setting_name(row["discriminator"], row["gan_weight"]),
+                row["n"],
+                interval(row["rho"], row["rho_low"], row["rho_high"]),
+                interval(row["trend"], row["trend_low"], row["trend_high"]),
+                row["trend_verdict"] if row["status"] == "ok" else row["status"],
+            )
+            for row in records(self.asymmetry.settings)
+        ]
+        header = [
+            "generator",
+            "data set",
+            "adversarial setting",
+            "measures",
+            "ρ(SRCC, gain)",
+            "trend (judge SDs)",
+            "verdict",
+        ]
+        counts = [(*key, rows["count"].sum()) for key, rows in grouped(self.counts, "table", "status")]
+        return "".join(
+            [
+                html_paragraph("Do better metrics make better objectives? A positive trend says that they do."),
+                html_table(header, settings),
+                html_paragraph("What became of the claims:"),
+                style_claims(self.parts["claims"]).to_html(),
+                html_paragraph("What this rests on:"),
+                html_table(["result table", "status", "rows"], counts),
+            ]
+        )

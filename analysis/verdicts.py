@@ -6,6 +6,8 @@ import numpy as np
 
 from .statistics.multiplicity import ALPHA
 
+# Of a test of a claim, and of a finding.
+SUPPORTED, CONTRADICTED, UNTESTABLE = "supported", "contradicted", "not testable"
 ESTABLISHED, SUGGESTED, UNDECIDED = "established", "suggested", "undecided"
 AGREE_LESS, AGREE_MORE = "agree less", "agree more"
 # With two seeds of strongly unequal noise whole-study error is .06-.08 instead of .05: too much for "established".

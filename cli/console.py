@@ -12,8 +12,10 @@ import logging
 import os
 import re
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -100,6 +102,13 @@ def tell(word: str, *parts: Part, problem: bool = False) -> None:
     """Print one line that begins with a word saying what kind of line it is; a problem goes to standard error."""
     console = err if problem else out
     console.print(state(word).append(": ").append_text(text(*parts)), soft_wrap=True)
+
+
+def page(what: str, path: Path, opened: bool) -> None:
+    """Say where a page was written, and open it in the reader's browser if asked to."""
+    say(f"{what}: {path}")
+    if opened and not webbrowser.open(path.resolve().as_uri()):
+        tell("note", f"no browser can be opened here; open '{path}' in one of yours")
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------

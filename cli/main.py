@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import console, data, published, weights
+from .compare import compare
 from .export import export
 from .gc import gc
 from .init import init
@@ -31,11 +32,13 @@ from .verify import verify
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Figures are drawn into files: no window is opened, and no display is needed.
+os.environ.setdefault("MPLBACKEND", "agg")
 
 COMMANDS: dict[str, list[Any]] = {
     "Start": [init, schema],
     "Run experiments": [plan, run, status],
-    "Look at results": [report, tables],
+    "Look at results": [report, compare, tables],
     "Look after a store": [verify, gc],
     "Use trained networks": [restore, export],
     "Score images": [score],

@@ -48,6 +48,16 @@ StoreFolder = Annotated[
     ),
 ]
 RUNS = Path("runs")
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--to",
+        "--output",
+        metavar="FOLDER",
+        file_okay=False,
+        help="Folder to write to; default: the experiment's, in the store.",
+    ),
+]
 Overrides = Annotated[
     list[str],
     typer.Option(
@@ -57,6 +67,7 @@ Overrides = Annotated[
         help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable).",
     ),
 ]
+Open = Annotated[bool, flag("--open", help="Show the report in your browser.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="CPU threads of torch.")]
 Architecture = Annotated[

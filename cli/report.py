@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from . import console
-from .options import RUNS, Experiment, Overrides, StoreFolder
+from .options import RUNS, Experiment, Open, Overrides, ReportFolder, StoreFolder
 
 
 def report(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to",
-            metavar="FOLDER",
-            file_okay=False,
-            help="Folder to write to; default: the experiment's, in the store.",
-        ),
-    ] = None,
+    to: ReportFolder = None,
+    open_: Open = False,
 ) -> None:
     """Write the report of everything that is done: one HTML file, with its tables beside it.
 
-    Example: lopsided report study.yaml
+    Example: lopsided report study.yaml --open
     """
     from .. import experiments
 
@@ -36,4 +24,4 @@ def report(
     if done < len(planned.cells):
         console.tell("note", f"{done} of {len(planned.cells)} cells are done; the report is about those")
     path = experiments.report(experiment, store=store, overrides=set_, planned=planned, folder=to)
-    console.say(f"report: {path}")
+    console.page("report", path, open_)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from . import console
-from .options import RUNS, Experiment, Overrides, StoreFolder, flag
+from .options import RUNS, Experiment, Overrides, ReportFolder, StoreFolder, flag
 
 
 def tables(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--to",
-            metavar="FOLDER",
-            file_okay=False,
-            help="Folder to write to; default: the experiment's, in the store.",
-        ),
-    ] = None,
+    to: ReportFolder = None,
     csv: Annotated[bool, flag("--csv", help="Write CSV files as well as Parquet files.")] = False,
 ) -> None:
     """Write the results as tables, one row per observation, for your own analysis.

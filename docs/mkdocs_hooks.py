@@ -36,8 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
                 files.append(File.generated(config, path, content=content))
         else:
             files.append(File.generated(config, name, abs_src_path=str(page)))
-    for picture in (ROOT / "docs").glob("*.png"):
-        files.append(File.generated(config, f"docs/{picture.name}", abs_src_path=str(picture)))
+    for picture in (ROOT / "docs").rglob("*.png"):
+        files.append(File.generated(config, picture.relative_to(ROOT).as_posix(), abs_src_path=str(picture)))
     for source in sorted(linked - set(pages)):
         name = source.relative_to(ROOT).as_posix()
         text = f"# {name}\n\n````{LANGUAGES[source.suffix]}\n{source.read_text(encoding='utf-8')}\n````\n"

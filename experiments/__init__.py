@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .api import analyse, collect_tables, follow, plan, report, run, status
+    from .api import analyse, collect_tables, compare, follow, plan, report, run, status
     from .planning import Plan
     from .results.gallery import gallery_rows
     from .results.trained import find_generator
@@ -35,6 +35,7 @@ __all__ = [
     "Store",
     "analyse",
     "collect_tables",
+    "compare",
     "delete_garbage",
     "find_generator",
     "follow",
@@ -56,7 +57,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".api": ["analyse", "collect_tables", "follow", "plan", "report", "run", "status"],
+        ".api": ["analyse", "collect_tables", "compare", "follow", "plan", "report", "run", "status"],
         ".planning": ["Plan"],
         ".results.gallery": ["gallery_rows"],
         ".results.trained": ["find_generator"],

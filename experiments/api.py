@@ -12,7 +12,7 @@ from .. import __version__
 from ..common.files import remove, write_text
 from ..common.identity import canonical_json, identity
 from ..sr.tasks import Bicubic
-from .planning import Plan, make_plan
+from .planning import Plan, Statuses, make_plan
 from .running import execute as executors
 from .running.progress import Reporter
 from .running.provenance import provenance
@@ -20,9 +20,7 @@ from .schema.errors import ExperimentError
 from .schema.experiment import Experiment
 from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
-from .stages.cell import Cell
-from .stages.stage import Stage
-from .store import Status, Store, checked, disk_errors
+from .store import Store, checked, disk_errors
 from .store.outputs import PROVENANCE
 
 if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
@@ -62,10 +60,8 @@ def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequenc
     executors.follow(planned, Store(store), planned.experiment.execution)
 
 
-def status(
-    experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()
-) -> list[tuple[Cell[Stage], Status]]:
-    """Return every cell of the experiment with what the store knows of it."""
+def status(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> Statuses:
+    """Return every cell of the experiment with what the store knows of it, as pairs; a notebook shows their number."""
     return plan(experiment, overrides).with_status(Store(store))
 
 
@@ -164,6 +160,61 @@ def report(
         )
         write_text(stamp, made_from)
     return path
+
+
+def compare(sources: Sequence[Source], *, store: str | Path = "runs", folder: str | Path | None = None) -> Path:
+    """Write ``comparison.html`` and its tables: two or more experiments of one store beside one another.
+
+    Args:
+        sources: their YAML files, or already loaded.
+        store: folder of results.
+        folder: where to write; default: a folder of the experiments' names in the store.
+
+    Raises:
+        AnalysisError: too little is done for an analysis.
+        ExperimentError: fewer than two experiments, or two of one name; an output is damaged, or the folder cannot be
+            written to.
+    """
+    plans = {planned.experiment.name: planned for planned in map(plan, sources)}
+    if len(plans) < 2 or len(plans) < len(sources):
+        names = ", ".join(f"'{name}'" for name in plans)
+        raise ExperimentError(f"a comparison needs two or more experiments of different names, got {names}")
+    place = _existing(store)
+    to = Path(folder) if folder else place.experiment("-and-".join(plans))
+
+    from ..analysis import write_comparison
+    from ..analysis.result_tables import write_table
+
+    studies = {name: analyse(planned.experiment, store=store) for name, planned in plans.items()}
+    with disk_errors(place.root):
+        compared = write_comparison(
+            studies,
+            to / "comparison.html",
+            settings={name: _settings(planned.experiment) for name, planned in plans.items()},
+            facts={name: {k: _words(v) for k, v in _facts(planned, place).items()} for name, planned in plans.items()},
+        )
+        for name in ("gains", "metrics"):
+            write_table(getattr(compared, name), to / "derived", name, ("parquet", "csv"))
+    return to / "comparison.html"
+
+
+def _settings(experiment: Experiment) -> dict[str, str]:
+    """Return every setting that can change a result: its path in the YAML and its value."""
+    found: dict[str, str] = {}
+
+    def walk(path: str, value: object) -> None:
+        if isinstance(value, dict) and value:
+            for key, of in value.items():
+                walk(f"{path}.{key}" if path else str(key), of)
+        else:
+            found[path] = _words(value)
+
+    walk("", experiment.model_dump(mode="json", exclude={"name", "title", "description", "execution"}))
+    return found
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(_words, value)) if isinstance(value, list) else str(value)
 
 
 def _made_from(planned: Plan, store: Store) -> str:

@@ -8,6 +8,8 @@ import pytest
 
 # Processes of pytest-xdist are told a width of 80, which consoles made at import would keep for good.
 os.environ.pop("COLUMNS", None)
+# No test opens a window.
+os.environ.setdefault("MPLBACKEND", "agg")
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,8 @@ from ..statistics.contrast import Estimate
 from ..statistics.multiplicity import ALPHA, holm
 from ..study import Study
 from ..trained import Trained
-from ..verdicts import MIN_SEEDS
+from ..verdicts import CONTRADICTED, MIN_SEEDS, SUPPORTED, UNDECIDED, UNTESTABLE
 
-SUPPORTED, CONTRADICTED, UNDECIDED, UNTESTABLE = "supported", "contradicted", "undecided", "not testable"
 TRANSFORMERS = ("clip_vit", "dinov2", "swin")
 # The sample that power is computed for, where it is not the study's own.
 IMAGES = 100

@@ -1,32 +1,55 @@
-"""One figure per file: data frames in, a matplotlib ``Figure`` out, its ``caption`` next to it; nothing is shown."""
+"""One figure per file: tables in, the matplotlib ``Axes`` out (an array of them for several panels).
 
+Every function takes ``ax=`` to draw on Axes of yours; without it there is a new figure of pyplot, so that a notebook
+shows it. ``figure_of(drawn).savefig("name.svg")`` writes it as PNG, SVG or PDF. A table with nothing to show gives Axes
+that say why. What a figure shows in full is in the ``caption`` of its module.
+"""
+
+# Not lazily: a function and its module share their name, and the module would come first.
 from .assessment_forest import assessment_forest
+from .canvas import axes_of, figure_of
+from .claim_table import claim_table
+from .critical_difference import critical_difference
 from .diagnostics_panels import diagnostics_panels
 from .gain_forest import gain_forest
 from .gallery import GalleryRow, gallery
+from .gan_weight_curves import gan_weight_curves
+from .initialisation_ladder import initialisation_ladder
 from .inversion_matrix import inversion_matrix
 from .judge_heatmap import judge_heatmap
 from .judge_scatter import judge_scatter
 from .no_reference_forest import no_reference_forest
+from .recovery_strips import recovery_strips
 from .scatter import scatter
 from .slope_chart import slope_chart
 from .style import pretty, setting_name, settings_of
 from .training_curves import training_curves
+from .validation_curves import validation_curves
+from .variance_components import variance_components
 
 __all__ = [
     "GalleryRow",
     "assessment_forest",
+    "axes_of",
+    "claim_table",
+    "critical_difference",
     "diagnostics_panels",
+    "figure_of",
     "gain_forest",
     "gallery",
+    "gan_weight_curves",
+    "initialisation_ladder",
     "inversion_matrix",
     "judge_heatmap",
     "judge_scatter",
     "no_reference_forest",
     "pretty",
+    "recovery_strips",
     "scatter",
     "setting_name",
     "settings_of",
     "slope_chart",
     "training_curves",
+    "validation_curves",
+    "variance_components",
 ]

@@ -4,57 +4,74 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..statistics.frames import grouped, records, where
-from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, most_rows, panels, pretty, require_one_of, styled
+from .canvas import Drawn, Given, Panels, figure, note, require_one_of, text_width
+from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, most_rows, pretty
 
 MARKS = {"srcc": ("o", BLUE, "SRCC"), "krcc": ("s", ORANGE, "KRCC (τ-b)"), "plcc": ("D", GREEN, "PLCC (raw)")}
 
-LONG = 24  # characters of a name
+LONG = 1.6  # inches of a name: two panels side by side leave no room for the values
+FLOOR = -0.3  # an interval may leave the axis below this: it would flatten all others
 
 
-@styled
-def assessment_forest(assessment: pd.DataFrame) -> Figure:
+@figure
+def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """Draw one panel per data set with one row per measure, best SRCC on top; better is to the right.
 
     Args:
         assessment: ``Assessment.table``.
+        ax: Axes to draw on, one per data set; a new figure if left out.
+
+    Returns:
+        The Axes, or an array of them for several data sets. A measure without correlations says why.
 
     Raises:
-        AnalysisError: No rows.
+        AnalysisError: Another number of Axes than of data sets.
+
+    Examples:
+        >>> from lopsided.analysis import figures
+        >>> values = {f"{of}{end}": 0.7 for of in ("srcc", "krcc", "plcc") for end in ("", "_low", "_high")}
+        >>> table = pd.DataFrame([{"measure": "ssim", "dataset": "live", "n": 779, "n_references": 29, **values}])
+        >>> figures.assessment_forest(table).get_title(loc="left")
+        'live   (779 images, 29 references)'
     """
-    require_one_of(assessment, [], "assessment_forest")
+    require_one_of(assessment, [], "assessment_forest", "no measure was assessed")
     datasets = sorted(assessment["dataset"].unique())
-    most = most_rows(assessment, "dataset")
-    # Names of multimodal LLMs are long: two panels side by side would leave no room for the values.
-    per_row = 2 if len(datasets) > 1 and max(len(pretty(key)) for key in assessment["measure"]) <= LONG else 1
-    figure, axes = panels(len(datasets), per_row, 1.5 + 0.36 * most, width=11.0 if per_row == 2 else 7.0)
-    for axis, dataset in zip(axes, datasets, strict=True):
+    most = max(3, most_rows(assessment, "dataset"))
+    longest = max(text_width(pretty(key)) for key in assessment["measure"])
+    per_row = 2 if len(datasets) > 1 and longest <= LONG else 1
+    panels = Panels(ax, len(datasets), per_row=per_row, height=0.85 + 0.27 * most)
+    for axis, dataset in zip(panels.axes, datasets, strict=True):
         rows = where(assessment, dataset=dataset).sort_values("srcc", ascending=False, na_position="last")
         axis.axvline(0, color=GREY, linewidth=0.9)
         axis.grid(axis="x")
         for y, row in enumerate(records(rows)):
             if np.isnan(row["srcc"]):
-                text = {"x": 0.5, "y": y, "s": row["status"], "ha": "center", "va": "center", "fontsize": 8}
-                axis.text(**text, transform=axis.get_yaxis_transform(), color=VERMILION)
+                note(axis, y, row["status"], VERMILION, wrap=60)
                 continue
             for offset, (name, (marker, colour, _)) in zip((-0.24, 0.0, 0.24), MARKS.items(), strict=True):
-                axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [y + offset] * 2, color=colour, linewidth=1.5)
-                axis.plot(row[name], y + offset, marker, color=colour, markersize=4.5 if marker == "D" else 5)
+                axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [y + offset] * 2, color=colour, linewidth=1.4)
+                axis.plot(row[name], y + offset, marker, color=colour, markersize=3.6 if marker == "D" else 4)
         axis.set_title(
             f"{pretty(dataset)}   ({count(int(rows['n'].max()), 'image')},"
             f" {count(int(rows['n_references'].max()), 'reference')})"
         )
         axis.set_yticks(range(len(rows)), [pretty(key) for key in rows["measure"]])
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        low = np.nanmin(np.append(rows[[f"{name}_low" for name in MARKS]].to_numpy(dtype=float), 0.0))
+        values = rows[list(MARKS)].to_numpy(dtype=float)
+        lows = np.clip(rows[[f"{name}_low" for name in MARKS]].to_numpy(dtype=float), FLOOR, None)
+        low = np.nanmin(np.concatenate([values.ravel(), lows.ravel(), [0.0]]))
         axis.set_xlim(min(-0.02, float(low) - 0.05), 1.02)
-        axis.set_xlabel("correlation with the labels (1 is perfect, higher is better)")
+        axis.set_xlabel("correlation with the labels\n(1 is perfect, higher is better)")
         axis.tick_params(axis="y", length=0)
-    handles = [axes[0].plot([], [], marker, color=colour, label=label)[0] for marker, colour, label in MARKS.values()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
+    handles = [
+        Line2D([], [], marker=marker, color=colour, label=label, markersize=4)
+        for marker, colour, label in MARKS.values()
+    ]
+    panels.legend(handles, columns=3)
+    return panels.drawn
 
 
 def caption(assessment: pd.DataFrame, method: str) -> str:

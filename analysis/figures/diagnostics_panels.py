@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from ..errors import AnalysisError
 from ..statistics.frames import grouped, where
-from .style import GREY, count, line_style, panels, pretty, styled
+from .canvas import Drawn, Given, NothingToDraw, Panels, figure
+from .style import GREY, count, line_style, pretty
 
-PER_LEGEND_ROW = 5
 CONDITION = "effective share"
 
 
-@styled
-def diagnostics_panels(summary: pd.DataFrame) -> Figure:
+@figure
+def diagnostics_panels(summary: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """Draw alignment, frequencies, conditioning, invariances, recovery and colour drift, where there are any.
 
     Args:
-        summary: table ``diagnostics_summary``; rows of maximum differentiation are left out.
+        summary: Part ``diagnostics_summary`` of the study; rows of maximum differentiation are left out.
+        ax: Axes to draw on, one per diagnostic that has values; a new figure if left out.
+
+    Returns:
+        An array of Axes, or the Axes where there is one diagnostic.
 
     Raises:
-        AnalysisError: No rows with a value.
+        AnalysisError: Another number of Axes than of diagnostics.
+
+    Examples:
+        >>> from lopsided.analysis import figures
+        >>> summary = pd.DataFrame({"start": ["noise", "bicubic"], "mean": [0.2, 0.5]}).assign(
+        ...     measure="ssim", other="", diagnostic="alignment", detail="residual"
+        ... )
+        >>> figures.diagnostics_panels(summary).get_title(loc="left")
+        'Gradient against the residual'
     """
     drawn = panels_of(summary)
     if not drawn:
-        raise AnalysisError("diagnostics_panels: no rows to draw.")
+        raise NothingToDraw("no diagnostics of measures, or none with a value")
     measures = sorted({str(key) for found in drawn.values() for key in found["measure"]})
-    figure, axes = panels(len(drawn), 3, 3.2)
-    for axis, (name, found) in zip(axes, drawn.items(), strict=True):
+    panels = Panels(ax, len(drawn), per_row=2, height=2.35)
+    for axis, (name, found) in zip(panels.axes, drawn.items(), strict=True):
         _PANELS[name](axis, found, measures)
         axis.grid(axis="y")
     handles = [
-        axes[0].plot([], [], label=pretty(key), marker="o", markersize=4, **line_style(i))[0]
-        for i, key in enumerate(measures)
+        Line2D([], [], label=pretty(key), marker="o", markersize=4, **line_style(i)) for i, key in enumerate(measures)
     ]
-    columns = math.ceil(len(handles) / math.ceil(len(handles) / PER_LEGEND_ROW))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-    return figure
+    panels.legend(handles, columns=4)
+    return panels.drawn
 
 
 def panels_of(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -80,6 +87,8 @@ def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
             axis.plot(index, rows["mean"].iloc[0], "o", color=line_style(index)["color"])
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axis.yaxis.set_minor_formatter(FuncFormatter(_plain))
+    axis.tick_params(which="minor", labelsize=6.5)
     axis.set_xticks([])
     axis.set(title="Conditioning near the optimum", ylabel="share of directions curved alike")
 

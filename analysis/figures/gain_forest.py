@@ -4,74 +4,75 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ..statistics.frames import grouped, records
+from ..statistics.frames import records
 from ..statistics.multiplicity import ALPHA
-from .style import (
-    BLUE,
-    GREY,
-    VERMILION,
-    gain_sample,
-    of_setting,
-    panels,
-    pretty,
-    require_one_of,
-    setting_title,
-    settings_of,
-    styled,
-)
+from .canvas import Drawn, Given, Panels, figure, gain_limits, note, require_one_of, span, text_width
+from .judge_heatmap import by_mean_gain
+from .style import BLUE, GREY, VERMILION, WIDTH, gain_sample, of_setting, pretty, setting_title, settings_of
+
+PER_ROW = 3
 
 
-@styled
-def gain_forest(gains: pd.DataFrame) -> Figure:
+@figure
+def gain_forest(gains: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """Draw one panel per adversarial setting with one row per fidelity measure, on one scale; better is to the right.
 
     Filled blue: better than pixel-only, corrected for all gains of the generator; filled vermilion: worse; hollow: no
-    such finding. A diamond marks a cell that lost seeds. A cell without a gain says why.
+    such finding. A diamond marks a cell that lost seeds. A cell without a gain says why; one far
+    from the others does not stretch the axis: an arrow at the edge gives its gain.
 
     Args:
         gains: ``Gains.table`` of one generator.
+        ax: Axes to draw on, one per adversarial setting; a new figure if left out.
+
+    Returns:
+        The Axes, or an array of them for several settings.
 
     Raises:
-        AnalysisError: No rows, or several generators.
+        AnalysisError: Several generators, or another number of Axes than of settings.
+
+    Examples:
+        >>> from lopsided.analysis import figures
+        >>> gains = pd.DataFrame({"fidelity": ["ssim", "gmsd"], "gain": [0.1, 0.9], "p_holm": [0.8, 0.01]}).assign(
+        ...     generator="unet", discriminator="none", gan_weight=0.0, gain_low=-0.1, gain_high=1.1, n_lost=0
+        ... )
+        >>> [label.get_text() for label in figures.gain_forest(gains).get_yticklabels()]
+        ['GMSD', 'SSIM']
     """
-    require_one_of(gains, ["generator"], "gain_forest")
+    require_one_of(gains, ["generator"], "gain_forest", "no trained cell other than the pixel-only one")
     chosen = settings_of(gains)
-    # One order for all panels: by mean gain, best on top.
-    means = {fidelity: rows["gain"].mean() for fidelity, rows in grouped(gains, "fidelity")}
-    order = sorted(means, key=lambda key: -np.nan_to_num(means[key], nan=-np.inf))
-    figure, axes = panels(len(chosen), 4, 1.3 + 0.28 * len(order), share=True, width=min(11.0, 3.4 + 2.6 * len(chosen)))
-    for index, (axis, setting) in enumerate(zip(axes, chosen, strict=True)):
+    order = by_mean_gain(gains)  # one for all panels
+    names = [pretty(key) for key in order]
+    per_row = min(PER_ROW, len(chosen))
+    width = min(WIDTH, 0.5 + max(map(text_width, names)) + (3.2 if per_row == 1 else 2.0 * per_row))
+    panels = Panels(ax, len(chosen), per_row=per_row, height=0.85 + 0.19 * max(len(order), 3), width=width, share="xy")
+    limits = gain_limits(gains)
+    for index, (axis, setting) in enumerate(zip(panels.axes, chosen, strict=True)):
         rows = {row["fidelity"]: row for row in records(of_setting(gains, setting))}
         axis.axvline(0, color=GREY, linewidth=0.9)
         axis.grid(axis="x")
         for y, fidelity in enumerate(order):
             if fidelity not in rows:
                 # The pixel-only cell itself is the zero line, not a missing one.
-                note = "baseline" if fidelity == "none" and setting[0] == "none" else "not trained"
-                axis.text(
-                    0.5, y, note, transform=axis.get_yaxis_transform(), ha="center", va="center", color=GREY, fontsize=8
-                )
+                note(axis, y, "baseline" if fidelity == "none" and setting[0] == "none" else "not trained")
                 continue
             row = rows[fidelity]
             if np.isnan(row["gain"]):
-                text = {"x": 0.5, "y": y, "s": row["status"], "ha": "center", "va": "center"}
-                axis.text(**text, transform=axis.get_yaxis_transform(), color=VERMILION, fontsize=7, wrap=True)
+                note(axis, y, row["status"], VERMILION)
                 continue
             sure = row["p_holm"] < ALPHA
             colour = GREY if not sure else BLUE if row["gain"] > 0 else VERMILION
-            axis.plot([row["gain_low"], row["gain_high"]], [y, y], color=colour, linewidth=1.6)
-            marker = "D" if row["n_lost"] else "o"
-            axis.plot(row["gain"], y, marker, color=colour, markerfacecolor=colour if sure else "white", markersize=5)
+            look = {"color": colour, "marker": "D" if row["n_lost"] else "o"}
+            span(axis, y, row, "gain", look | {"markerfacecolor": colour if sure else "white"}, limits)
         axis.set_title(setting_title(setting))
-        axis.set_yticks(range(len(order)), [pretty(key) for key in order])
+        axis.set_yticks(range(len(order)), names)
         axis.set_ylim(len(order) - 0.4, -0.6)
-        axis.set_xlabel("gain (judge SDs, higher is better)")
-        axis.tick_params(axis="y", length=0)
-        if index % 4:
-            axis.tick_params(axis="y", labelleft=False)
-    return figure
+        axis.set_xlim(*limits)
+        axis.set_xlabel("gain (judge SDs,\nhigher is better)" if per_row > 1 else "gain (judge SDs, higher is better)")
+        axis.tick_params(axis="y", length=0, labelleft=ax is not None or index % panels.per_row == 0)
+        axis.locator_params(axis="x", nbins=5)
+    return panels.drawn
 
 
 def caption(gains: pd.DataFrame, method: str) -> str:

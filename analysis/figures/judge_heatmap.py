@@ -4,90 +4,106 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .style import (
-    GREY,
-    INK,
-    minus,
-    most_rows,
-    of_setting,
-    panels,
-    pretty,
-    require_one_of,
-    setting_name,
-    settings_of,
-    styled,
-)
+from ..statistics.frames import grouped, where
+from .canvas import Drawn, Given, Panels, figure, require_one_of, text_width
+from .matrix import draw_matrix
+from .style import GREY, INK, WIDTH, minus, of_setting, pretty, setting_name, settings_of
+
+CELL_WIDTH, CELL_HEIGHT, LABEL = 0.56, 0.3, 0.9  # inches
 
 
-@styled
-def judge_heatmap(by_judge: pd.DataFrame) -> Figure:
+@figure
+def judge_heatmap(by_judge: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """Draw one panel per adversarial setting; rows are fidelity measures, columns judges, values gains in judge SDs.
 
-    Purple is better than pixel-only, orange worse, on one scale for all panels. A thick frame marks a judge related to
-    the row's measure or to pixel-only training, which is left out of the gain. An empty cell with "–" has a status
-    other than "ok" (its score is missing or not finite, or the judge has no spread).
+    Rows are in the order of ``gain_forest``: by mean gain, best on top. Below each gain is its interval. Purple is
+    better than pixel-only, orange worse, on one scale for all panels. A thick frame marks a judge related to the row's
+    measure or to pixel-only training, which is left out of the gain. A white cell with "–" has a status other than
+    "ok" (its score is missing or not finite, or the judge has no spread).
 
     Args:
         by_judge: ``Gains.by_judge`` of one generator.
+        ax: Axes to draw on, one per adversarial setting; a new figure if left out.
+
+    Returns:
+        The Axes, or an array of them for several settings.
 
     Raises:
-        AnalysisError: No rows, or several generators.
+        AnalysisError: Several generators, or another number of Axes than of settings.
+
+    Examples:
+        >>> from lopsided.analysis import figures
+        >>> by_judge = pd.DataFrame({"fidelity": ["ssim", "gmsd"], "gain": [0.1, 0.9]}).assign(
+        ...     generator="unet", discriminator="none", gan_weight=0.0, related=False, judge="vif",
+        ...     gain_low=0.0, gain_high=1.0,
+        ... )
+        >>> drawn = figures.judge_heatmap(by_judge)
+        >>> [label.get_text() for label in drawn.get_yticklabels()], [text.get_text() for text in drawn.texts]
+        (['GMSD', 'SSIM'], ['0.9', '0.0, 1.0', '0.1', '0.0, 1.0'])
     """
-    require_one_of(by_judge, ["generator"], "judge_heatmap")
+    require_one_of(by_judge, ["generator"], "judge_heatmap", "no judge has scored a trained cell")
     chosen = settings_of(by_judge)
     judges = sorted(by_judge["judge"].unique())
-    most = most_rows(by_judge, "discriminator", "gan_weight") // len(judges)
-    per_row = 2 if len(judges) <= 8 and len(chosen) > 1 else 1
-    longest = max(len(pretty(judge)) for judge in judges)
-    figure, axes = panels(len(chosen), per_row, max(1.5, 1.1 + 0.04 * longest) + 0.3 * most)
+    everywhere = by_mean_gain(by_judge)
+    names = max(text_width(pretty(str(key))) for key in everywhere)
+    most = max(rows["fidelity"].nunique() for _, rows in grouped(by_judge, "discriminator", "gan_weight"))
+    width = min(max(WIDTH, 0.4 + names + CELL_WIDTH * len(judges)), 16.0)
+    below = LABEL + 0.65 * max(text_width(pretty(judge)) for judge in judges)
+    panels = Panels(ax, len(chosen), height=below + CELL_HEIGHT * most, width=width)
     finite = by_judge["gain"].dropna().abs()
-    bound = max(float(finite.max()), 0.1) if len(finite) else 1.0
-    for axis, setting in zip(axes, chosen, strict=True):
+    # One wild cell would leave no colour for the others.
+    bound = max(float(finite.quantile(0.95)), 0.1) if len(finite) else 1.0
+    for axis, setting in zip(panels.axes, chosen, strict=True):
         rows = of_setting(by_judge, setting)
-        order = sorted(rows["fidelity"].unique(), key=lambda key: (key != "none", key))
-        gain = rows.pivot(index="fidelity", columns="judge", values="gain").reindex(index=order, columns=judges)
-        related = rows.pivot(index="fidelity", columns="judge", values="related").reindex_like(gain)
-        sns.heatmap(
-            gain,
-            ax=axis,
-            annot=gain.map(lambda value: minus(value, 1)),
-            fmt="",
-            annot_kws={"fontsize": 8},
-            cmap="PuOr",
-            vmin=-1.15 * bound,
-            vmax=1.15 * bound,
-            cbar=False,
-            linewidths=1.0,
-            linecolor="white",
-        )
-        for y, x in np.argwhere(gain.isna().to_numpy()):
-            axis.text(float(x) + 0.5, float(y) + 0.5, "–", ha="center", va="center", color=GREY)
-        for y, x in np.argwhere(related.fillna(False).to_numpy(dtype=bool)):
-            frame = Rectangle((float(x) + 0.06, float(y) + 0.06), 0.88, 0.88)
-            frame.set(fill=False, edgecolor=INK, linewidth=1.8)
+        order = [key for key in everywhere if key in set(rows["fidelity"])]
+
+        def values(column: str, rows: pd.DataFrame = rows, order: list[str] = order) -> pd.DataFrame:
+            return rows.pivot(index="fidelity", columns="judge", values=column).reindex(index=order, columns=judges)
+
+        gain, low, high = (values(name).to_numpy(dtype=float) for name in ("gain", "gain_low", "gain_high"))
+        texts = [[minus(value, 1) if np.isfinite(value) else "" for value in row] for row in gain]
+        small = [
+            [f"{minus(a, 1)}, {minus(b, 1)}" if np.isfinite(a) else "" for a, b in zip(*ends, strict=True)]
+            for ends in zip(low, high, strict=True)
+        ]
+        measures, columns = [pretty(key) for key in order], [pretty(judge) for judge in judges]
+        look = {"cmap": "PuOr", "limits": (-1.15 * bound, 1.15 * bound), "small": small}
+        draw_matrix(axis, gain, texts, measures, columns, **look)
+        for y, x in np.argwhere(np.isnan(gain)):
+            axis.text(float(x) + 0.5, float(y) + 0.5, "–", ha="center", va="center", color=GREY, in_layout=False)
+        related = values("related").fillna(False).to_numpy(dtype=bool)
+        for y, x in np.argwhere(related):
+            frame = Rectangle((float(x) + 0.05, float(y) + 0.07), 0.9, 0.86, in_layout=False)
+            frame.set(fill=False, edgecolor=INK, linewidth=1.6)
             axis.add_patch(frame)
-        axis.set_title(setting_name(*setting))
-        axis.set_xticks(np.arange(len(judges)) + 0.5, [pretty(judge) for judge in judges], rotation=35, ha="right")
-        axis.set_yticks(np.arange(len(gain)) + 0.5, [pretty(str(key)) for key in gain.index], rotation=0)
-        axis.tick_params(length=0)
+        axis.set_title(f"{setting_name(*setting)}\ngain over pixel-only (judge SDs, higher is better)")
         axis.set_xlabel("judged by")
         axis.set_ylabel("trained with")
-    mappable = axes[0].collections[0]
-    bar = figure.colorbar(mappable, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02)
-    bar.set_label("gain over pixel-only (judge SDs, higher is better)")
-    bar.outline.set_visible(False)
-    return figure
+    return panels.drawn
+
+
+def by_mean_gain(table: pd.DataFrame) -> list[str]:
+    """Return the measures of a table of gains by their mean over settings, best first; those without a gain last.
+
+    Args:
+        table: ``Gains.table``, or ``Gains.by_judge``, of which only judges that count are taken.
+    """
+    counted = where(table, related=False) if "related" in table else table
+    means = {
+        fidelity: np.mean([found["gain"].mean() for _, found in grouped(rows, "discriminator", "gan_weight")])
+        for fidelity, rows in grouped(counted.loc[counted["gain"].notna()], "fidelity")
+    }
+    return sorted(sorted(table["fidelity"].unique()), key=lambda key: -means.get(key, -np.inf))
 
 
 def caption(by_judge: pd.DataFrame) -> str:
     """Return what the figure shows."""
     return (
         f"Gain over pixel-only training by each of {by_judge['judge'].nunique()} judges, in that judge's SDs, signed"
-        " so that positive is better for every judge. Framed: the judge is what the row or the pixel-only cell was"
-        " trained with or is related to it, and is left out of the gain; whether judges prefer their own kind is tested"
-        " under “Self-preference”. “–”: not computed; see “Values that could not be computed” for the reason."
+        " so that positive is better for every judge; below it the ends of its interval, not corrected. Best mean gain"
+        " on top. Framed: the judge is what the row or the pixel-only cell was trained with or is related to it, and is"
+        " left out of the gain; whether judges prefer their own kind is tested under “Self-preference”. “–”: not"
+        " computed; see “Values that could not be computed” for the reason."
     )

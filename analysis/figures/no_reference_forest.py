@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..no_reference import DISCRIMINATOR, SOURCE, ZERO_LABEL
 from ..statistics.frames import Row, grouped, records
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, pretty, require_one_of, styled
+from .canvas import Drawn, Given, Panels, figure, note, require_one_of
+from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, pretty
 
 COLOURS = {
     "pretrained": BLUE,
@@ -23,29 +21,40 @@ COLOURS = {
     "random": GREY,
 }
 ORDER = {kind: index for index, kind in enumerate(COLOURS)}
-ROW, PANEL, WIDTH = 0.25, 1.0, 9.5  # inches
+ROW, PANEL = 0.2, 0.85  # inches
 
 
-@styled
-def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame) -> Figure:
+@figure
+def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """Draw one panel per data set, one block per model and one row per initialisation; better is to the right.
 
     Args:
         table: ``NoReference.table``; probes of single layers are left out.
         splits: ``NoReference.splits``.
+        ax: Axes to draw on, one per data set; a new figure if left out.
+
+    Returns:
+        The Axes, or an array of them for several data sets. An initialisation without an SRCC says why.
 
     Raises:
-        AnalysisError: No rows.
+        AnalysisError: Another number of Axes than of data sets.
+
+    Examples:
+        >>> from lopsided.analysis import figures
+        >>> columns = ["stage", "dataset", "model", "initialisation", "srcc"]
+        >>> drawn = figures.no_reference_forest(pd.DataFrame(columns=columns), pd.DataFrame(columns=columns))
+        >>> drawn.texts[0].get_text()
+        'no no-reference model was assessed'
     """
     table = table.loc[table["stage"].isna()]
     splits = splits.loc[splits["stage"].isna()]
-    require_one_of(table, [], "no_reference_forest")
+    require_one_of(table, [], "no_reference_forest", "no no-reference model was assessed")
     blocks = {dataset: lines(rows) for dataset, rows in grouped(table, "dataset")}
-    heights = [PANEL + ROW * len(found) for found in blocks.values()]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.1))
-    axes: list[Axes] = list(figure.subplots(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0])
+    heights = [PANEL + ROW * max(len(found), 3) for found in blocks.values()]
+    panels = Panels(ax, len(blocks), height=max(heights))
+    panels.resize(heights)
     sources = source_names(table)
-    for axis, (dataset, found) in zip(axes, blocks.items(), strict=True):
+    for axis, (dataset, found) in zip(panels.axes, blocks.items(), strict=True):
         axis.axvline(0, color=GREY, linewidth=0.9)
         axis.grid(axis="x")
         labels, lowest = [], 0.0
@@ -58,14 +67,13 @@ def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame) -> Figure:
             colour = COLOURS.get(row["initialisation"], ORANGE)
             labels.append(arm_name(row, sources))
             if np.isnan(row["srcc"]):
-                text = {"x": 0.5, "y": y, "s": row["status"], "ha": "center", "va": "center", "fontsize": 8}
-                axis.text(**text, transform=axis.get_yaxis_transform(), color=VERMILION)
+                note(axis, y, row["status"], VERMILION, wrap=60)
                 continue
             runs = np.array([found["srcc"].mean() for _, found in grouped(of_arm(splits, row), "split")])
             if len(runs) > 1:
                 axis.plot(runs, np.full(len(runs), y), "|", color=colour, alpha=0.4, markersize=8)
             axis.plot([row["srcc_low"], row["srcc_high"]], [y, y], color=colour, linewidth=1.6)
-            axis.plot(row["srcc"], y, "o", color=colour, markersize=5.5)
+            axis.plot(row["srcc"], y, "o", color=colour, markersize=5)
             lowest = float(np.nanmin(np.append(runs, [lowest, row["srcc_low"]])))
         rows = [row for row in found if not isinstance(row, str)]
         first = rows[0]
@@ -81,7 +89,7 @@ def no_reference_forest(table: pd.DataFrame, splits: pd.DataFrame) -> Figure:
         axis.set_xlim(min(-0.02, float(lowest) - 0.03), 1.02)
         axis.set_xlabel("SRCC with the labels (1 is perfect, higher is better)")
         axis.tick_params(axis="y", length=0)
-    return figure
+    return panels.drawn
 
 
 def lines(table: pd.DataFrame) -> list[str | Row]:

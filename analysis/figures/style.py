@@ -1,20 +1,14 @@
-"""What every figure shares: colours safe for colour-blind readers, font sizes, names as people write them, panels."""
+"""What every figure shares: colours safe for colour-blind readers, font sizes, names as people write them."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, cast
+import re
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
-from ..errors import AnalysisError
 from ..statistics.correlation import Floats
 from ..statistics.frames import grouped, where
 
@@ -24,28 +18,24 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "
 COLOURS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY]
 # Beyond six, colour repeats with another dash, so that eighteen lines all look different.
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
-WIDTH = 11.0  # inches; the report shows figures at about this width, so 9 pt stays readable
+MARKERS = ["o", "s", "D", "^", "v", "P", "X"]
+WIDTH = 7.2  # inches: the text of an A4 page, so that a printed figure keeps its size of type
+SMALL = 7.5  # points
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "text.parse_math": False,  # names are shown as they are, those with a $ too
-    "font.size": 9,
-    "axes.titlesize": 10,
+    "font.size": 8,
+    "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 9,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.7,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": "#ececec",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
     "legend.frameon": False,
     "figure.facecolor": "white",
     "figure.dpi": 100,
@@ -123,31 +113,26 @@ NAMES = {
     "input": "input",
 }
 
-P = ParamSpec("P")
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a figure function so that it draws in the shared style and leaves the caller's settings unchanged."""
-
-    @functools.wraps(draw)
-    def with_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(cast(Any, RC)):
-            return draw(*args, **kwargs)
-
-    return with_style
+# Seven families at most: colours and marks have to be told apart.
+FAMILIES = {"dists": "DISTS", "lpips": "LPIPS", "topiq": "learnt", "contextual": "contextual"}
+HAND_CRAFTED, OTHER = "hand-crafted", "other"
+# A mark of the definition, at the end of the key of a measure with options.
+MARK = re.compile(r"\+([0-9a-f]{4})$")
 
 
 def pretty(key: str) -> str:
     """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``.
 
     Examples:
-        >>> pretty("dists-vgg16-r"), pretty("none")
-        ('DISTS VGG-16-R', 'pixel loss')
+        >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff")
+        ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)')
     """
     if key == "none":
         return "pixel loss"
     if "/" in key:  # a multimodal LLM and its preset: shown as they are
         return key
+    if found := MARK.search(key):
+        return f"{pretty(key[: found.start()])} ({found[1]})"
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
     return " ".join(
@@ -186,34 +171,26 @@ def most_rows(table: pd.DataFrame, *keys: str) -> int:
     return max(len(rows) for _, rows in grouped(table, *keys))
 
 
-def require_one_of(table: pd.DataFrame, columns: Sequence[str], figure: str) -> None:
-    """Raise AnalysisError if the table is empty or mixes values of a column that the figure does not distinguish."""
-    if table.empty:
-        raise AnalysisError(f"{figure}: no rows to draw.")
-    for column in columns:
-        if (n := table[column].nunique()) > 1:
-            raise AnalysisError(f"{figure} shows one {column}, got {n}: filter the table and draw one figure each.")
-
-
 def line_style(index: int) -> dict:
     """Return the colour and dash of line ``index``."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
-def panels(
-    n: int, per_row: int, height: float, *, share: bool = False, width: float = WIDTH
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``n`` equal panels, ``per_row`` at most in a row of ``height`` inches."""
-    columns = min(n, per_row)
-    rows = math.ceil(n / columns)
-    figure = Figure(figsize=(width, rows * height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
-    axes: list[Axes] = list(grid.flat)
-    for unused in axes[n:]:
-        unused.remove()
-    for axis in axes[:n]:
-        axis.tick_params(labelbottom=True)  # sharing hides the numbers of all rows but the last
-    return figure, axes[:n]
+def family(measure: str) -> str:
+    """Return the family of a measure for its colour, from its key, such as "DISTS" or "hand-crafted".
+
+    Examples:
+        >>> family("dists-vgg16-r"), family("ms_ssim"), family("pixel+dists-vgg16")
+        ('DISTS', 'hand-crafted', 'other')
+    """
+    first = re.split(r"[-_+]", measure)[0]
+    return FAMILIES.get(first, HAND_CRAFTED if "-" not in measure else OTHER)
+
+
+def family_style(name: str) -> dict[str, Any]:
+    """Return colour and mark of a family: both differ, so that a grey print still tells families apart."""
+    number = [*dict.fromkeys(FAMILIES.values()), HAND_CRAFTED, OTHER].index(name)
+    return {"color": COLOURS[number], "marker": MARKERS[number]}
 
 
 def spread_labels(wanted: Floats, gap: float, low: float, high: float) -> Floats:
@@ -243,6 +220,11 @@ def minus(value: float, digits: int = 2) -> str:
         return "∞" if value > 0 else "−∞"
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text, such as "p = 0.020", or "p < 0.001" for less."""
+    return "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
 
 
 def count(n: int, noun: str) -> str:

@@ -151,7 +151,11 @@ def asymmetry_blocks(study: Study) -> list[Block]:
         settings = where(study.asymmetry.settings, generator=generator, dataset=dataset)
         of = f"{pretty(generator)} on {pretty(dataset)}"
         prefix = f"{of}. " if several else ""
-        chart = figures.slope_chart(points, settings)
+        pairs, ranks = (
+            where(table, generator=generator, dataset=dataset)
+            for table in (study.asymmetry.pairs, study.parts["rank_probabilities"])
+        )
+        chart = figures.slope_chart(points, settings, pairs, ranks)
         shown = prefix + slope_chart_caption(points, how)
         blocks.append(picture(chart, f"Slope chart, {of}: ranks as in the tables below.", shown))
         cross = figures.scatter(points, settings)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from ..figures.style import WIDTH, interval, minus, pretty, setting_name
+from ..figures.canvas import Drawn, figure_of
+from ..figures.style import interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
 from ..verdicts import MIN_SEEDS, UNDECIDED
@@ -21,7 +23,6 @@ WORDS = re.compile(
     r"(?P<d>(?!at\b)[A-Za-z](?:[\w.+:-]*[\w+])?) (?P<w>\d[\d.e-]*)(?=$| ·)"
     r"|(?P<key>[A-Za-z](?:[\w.+:-]*[\w+])?)|(?<!\w)-(?=\d)"
 )
-DPI = 200  # twice the 100 px per inch at which figures are shown
 
 Cell = Callable[[Row], str]
 
@@ -35,26 +36,46 @@ class Text:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a PNG in the page; ``width`` is its share of the column, so that all figures share one font size."""
+    """A figure that is ready to be drawn."""
 
-    png: str
+    figure: Figure
     alt: str
     caption: str
-    width: float
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A picture of a gallery, with its error map if there is one."""
+
+    title: str
+    pixels: NDArray[np.uint8]
+    error: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops of one image, any of which can be flipped to any other; their place in the whole image, if it is known."""
+
+    label: str
+    crops: list[Crop]
+    caption: str
+    whole: NDArray[np.uint8] | None = None
+    box: tuple[int, int, int, int] | None = None  # top, left, height, width
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of ready-made strings; a folded one opens on a click."""
+    """A table of ready-made strings; a folded one opens on a click. ``frame`` has the numbers behind it."""
 
     title: str
     note: str
     header: list[str]
     rows: list[list[str]]
+    frame: pd.DataFrame
     folded: bool = False
 
 
-Block = Text | Picture | Table
+Block = Text | Picture | Crops | Table
 
 
 @dataclass(frozen=True)
@@ -79,13 +100,11 @@ def tested(study: Study) -> str:
     return f"{study.level:.0%} t intervals over new seeds and images"
 
 
-def picture(figure: Figure, alt: str, caption: str) -> Picture:
-    """Draw a figure into a PNG at twice its shown size."""
-    buffer = io.BytesIO()
-    # No software stamp: the same study gives the same bytes.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    width = min(1.0, figure.get_size_inches()[0] / WIDTH)
-    return Picture(base64.b64encode(buffer.getvalue()).decode(), alt, caption, 100 * width)
+def picture(drawn: Drawn, alt: str, caption: str) -> Picture:
+    """Return the figure of some Axes for the page."""
+    figure = figure_of(drawn)
+    plt.close(figure)  # pyplot would keep it
+    return Picture(figure, alt, caption)
 
 
 def table(
@@ -105,13 +124,12 @@ def table(
     rows = records(frame)
     found = {heading: [cell(row) for row in rows] for heading, cell in columns.items()}
     same = [heading for heading in ("generator", "data set") if len(set(found.get(heading, []))) == 1]
-    if title and same:
-        title += f" ({', '.join(found[heading][0] for heading in same)})"
+    if named := [found[heading][0] for heading in same if found[heading][0]]:
+        title += f" ({', '.join(named)})"
     empty = [heading for heading in optional if set(found[heading]) <= {"–", "ok", "0"}]
     kept = [heading for heading in found if heading not in (*same, *empty)]
-    return Table(
-        title, note, kept, [list(row) for row in zip(*(found[heading] for heading in kept), strict=True)], folded
-    )
+    cells = [list(row) for row in zip(*(found[heading] for heading in kept), strict=True)]
+    return Table(title, note, kept, cells, frame, folded)
 
 
 def text(column: str) -> Cell:

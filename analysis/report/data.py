@@ -238,4 +238,5 @@ def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
         f" {scipy.__version__}, matplotlib {mpl.__version__}"
     )
     shown = {key: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in known.items()}
-    return Table("", "", ["fact", "value"], [[key, value] for key, value in shown.items()])
+    facts_of_run = pd.DataFrame({"fact": list(shown), "value": list(shown.values())})
+    return table(facts_of_run, "What identifies this run", {"fact": text("fact"), "value": text("value")})

@@ -7,16 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-import jinja2
+from markupsafe import Markup
 
-from ...common.files import write_text
-from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
 from ..figures.gallery import GalleryRow
 from ..headline import headline
 from ..limitations import limitations
 from ..result_tables import TABLES
 from ..study import Study
-from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
 from .advice import advice_blocks
 from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
@@ -25,13 +22,17 @@ from .data import count_blocks, data_blocks, fact_table
 from .gallery import gallery_blocks
 from .metrics import assessment_blocks
 from .objectives import gain_blocks
+from .render import render
 from .reverse import reverse_blocks
 from .robustness import robustness_blocks
 from .self_preference import self_preference_blocks
 
-# Verdicts: the words that say something are bold, those that leave a question open are pale.
-SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
-OPEN = (UNDECIDED, UNTESTABLE)
+QUESTION = "Is the better metric of image quality also the better objective to train with?"
+REPRODUCE = Markup("""<p>Every number here follows from the result tables ({tables}); no image or network is needed:</p>
+<pre>from lopsided.analysis import StudyTables, analyse
+
+study = analyse(StudyTables.load("TABLES"), n_boot={n_boot}, seed={seed}, independence={independence})
+study.save("DERIVED")  # every derived table, as Parquet and CSV</pre>""")
 
 
 class Part(Protocol):
@@ -70,13 +71,6 @@ def write_report(
     Raises:
         AnalysisError: A gallery row that cannot be drawn.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [
         Section("glance", "At a glance", at_a_glance(study)),
         Section("claims", "Claims", claim_blocks(study)),
@@ -92,18 +86,15 @@ def write_report(
         Section("data", "Data and judges", data_blocks(study)),
         Section("counts", "What went in, what came out", count_blocks(study)),
         Section("limitations", "Limitations", [Text(text) for text in limitations(study, facts)]),
-        Section("facts", "Run facts", [fact_table(study, facts or {})]),
+        Section("facts", "Provenance", [fact_table(study, facts or {})]),
     ]
-    page = environment.get_template("report.html.j2").render(
+    tables = Markup(", ").join(Markup("<code>{}</code>").format(table) for table in TABLES)
+    render(
+        path,
+        sections,
+        headline(study),
         title=title,
         description=description,
-        headline=headline(study),
-        sections=[section for section in sections if section.blocks],
-        tables=list(TABLES),
-        n_boot=study.n_boot,
-        seed=study.seed,
-        independence=study.independence,
-        sure=SURE,
-        open=OPEN,
+        question=QUESTION,
+        code=REPRODUCE.format(tables=tables, n_boot=study.n_boot, seed=study.seed, independence=study.independence),
     )
-    write_text(Path(path), page)

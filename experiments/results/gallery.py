@@ -1,8 +1,11 @@
-"""Choose crops of restored images for the report: where the trained networks differ most, beside the reference."""
+"""Choose crops of restored images for the report: where the trained networks differ most, and where least."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ...analysis.figures import GalleryRow, pretty, setting_name
 from ...common.images import read_rgb
@@ -13,14 +16,18 @@ from ..stages.restore import IMAGES, Restore
 from ..store import Store, checked
 
 CROP = 64  # pixels per side
-SHOWN = 3
+SHOWN = 2  # images in which methods differ most; one more shows where they differ least
+# Crops between these quantiles of an image's detail: flat ones show nothing, the busiest are texture nobody recognises.
+DETAIL = (0.4, 0.9)
+Image = NDArray[np.uint8]
 
 
 def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
-    """Return up to three images of the first test set, each as crops of every setting at the first seed.
+    """Return up to three crops of the first test set, each restored by every setting at the first seed.
 
-    The crop of an image is the window in which the restorations vary most between settings, and the images are those
-    with the largest such variation, so that the choice favours no setting.
+    The crop of an image is chosen among windows of middling detail, so that it shows something: the window in which
+    the restorations vary most between settings. The two images with the largest such variation are shown, and of the
+    remaining images that window of all in which the restorations vary least. So the choice favours no setting.
     """
     done = [cell for cell in plan.of(Restore) if store.status(cell.stage, cell.id).state == "done"]
     trained = [cell for cell in done if cell.inputs]
@@ -28,36 +35,57 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
         return []
     first = trained[0].labels
     trained = [c for c in trained if all(c.labels[k] == first[k] for k in ("seed", "test_set", "generator"))]
+    # The pixel-only network first: what the others are compared with.
+    trained.sort(key=lambda cell: (cell.labels["fidelity"] != "none", cell.labels["discriminator"] != "none"))
     baseline = next((c for c in done if not c.inputs and c.labels["test_set"] == first["test_set"]), None)
     if baseline is None:
         return []
     spec = trained[0].spec
-    candidates = []
     folders = [checked(store.folder(cell.stage, cell.id), IMAGES)[0] for cell in [baseline, *trained]]
+    most: list[tuple[float, GalleryRow]] = []
+    least: list[tuple[float, GalleryRow]] = []
     for pair in pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task):
-        images = [read_rgb(folder / f"{pair.name}.png") for folder in folders]
-        variation = np.stack(images[1:]).astype(np.float32).std(0).mean(2)
-        top, left, amount = _busiest(variation)
-        window = (slice(top, top + CROP), slice(left, left + CROP))
-        crops = {"reference": pair.hr[window], spec.task.baseline: images[0][window]}
-        crops |= {_title(cell): image[window] for cell, image in zip(trained, images[1:], strict=True)}
-        candidates.append((amount, GalleryRow(label=f"{pair.name}, seed {first['seed']}", crops=crops)))
-    candidates.sort(key=lambda candidate: -candidate[0])
-    return [row for _, row in candidates[:SHOWN]]
+        restored = [read_rgb(folder / f"{pair.name}.png") for folder in folders]
+        variation = np.stack(restored[1:]).astype(np.float32).std(0).mean(2)
+        found = [(float(variation[window].mean()), window) for window in _windows(pair.hr)]
+        for rows, (amount, window), how in (
+            (most, max(found, key=_amount), "most"),
+            (least, min(found, key=_amount), "least"),
+        ):
+            label = f"{pair.name}, seed {first['seed']}: where restorations differ {how}"
+            crops = {"reference": pair.hr[window], spec.task.baseline: restored[0][window]}
+            crops |= {_title(cell): image[window] for cell, image in zip(trained, restored[1:], strict=True)}
+            rows.append((amount, GalleryRow(label=label, crops=crops, whole=pair.hr, box=_box(window))))
+    order = np.argsort([-amount for amount, _ in most], kind="stable")
+    shown = order[:SHOWN]
+    rest = [least[index] for index in order[SHOWN:]] or [least[index] for index in shown]
+    return [*(most[index][1] for index in shown), min(rest, key=_amount)[1]]
+
+
+def _amount(found: tuple[float, object]) -> float:
+    return found[0]
 
 
 def _title(cell: Cell) -> str:
     return f"{pretty(cell.labels['fidelity'])}\n{setting_name(cell.labels['discriminator'], cell.labels['gan_weight'])}"
 
 
-def _busiest(variation: np.ndarray) -> tuple[int, int, float]:
-    """Find the window with the most variation, on a grid of quarter windows."""
-    height, width = variation.shape
-    side_h, side_w = min(CROP, height), min(CROP, width)
-    best = (0, 0, -1.0)
-    for top in range(0, height - side_h + 1, CROP // 4):
-        for left in range(0, width - side_w + 1, CROP // 4):
-            amount = float(variation[top : top + side_h, left : left + side_w].mean())
-            if amount > best[2]:
-                best = (top, left, amount)
-    return best
+def _box(window: tuple[slice, slice]) -> tuple[int, int, int, int]:
+    rows, columns = window
+    return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+
+
+def _windows(image: Image) -> Iterator[tuple[slice, slice]]:
+    """Yield windows of middling detail, on a grid of quarter windows."""
+    height, width = image.shape[:2]
+    tall, wide = min(CROP, height), min(CROP, width)
+    grey = image.astype(np.float32).mean(axis=2)
+    steps = np.abs(np.diff(grey, axis=0))[:, :-1] + np.abs(np.diff(grey, axis=1))[:-1]
+    windows = [
+        (slice(top, top + tall), slice(left, left + wide))
+        for top in range(0, height - tall + 1, CROP // 4)
+        for left in range(0, width - wide + 1, CROP // 4)
+    ]
+    detail = np.array([steps[window].mean() for window in windows])
+    low, high = np.quantile(detail, DETAIL)
+    yield from (window for window, amount in zip(windows, detail, strict=True) if low <= amount <= high)

@@ -1,4 +1,4 @@
-"""What a run shows: a live bar with rate and time left on a terminal, plain lines in a log."""
+"""What a run shows: a live bar with rate and time left on a terminal or in a notebook, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN_SECONDS = 15.0  # between two lines about the same cell in a log
 
 
 class Reporter:
-    """Follows a run. One class for both outputs: the terminal decides which it is.
+    """Follows a run. One class for both outputs: the console decides which it is.
 
     The time left counts the cells that remain at the mean time of their stage so far, see ``_expected``.
     """
@@ -40,7 +40,8 @@ class Reporter:
         """Show progress over ``cells`` while the block runs."""
         self._cells, self._began = list(cells), time.monotonic()
         self._waiting = {cell.id: cell for cell in cells}
-        if not self.console.is_terminal:
+        # In a notebook rich draws the bar with ipywidgets; it calls that no terminal.
+        if not (self.console.is_terminal or self.console.is_jupyter):
             self._line(f"{len(cells)} cell{'s' * (len(cells) != 1)} to compute")
             yield
             return

@@ -13,6 +13,18 @@ def test_the_report_of_a_finished_experiment(store):
     assert "severity grade" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("option", ["--to", "--output"])
+def test_it_goes_where_it_is_told_and_opens_when_asked(store, tmp_path, monkeypatch, option):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) > 1)
+    for note in (True, False):
+        shown = invoke("report", SMOKE, "--store", store, option, tmp_path / "é", "--open")
+        assert shown.status == 0
+        assert ("no browser can be opened" in shown.text) is note
+    assert (tmp_path / "é" / "report.html").is_file()
+    assert opened == [(tmp_path / "é" / "report.html").as_uri()] * 2
+
+
 def test_what_is_not_done_is_said(store):
     more = len(cells(["grid.seed=[0,1]"]))
     shown = invoke("report", SMOKE, "--store", store, "--set", "grid.seed=[0,1]")

@@ -1,0 +1,50 @@
+"""A matrix of coloured cells with texts, as the heat maps draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+
+from ..statistics.correlation import Floats
+from .style import INK, SMALL
+
+DARK = 0.58  # luminance below which a text is white
+
+
+def draw_matrix(
+    axis: Axes,
+    values: Floats,
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    cmap: str,
+    limits: tuple[float, float],
+    small: Sequence[Sequence[str]] | None = None,
+) -> None:
+    """Draw values ``(rows, columns)`` as cells with a text in each, and a small one below it; NaN stays white."""
+    norm, colours = Normalize(*limits), mpl.colormaps[cmap]
+    axis.pcolormesh(
+        np.ma.masked_invalid(values), cmap=cmap, norm=norm, edgecolors="white", linewidth=1.0, antialiased=True
+    )
+    luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
+    for y, x in np.ndindex(values.shape):
+        value = values[y, x]
+        colour = "white" if np.isfinite(value) and luminance[y, x] < DARK else INK
+        look: dict[str, Any] = {"ha": "center", "color": colour, "in_layout": False}
+        below = small[y][x] if small else ""
+        if texts[y][x]:
+            axis.text(x + 0.5, y + (0.36 if below else 0.5), texts[y][x], va="center", fontsize=SMALL, **look)
+        if below:
+            axis.text(x + 0.5, y + 0.74, below, va="center", fontsize=5.5, **look)
+    axis.set_xlim(0, values.shape[1])
+    axis.set_ylim(values.shape[0], 0)
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=40, ha="right", rotation_mode="anchor")
+    axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

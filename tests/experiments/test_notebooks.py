@@ -1,0 +1,83 @@
+"""What a notebook shows of a plan, of how much is done, of a study, and while cells are computed."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lopsided import experiments
+from lopsided.analysis import analyse, style_claims, summarise_claims
+from lopsided.common.html import html_table
+from lopsided.experiments.planning import Statuses
+from lopsided.experiments.running.progress import Reporter
+from lopsided.experiments.store import Status
+
+SMOKE = "experiments/smoke.yaml"
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return experiments.plan(SMOKE)
+
+
+def test_a_plan_shows_its_stages_and_cells(planned):
+    html = planned._repr_html_()
+    assert f"smoke: {len(planned.cells)} cells" in html
+    for cell in planned.cells:
+        assert cell.row in html
+
+
+def test_a_status_counts_cells_and_says_why_they_failed(planned, tmp_path):
+    (tmp_path / "store").mkdir()
+    found = experiments.status(SMOKE, store=tmp_path / "store")
+    assert [cell.id for cell, _ in found] == [cell.id for cell in planned.cells]
+    first, second, *rest = found
+    states = Statuses([(first[0], Status("done", seconds=3.0)), (second[0], Status("failed", "a < b")), *rest])
+    header, rows = states.by_stage()
+    assert header == ["stage", "done", "failed", "pending", "time"]
+    assert sum(int(row[3]) for row in rows if row[3] != "·") == len(planned.cells) - 2
+    html = states._repr_html_()
+    assert f"failed: {second[0].title} [{second[0].id}]: a &lt; b" in html
+    assert "<td" in html
+
+
+def test_a_study_shows_verdicts_and_claims(synthetic_tables):
+    study = analyse(synthetic_tables.study_tables(seeds=3), n_boot=20)
+    html = study._repr_html_()
+    for row in study.asymmetry.settings.to_dict("records"):
+        assert row["trend_verdict"] in html
+    claims = study.parts["claims"]
+    summary = summarise_claims(claims)
+    assert list(summary["claim"]) == list(dict.fromkeys(claims["claim"]))
+    for row in summary.to_dict("records"):
+        tests = claims[claims["claim"] == row["claim"]]
+        decided = set(tests["verdict"]) & {"supported", "contradicted"}
+        expected = decided.pop() if len(decided) == 1 else row["verdict"]
+        assert row["verdict"] == expected
+        assert row["statement"] in html
+    wild = claims.assign(statement="<b>bold</b>")
+    assert "&lt;b&gt;bold" in style_claims(wild).to_html()
+    empty = analyse(replace(study.tables, sr_scores=study.tables.sr_scores.head(0), cells=study.tables.cells.head(0)))
+    assert "not testable" in empty._repr_html_()
+
+
+def test_values_in_html_are_escaped():
+    assert html_table(["<x>"], [["<y>"]]).count("&lt;") == 2
+
+
+@pytest.mark.parametrize("kind", ["jupyter", "terminal"])
+def test_a_bar_is_drawn_on_a_terminal_and_in_a_notebook(planned, kind, monkeypatch):
+    shown = []
+    monkeypatch.setattr("rich.jupyter.display", lambda *args: shown.append(args))
+    console = Console(file=io.StringIO(), force_jupyter=kind == "jupyter", force_terminal=kind == "terminal")
+    reporter = Reporter(console)
+    with reporter.running(planned.cells):
+        assert reporter._bar is not None
+        reporter.started(planned.cells[0])
+        reporter.step(1, 2, "a step")
+        assert reporter._bar.tasks[0].total == len(planned.cells)
+        assert reporter._bar.tasks[1].completed == 1
+    log = Reporter(Console(file=io.StringIO(), force_terminal=False, force_jupyter=False))
+    with log.running(planned.cells):
+        assert log._bar is None
