@@ -16,7 +16,7 @@ from ..headline import headline
 from ..limitations import limitations
 from ..result_tables import TABLES
 from ..study import Study
-from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
+from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MEASURE_DOMINATES, SETTING_DOMINATES, UNDECIDED
 from .advice import advice_blocks
 from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
@@ -30,7 +30,7 @@ from .robustness import robustness_blocks
 from .self_preference import self_preference_blocks
 
 # Verdicts: the words that say something are bold, those that leave a question open are pale.
-SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
+SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, SETTING_DOMINATES, MEASURE_DOMINATES)
 OPEN = (UNDECIDED, UNTESTABLE)
 
 

@@ -18,6 +18,7 @@ from .bootstrap import LEVEL
 from .correlation import Floats
 from .rank_correlation import checked, spearman
 
+AGREE_LESS, AGREE_MORE, UNDECIDED = "agree less", "agree more", "undecided"
 N_DRAWS = 2_000
 # Of the model: SD of the true values in observed SDs, and their correlation.
 SD_GRID = np.linspace(0.02, 2.5, 24)
@@ -230,4 +231,4 @@ def rho_change(
     first = noise_free_interval(a, v_a, before, v_before, each, seed)
     second = noise_free_interval(a, v_a, after, v_after, each, seed)
     less, more = first[0] > second[1], second[0] > first[1]
-    return RhoChange(first, second, each, "agree less" if less else "agree more" if more else "undecided")
+    return RhoChange(first, second, each, AGREE_LESS if less else AGREE_MORE if more else UNDECIDED)
