@@ -69,7 +69,7 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
             "p_corrected": np.nan,
             "correction": "",
             "verdict": "",
-            **{name: value for name, value in objective.row(trained, level).items() if name in PAIR_COLUMNS[-7:]},
+            **objective.sample(trained),
         }
         for name, estimate in (("srcc", metric), ("gain", gain)):
             low, high = estimate.interval(level)
