@@ -240,15 +240,8 @@ def _compare(dataset: str, raters: list[Rater], labels: pd.DataFrame, level: flo
     for a, b in combinations(sorted(values, key=lambda name: -values[name]), 2):
         found = jackknife(values[a] - values[b], parts[a] - parts[b])
         ends = found.interval(level)
-        pairs.append(
-            dict(
-                zip(
-                    DIFFERENCE_COLUMNS,
-                    (dataset, *a, *b, found.value, *ends, found.p, 0.0, len(references)),
-                    strict=True,
-                )
-            )
-        )
+        row = (dataset, *a, *b, found.value, *ends, found.p, np.nan, len(references))
+        pairs.append(dict(zip(DIFFERENCE_COLUMNS, row, strict=True)))
     for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = p
     return sorted(rows, key=lambda row: -np.nan_to_num(row["srcc"], nan=-2)), pairs
@@ -268,7 +261,7 @@ def _splits(raters: list[Rater], common: set) -> dict[object, list]:
 def _agreement(
     rater: Rater, splits: dict[object, list], labels: pd.DataFrame, group: pd.Series
 ) -> tuple[float, Floats, str]:
-    """Return the mean SRCC over seeds and splits, that without each group of references, and "ok" or why there is none."""
+    """Return the mean SRCC over seeds and splits, that without each group of references, and "ok" or what is wrong."""
     n_groups = int(group.max()) + 1 if len(group) else 0
     without = 1 - np.eye(n_groups, dtype=np.int64)
     values, again = [], []

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ..raters import LLM, MEASURE, MODEL
 from ..statistics.frames import grouped, records
-from .style import BLUE, GREY, ORANGE, VERMILION, count, most_rows, panels, require_one_of, styled
+from .style import BLUE, GREY, ORANGE, VERMILION, count, most_rows, panels, pretty, require_one_of, styled
 
 COLOURS = {MEASURE: BLUE, MODEL: VERMILION, LLM: ORANGE}
 
@@ -35,7 +35,8 @@ def raters_forest(raters: pd.DataFrame, names: dict[str, str]) -> Figure:
             colour = COLOURS[row["kind"]]
             axis.plot([row["srcc_low"], row["srcc_high"]], [y, y], color=colour, linewidth=1.6)
             axis.plot(row["srcc"], y, "o", color=colour, markersize=5.5)
-        axis.set_title(f"{dataset}   ({count(rows[0]['n'], 'image')}, {count(rows[0]['n_references'], 'reference')})")
+        sample = f"{count(rows[0]['n'], 'image')}, {count(rows[0]['n_references'], 'reference')}"
+        axis.set_title(f"{pretty(dataset)}   ({sample})")
         axis.set_yticks(range(len(rows)), [names[row["rater"]] for row in rows])
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_xlabel("SRCC with people (1 is perfect, higher is better)")
