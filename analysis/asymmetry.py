@@ -152,7 +152,7 @@ def compare_rankings(
                 here = dict(zip(WHERE, (generator, dataset, *setting), strict=True))
                 changes.append((here, without, side, trained))
     asymmetry = Asymmetry(
-        settings=with_verdicts(pd.DataFrame(settings, columns=SETTING_COLUMNS), FAMILIES),
+        settings=with_verdicts(pd.DataFrame(settings, columns=SETTING_COLUMNS)),
         by_judge=with_verdicts(pd.DataFrame(by_judge, columns=JUDGE_COLUMNS)),
         points=pd.DataFrame(points, columns=POINT_COLUMNS),
         pairs=correct(pd.DataFrame(pairs, columns=[*WHERE, *PAIR_COLUMNS]), assessment),
@@ -329,10 +329,10 @@ def lost_worst(side: Joined, assessed: pd.DataFrame, rows: pd.DataFrame, trained
     return {"n_lost": len(lost), "rho_lost_worst": float(spearman(a, ranks)), "p_lost_worst": exact_p(a, ranks)[0]}
 
 
-def with_verdicts(table: pd.DataFrame, families: int = 1) -> pd.DataFrame:
-    """Add Holm's p over all trends of a table, and what each says if it shares its level with other families."""
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Add Holm's p over all trends of a table, and what each says: trends share their level with pairs."""
     adjusted = holm(table["trend_p"].to_numpy(dtype=float))
-    verdicts = [verdict(families * p, n_seeds) for p, n_seeds in zip(adjusted, table["n_seeds"], strict=True)]
+    verdicts = [verdict(FAMILIES * p, n_seeds) for p, n_seeds in zip(adjusted, table["n_seeds"], strict=True)]
     return table.assign(trend_p_holm=adjusted, trend_verdict=verdicts)
 
 

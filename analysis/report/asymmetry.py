@@ -12,9 +12,10 @@ from ..figures.slope_chart import caption as slope_chart_caption
 from ..figures.style import pretty, setting_name
 from ..independence import KINDS
 from ..statistics.frames import Row, grouped, records, where
+from ..statistics.multiplicity import ALPHA
 from ..study import Study
 from ..trained import CellKey
-from ..verdicts import MIN_SEEDS, SUGGESTED_BELOW
+from ..verdicts import FAMILIES, MIN_SEEDS, SUGGESTED_BELOW
 from .blocks import (
     Block,
     Cell,
@@ -40,8 +41,8 @@ PLACE: dict[str, Cell] = {
     "adversarial setting": setting,
 }
 VERDICTS = (
-    f"Established: p below 0.05, corrected for all that was looked at, from {MIN_SEEDS} seeds or more. Suggested: below"
-    f" {SUGGESTED_BELOW:g}. Undecided: neither."
+    f"Established: corrected p below {ALPHA / FAMILIES:g} (trends and pairs share a level of {ALPHA:g}), from {MIN_SEEDS}"
+    f" seeds or more. Suggested: below {SUGGESTED_BELOW / FAMILIES:g}. Undecided: neither."
 )
 TREND = (
     "Trend: the gain with the best metric minus that with the worst, on a straight line through ranks by SRCC, so"
