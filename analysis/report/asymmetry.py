@@ -41,8 +41,8 @@ PLACE: dict[str, Cell] = {
     "adversarial setting": setting,
 }
 VERDICTS = (
-    f"Established: corrected p below {ALPHA / FAMILIES:g} (trends and pairs share a level of {ALPHA:g}), from {MIN_SEEDS}"
-    f" seeds or more. Suggested: below {SUGGESTED_BELOW / FAMILIES:g}. Undecided: neither."
+    f"Established: corrected p below {ALPHA / FAMILIES:g} (trends and pairs share a level of {ALPHA:g}), from"
+    f" {MIN_SEEDS} seeds or more. Suggested: below {SUGGESTED_BELOW / FAMILIES:g}. Undecided: neither."
 )
 TREND = (
     "Trend: the gain with the best metric minus that with the worst, on a straight line through ranks by SRCC, so"
