@@ -14,6 +14,7 @@ from .statistics.variance_components import Component, VarianceComponents
 POWER = 0.8
 MOST_SEEDS, MOST_REFERENCES = 50, 2000
 # Repeats of a sample that are tried, and draws for the interval of a ratio of SDs.
+FAR = 1e4
 REPEATS, N_DRAWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64), 2000
 # The floors of the default rule cost some power beyond what the variances say.
 RESERVE = 1.2
@@ -121,5 +122,9 @@ def _seen(component: Component, times: int, quantile: float) -> Component:
     if component.noise == 0:
         return component
     groups, noise, df = component.groups - 1, component.noise / times, component.df * times
-    ratio = special.ncfdtri(groups, df, groups * component.sd**2 / noise, quantile)
+    signal = component.sd**2 / noise
+    if signal > FAR:  # the noncentral distribution fails far out, where only the error of the noise matters
+        ratio = signal * df / special.chdtri(df, quantile)
+    else:
+        ratio = special.ncfdtri(groups, df, groups * signal, quantile)
     return replace(component, noise=noise, df=df, ratio=float(ratio))
