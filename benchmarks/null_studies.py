@@ -43,7 +43,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lopsided.analysis.asymmetry import WHERE, Joined, join, list_changes, mean_gain
+from lopsided.analysis.asymmetry import WHERE, Joined, join, list_changes, mean_gain, with_verdicts
 from lopsided.analysis.components import ADVERSARIAL, compare_spreads
 from lopsided.analysis.contrasts import contrast, trend_weights, weighted_contrast
 from lopsided.analysis.gain import Gains
@@ -51,7 +51,7 @@ from lopsided.analysis.inversions import PAIR_COLUMNS, correct, list_pairs
 from lopsided.analysis.self_preference import self_preference
 from lopsided.analysis.statistics import Assessment, Resamples, spearman, srcc, srcc_replicates
 from lopsided.analysis.statistics.contrast import Estimate
-from lopsided.analysis.statistics.multiplicity import ALPHA, holm
+from lopsided.analysis.statistics.multiplicity import ALPHA
 from lopsided.analysis.statistics.noise_free_rho import N_DRAWS
 from lopsided.analysis.trained import CellKey, Trained, judge_units, trained_cells
 from lopsided.analysis.verdicts import FAMILIES, UNDECIDED
@@ -268,7 +268,8 @@ def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
         trends.append(weights)
     pair_table = correct(pd.DataFrame(pairs, columns=[*WHERE, *PAIR_COLUMNS]), assessment)
     inversion = pair_table["p_corrected"].to_numpy(dtype=float)
-    trend = holm([weighted_contrast(trained, weights).estimate.p for weights in trends])
+    p = [weighted_contrast(trained, weights).estimate.p for weights in trends]
+    trend = with_verdicts(pd.DataFrame({"trend_p": p, "n_seeds": scenario.seeds}))["trend_p_holm"].to_numpy(dtype=float)
     changed = may_change(trained, sides) and any(
         row["verdict"] != UNDECIDED
         for row in list_changes([({}, sides[0], side, trained) for side in sides[1:]], LEVEL, 0)
