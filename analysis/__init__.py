@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .gain import Gains, gains
     from .no_reference import NoReference, assess_nr
     from .pairs import assess_pairs
+    from .raters import compare_raters
     from .report import write_comparison, write_report
     from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
@@ -46,6 +47,7 @@ __all__ = [
     "assess_scorers",
     "compare",
     "compare_rankings",
+    "compare_raters",
     "gains",
     "predict_gain",
     "style_claims",
@@ -68,6 +70,7 @@ __getattr__, __dir__ = door(
         ".gain": ["Gains", "gains"],
         ".no_reference": ["NoReference", "assess_nr"],
         ".pairs": ["assess_pairs"],
+        ".raters": ["compare_raters"],
         ".report": ["write_comparison", "write_report"],
         ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],

@@ -28,16 +28,19 @@ from .statistics.bootstrap import LEVEL
 from .statistics.correlation import Floats
 from .statistics.frames import grouped, records, where
 from .statistics.multiplicity import ALPHA, holm
-from .statistics.noise_free_rho import noise_free_interval
+from .statistics.noise_free_rho import noise_free_interval, rho_change
 from .statistics.rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
 from .trained import CellKey, Trained
-from .verdicts import AGREE_LESS, AGREE_MORE, UNDECIDED, verdict
+from .verdicts import ESTABLISHED, FAMILIES, UNDECIDED, verdict, weakened
 
 MIN_MEASURES = 3
 NOT_MEASURES = ("none", *UNTRAINED)
 WHERE = ["generator", "dataset", "discriminator", "gan_weight"]
 RHO_COLUMNS = ["n", "rho", "rho_low", "rho_high", "p", "p_method", "critical_rho", "detectable_rho"]
-TREND_COLUMNS = ["trend", "trend_low", "trend_high", "trend_se", "trend_df", "trend_p", "trend_p_holm", "trend_verdict"]
+TREND_COLUMNS = [
+    *("trend", "trend_low", "trend_high", "trend_se", "trend_df", "trend_seed_variance", "trend_image_variance"),
+    *("trend_p", "trend_p_holm", "trend_verdict"),
+]
 SETTING_COLUMNS = [
     *(*WHERE, *RHO_COLUMNS, "n_lost", "rho_lost_worst", "p_lost_worst", *TREND_COLUMNS),
     *("n_seeds", "n_images", "n_judges", "judges", "n_pairs", "n_discordant", "n_established", "excluded", "status"),
@@ -51,8 +54,9 @@ POINT_COLUMNS = [
 CHANGE_COLUMNS = [
     *WHERE,
     *("n", "rho_without", "rho_without_low", "rho_without_high", "rho_with", "rho_with_low", "rho_with_high"),
-    *("trend_change", "trend_change_low", "trend_change_high", "trend_change_p", "trend_change_p_holm"),
-    *("n_seeds", "verdict", "status"),
+    *("trend_change", "trend_change_low", "trend_change_high", "trend_change_se", "trend_change_df"),
+    *("trend_change_seed_variance", "trend_change_image_variance", "trend_change_p", "trend_change_p_holm"),
+    *("n_seeds", "n_images", "verdict", "status"),
 ]
 
 
@@ -71,7 +75,8 @@ class Asymmetry:
         points: The joined measures with A, O, intervals and mid-ranks (1 = best).
         pairs: Every pair of measures in every setting, ``better_metric`` having the larger SRCC: see ``inversions``.
         changes: One row per adversarial setting: ρ without and with the discriminator over common measures, with
-            intervals at 1 − .05/number of rows, ``verdict`` from intervals that do not overlap; change of the trend.
+            intervals at 1 − .05/number of rows, ``verdict`` from intervals that do not overlap (``rho_change``), a
+            suggestion below three seeds; change of the trend.
     """
 
     settings: pd.DataFrame
@@ -231,11 +236,10 @@ def compare(side: Joined, trained: Trained, level: float, seed: int) -> tuple[di
 def rho_and_trend(side: Joined, trained: Trained, judges: tuple[int, ...], level: float, seed: int) -> dict:
     """Return ρ, its interval and p, and the trend, by these judges."""
     n = len(side.measures)
-    gain = mean_gain(trained, side.cells, judges)
+    gain, rho = rho_of(side, trained, judges)
     row = _no_rho(n, "ok")
     if np.isnan(gain).any():
         return row | {"status": "no common seed"}
-    rho = float(spearman(side.a, gain))
     if np.isnan(rho):
         return row | {"status": "all measures tie on one side"}
     p, method = exact_p(side.a, gain)
@@ -248,12 +252,14 @@ def rho_and_trend(side: Joined, trained: Trained, judges: tuple[int, ...], level
     found = trend.estimate
     row |= {"rho": rho, "rho_low": low, "rho_high": high, "p": p, "p_method": method}
     row |= {"detectable_rho": minimum_detectable_rho(n), "n_seeds": found.n_seeds, "trend": found.value}
-    row |= dict(zip(("trend_low", "trend_high"), found.interval(level), strict=True)) | {
-        "trend_se": found.se,
-        "trend_df": found.df,
-        "trend_p": found.p,
-    }
-    return row
+    row |= dict(zip(("trend_low", "trend_high"), found.interval(level), strict=True))
+    return row | found.columns("trend") | {"trend_p": found.p}
+
+
+def rho_of(side: Joined, trained: Trained, judges: tuple[int, ...]) -> tuple[Floats, float]:
+    """Return the mean scores of the measures' cells by these judges, and their ρ with A; NaN where there is none."""
+    gain = mean_gain(trained, side.cells, judges)
+    return gain, np.nan if np.isnan(gain).any() else float(spearman(side.a, gain))
 
 
 def mean_gain(trained: Trained, cells: list[int], judges: tuple[int, ...]) -> Floats:
@@ -324,9 +330,9 @@ def lost_worst(side: Joined, assessed: pd.DataFrame, rows: pd.DataFrame, trained
 
 
 def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Add Holm's p over all trends of a table, and what each says."""
+    """Add Holm's p over all trends of a table, and what each says: trends share their level with pairs."""
     adjusted = holm(table["trend_p"].to_numpy(dtype=float))
-    verdicts = [verdict(p, n_seeds) for p, n_seeds in zip(adjusted, table["n_seeds"], strict=True)]
+    verdicts = [verdict(FAMILIES * p, n_seeds) for p, n_seeds in zip(adjusted, table["n_seeds"], strict=True)]
     return table.assign(trend_p_holm=adjusted, trend_verdict=verdicts)
 
 
@@ -336,15 +342,16 @@ def list_changes(
     """Return what each discriminator changes, corrected for how many there are."""
     rows = []
     for here, without, side, trained in found:
-        row = dict.fromkeys(CHANGE_COLUMNS, float("nan")) | here | {"n": 0, "n_seeds": 0, "verdict": UNDECIDED}
-        rows.append(row | _change(without, side, trained, 1 - ALPHA / len(found), level, seed))
+        row = dict.fromkeys(CHANGE_COLUMNS, float("nan")) | here | {"n": 0, "n_seeds": 0, "n_images": 0}
+        row["verdict"] = UNDECIDED
+        rows.append(row | _change(without, side, trained, len(found), level, seed))
     for row, p in zip(rows, holm([row["trend_change_p"] for row in rows]), strict=True):
         row["trend_change_p_holm"] = p
     return rows
 
 
 def _change(
-    without: Joined | None, side: Joined, trained: Trained | None, strict: float, level: float, seed: int
+    without: Joined | None, side: Joined, trained: Trained | None, n_changes: int, level: float, seed: int
 ) -> dict:
     if without is None or trained is None:
         return {"status": "no cell without a discriminator"}
@@ -358,27 +365,41 @@ def _change(
     panel = trained.panel([*both[0].cells, *both[1].cells])
     if not panel.judges:
         return {"n": len(common), "status": f"{panel.status} of all cells"}
-    before, after = (rho_and_trend(of, trained, panel.judges, strict, seed) for of in both)
-    if (before["status"], after["status"]) != ("ok", "ok"):
-        return {"n": len(common), "status": next(r["status"] for r in (before, after) if r["status"] != "ok")}
+    (gain_before, rho_before), (gain_after, rho_after) = (rho_of(of, trained, panel.judges) for of in both)
+    if np.isnan([*gain_before, *gain_after]).any():
+        return {"n": len(common), "status": "no common seed"}
+    if np.isnan([rho_before, rho_after]).any():
+        return {"n": len(common), "status": "all measures tie on one side"}
     weights = np.zeros(len(trained.keys))
     weights[both[1].cells] += trend_weights(both[1].a)
     weights[both[0].cells] -= trend_weights(both[0].a)
     trend = weighted_contrast(trained, weights, panel.judges).estimate
-    less, more = before["rho_low"] > after["rho_high"], after["rho_low"] > before["rho_high"]
     low, high = trend.interval(level)
-    return {
+    row = {
         "n": len(common),
-        **{f"rho_without{end}": before[f"rho{end}"] for end in ("", "_low", "_high")},
-        **{f"rho_with{end}": after[f"rho{end}"] for end in ("", "_low", "_high")},
+        "rho_without": rho_before,
+        "rho_with": rho_after,
         "trend_change": trend.value,
         "trend_change_low": low,
         "trend_change_high": high,
         "trend_change_p": trend.p,
         "n_seeds": trend.n_seeds,
-        "verdict": AGREE_LESS if less else AGREE_MORE if more else UNDECIDED,
+        "n_images": trend.n_images,
         "status": "ok",
-    }
+    } | trend.columns("trend_change")
+    a_variance = both[0].a_variance
+    variances = [of.gain_variance(trained, panel.judges) for of in both]
+    if not np.isfinite([a_variance, *variances]).all():
+        return row
+    found = rho_change(
+        *(both[0].a, a_variance, gain_before, variances[0], gain_after, variances[1]),
+        settings=n_changes,
+        level=1 - ALPHA,
+        seed=seed,
+    )
+    for name, ends in (("rho_without", found.before), ("rho_with", found.after)):
+        row |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+    return row | {"verdict": weakened(found.verdict, trend.n_seeds)}
 
 
 def count_pairs(settings: pd.DataFrame, pairs: pd.DataFrame) -> None:
@@ -388,7 +409,7 @@ def count_pairs(settings: pd.DataFrame, pairs: pd.DataFrame) -> None:
         settings.loc[index, ["n_pairs", "n_discordant", "n_established"]] = [  # pyright: ignore[reportCallIssue]
             len(of),
             int(of["discordant"].sum()),
-            int((of["verdict"] == "established").sum()),
+            int((of["verdict"] == ESTABLISHED).sum()),
         ]
     for name in ("n_pairs", "n_discordant", "n_established"):
         settings[name] = settings[name].astype(int)

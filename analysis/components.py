@@ -6,15 +6,17 @@ import numpy as np
 import pandas as pd
 
 from .gain import Gains
+from .power import needed_repeats
 from .result_tables import UNTRAINED
 from .statistics.bootstrap import LEVEL
 from .statistics.variance_components import Component, split_variance
 from .trained import Trained
+from .verdicts import weakened
 
 COLUMNS = [
     *("generator", "scope", "n_measures", "n_settings", "n_seeds", "n_images", "n_judges", "judges", "left_out"),
     *(name + end for name in ("sd_measure", "sd_setting", "ratio") for end in ("", "_low", "_high")),
-    *("probability", "verdict", "status"),
+    *("probability", "needed_repeats", "verdict", "status"),
 ]
 ALL, ADVERSARIAL = "all settings", "adversarial settings"
 
@@ -30,8 +32,11 @@ def compare_spreads(gains: Gains, *, level: float = LEVEL, seed: int = 0) -> pd.
     Returns:
         One row per generator and scope: ``sd_measure`` and ``sd_setting``, the SD of true gains (judge SDs) over these
         measures and over these settings, noise subtracted; their ``ratio``; ``probability`` that it is above 1;
-        ``verdict`` "setting dominates" or "measure dominates" if its interval leaves out 1, else "undecided". Measures
-        or settings that lack a cell are left out, and named.
+        ``needed_repeats``, how many times the seeds and the images a verdict needs if the SDs are as estimated (NaN:
+        more than 64, or no difference);
+        ``verdict`` "setting dominates" or "measure dominates" if its interval leaves out 1, a suggestion below three
+        seeds, else "undecided". It speaks of these judges. Measures or settings that lack a cell are left out, and
+        named.
     """
     rows = [
         _row(trained, generator, scope, level, seed)
@@ -71,7 +76,8 @@ def _row(trained: Trained, generator: str, scope: str, level: float, seed: int) 
         "ratio_low": found.ratio_low,
         "ratio_high": found.ratio_high,
         "probability": found.p_settings_larger,
-        "verdict": found.verdict,
+        "needed_repeats": needed_repeats(found, level) or np.nan,
+        "verdict": weakened(found.verdict, len(trained.seeds)),
         "status": "ok",
     }
 

@@ -18,10 +18,13 @@ from .trained import Panel, Trained
 MIN_TRIMMED = 6
 TRIMMED_SHARE = 0.2
 ONE_SEED, ONE_IMAGE, NO_COMMON_SEED = "one seed", "one image", "no common seed"
+SAMPLE_COLUMNS = [
+    *("n_seeds", "n_images", "n_judges", "judges", "judges_related", "judges_incomplete", "judges_no_unit", "status"),
+]
 COLUMNS = [
     *("value", "se", "df", "low", "high", "p"),
     *("general", "general_low", "general_high", "without_one_low", "without_one_high"),
-    *("n_seeds", "n_images", "n_judges", "judges", "judges_related", "judges_incomplete", "judges_no_unit", "status"),
+    *SAMPLE_COLUMNS,
 ]
 
 
@@ -76,15 +79,21 @@ class Contrast:
     def row(self, trained: Trained, level: float = LEVEL) -> dict:
         """Return the columns ``COLUMNS`` of a table of contrasts."""
         found, general = self.estimate, self.general
-        names = [trained.judges[j] for j in self.panel.judges]
         values = (
             *(found.value, found.se, found.df, *found.interval(level), found.p),
             *(general.value, *general.interval(level), *self.without_one),
+        )
+        return dict(zip(COLUMNS, values, strict=False)) | self.sample(trained)
+
+    def sample(self, trained: Trained) -> dict:
+        """Return those of the columns that say what the comparison rests on."""
+        found, names = self.estimate, [trained.judges[j] for j in self.panel.judges]
+        values = (
             *(found.n_seeds, found.n_images, len(names), ";".join(names)),
             *(";".join(left) for left in (self.panel.related, self.panel.incomplete, self.panel.no_unit)),
             self.status,
         )
-        return dict(zip(COLUMNS, values, strict=True))
+        return dict(zip(SAMPLE_COLUMNS, values, strict=True))
 
 
 def contrast(

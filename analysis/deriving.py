@@ -15,6 +15,7 @@ from .diagnostics import predict_gains
 from .distortions import assess_distortions
 from .gain import gains
 from .independence import INDEPENDENCE
+from .raters import compare_raters
 from .result_tables import TABLES, StudyTables, count_rows
 from .reverse import reverse_asymmetry
 from .robustness import influence, sureness
@@ -70,6 +71,7 @@ def analyse(
     compared = compare_rankings(assessment, gained, seed=seed)
     spreads = compare_spreads(gained, seed=seed)
     parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
+    parts["raters"], parts["rater_differences"] = compare_raters(tables.fr_scores, tables.nr_scores, tables.mllm_scores)
     parts["self_preference"] = self_preference(gained, tables.sr_scores)
     parts["influence"] = influence(assessment, gained, compared)
     parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .contrasts import contrast
 from .figures.style import count, gain_sample, interval, minus, pretty, setting_name
 from .power import detectable, needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
 from .study import Study
-from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED, verdict
+from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED, weakened
 
 # The difference, in judge SDs, and the number of images that the needed sample is computed for.
 EFFECT, IMAGES = 0.5, 100
-# Trends and pairs: each has its own correction, so together they could be wrong twice as often.
-FAMILIES = 2
 
 
 def headline(study: Study) -> list[list[str]]:
@@ -57,20 +54,15 @@ def nothing_to_compare(study: Study) -> str:
 def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Say what is established or suggested: the trend first, which is few tests, then pairs; else what is undecided."""
     for word, intro in ((ESTABLISHED, "Established"), (SUGGESTED, "Suggested, not established")):
-        trends = [row for row in records(settings) if headline_verdict(row, "trend_p_holm") == word]
+        trends = [row for row in records(settings) if row["trend_verdict"] == word]
         if trends:
             best = min(trends, key=lambda row: row["trend_p_holm"])
             return f"{intro}: {trend_text(best, len(study.asymmetry.settings), best['trend'] > 0)}{few_seeds(best)}"
-        inverted = [row for row in records(pairs) if headline_verdict(row, "p_corrected") == word]
+        inverted = [row for row in records(pairs) if row["verdict"] == word]
         if inverted:
             best = min(inverted, key=lambda row: row["p_corrected"])
             return f"{intro}: {inversion_text(best, study.asymmetry.pairs)}{few_seeds(best)}"
     return undecided(study, settings, pairs)
-
-
-def headline_verdict(row: Row, p: str) -> str:
-    """Return the verdict on a finding among all that the headline could pick: trends and pairs are two families."""
-    return verdict(FAMILIES * row[p], int(row["n_seeds"]))
 
 
 def few_seeds(row: Row) -> str:
@@ -82,8 +74,7 @@ def few_seeds(row: Row) -> str:
 
 def trend_text(row: Row, n_tests: int, agrees: bool) -> str:
     """Describe the clearest trend with its interval at 1 − .05/number of trends."""
-    found = Estimate(row["trend"], row["trend_se"], row["trend_df"], row["n_seeds"], row["n_images"])
-    low, high = found.interval(1 - ALPHA / n_tests)
+    low, high = Estimate.of(row, "trend", "trend").interval(1 - ALPHA / n_tests)
     what = "better" if agrees else "worse"
     return (
         f"the better one of these measures is as a metric, the {what} it is as an objective with"
@@ -97,7 +88,7 @@ def inversion_text(row: Row, pairs: pd.DataFrame) -> str:
     """Describe the clearest inversion with the interval of its gain at 1 − .05/number of pairs."""
     n_tests = int(pairs["p"].notna().sum())
     better, worse = row["better_metric"], row["worse_metric"]
-    found = Estimate(row["gain_difference"], row["gain_se"], row["gain_df"], row["n_seeds"], row["n_images"])
+    found = Estimate.of(row, "gain_difference", "gain")
     low, high = found.interval(1 - ALPHA / n_tests)
     srcc = interval(row["srcc_difference"], row["srcc_difference_low"], row["srcc_difference_high"])
     return (
@@ -137,9 +128,10 @@ def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
     if tested.empty:
         return ""
     n_tests = int(study.asymmetry.pairs["p"].notna().sum())
-    typical = typical_pair(study, tested)
-    if typical is None:
+    ordered = records(tested.loc[tested["gain_se"].notna()].sort_values("gain_se", kind="stable"))
+    if not ordered:
         return ""
+    typical = Estimate.of(ordered[len(ordered) // 2], "gain_difference", "gain")
     images = max(IMAGES, typical.n_images)
     n_cells = max(len(trained.keys) for trained in study.gains.trained.values())
     seeds = needed_seeds(typical, EFFECT, images, n_tests, n_cells)
@@ -148,24 +140,6 @@ def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
         f"A typical pair would have to differ by {detectable(typical, n_tests):.2g} judge SDs to be told apart in four"
         f" studies of five; a difference of {EFFECT:g} takes {sample}."
     )
-
-
-def typical_pair(study: Study, tested: pd.DataFrame) -> Estimate | None:
-    """Return the contrast of the pair whose standard error is the median."""
-    ordered = records(tested.loc[tested["gain_se"].notna()].sort_values("gain_se", kind="stable"))
-    if not ordered:
-        return None
-    row = ordered[len(ordered) // 2]
-    trained = study.gains.trained[row["generator"]]
-    cells = [
-        next(
-            number
-            for number, key in enumerate(trained.keys)
-            if key.fidelity == row[name] and key.setting == (row["discriminator"], row["gan_weight"])
-        )
-        for name in ("better_metric", "worse_metric")
-    ]
-    return contrast(trained, cells[:1], cells[1:]).estimate
 
 
 def adversarial(changes: pd.DataFrame) -> str:
@@ -177,17 +151,20 @@ def adversarial(changes: pd.DataFrame) -> str:
         return f"Whether adversarial training matters could not be tested: {'; '.join(sorted(set(changes['status'])))}."
     n = count(len(known), "adversarial setting")
     parts = []
-    for word in (AGREE_LESS, AGREE_MORE):
-        if of := [row for row in known if row["verdict"] == word]:
+    few = "Suggested, not established, by two seeds: the"
+    for start, word, found in [
+        (start, word, weakened(word, n_seeds))
+        for word in (AGREE_LESS, AGREE_MORE)
+        for start, n_seeds in (("The", MIN_SEEDS), (few, 2))
+    ]:
+        if of := [row for row in known if row["verdict"] == found]:
             listed = "; ".join(
                 f"{setting_name(row['discriminator'], row['gan_weight'])}: ρ"
                 f" {interval(row['rho_without'], row['rho_without_low'], row['rho_without_high'])} →"
                 f" {interval(row['rho_with'], row['rho_with_low'], row['rho_with_high'])}"
                 for row in of
             )
-            sure = "" if of[0]["n_seeds"] >= MIN_SEEDS else "Suggested, not established, by two seeds: "
-            the = "The" if not sure else "the"
-            parts.append(f"{sure}{the} rankings {word} once a discriminator is added, in {len(of)} of {n}: {listed}.")
+            parts.append(f"{start} rankings {word} once a discriminator is added, in {len(of)} of {n}: {listed}.")
     if parts:
         return " ".join(parts) + " Intervals are of the ρ without noise and do not overlap."
     if len(known) == 1:

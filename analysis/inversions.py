@@ -13,7 +13,7 @@ from .statistics.divergence import balanced_trimming
 from .statistics.frames import records, where
 from .statistics.multiplicity import cross_screened, holm, opposed
 from .trained import CellKey, Trained
-from .verdicts import verdict
+from .verdicts import FAMILIES, verdict
 
 # With so few references the assessment decides which pairs can be found at all: each side then selects for the other.
 FEW_REFERENCES = 10
@@ -21,6 +21,7 @@ HOLM, CROSS = "Holm", "cross-screening"
 PAIR_COLUMNS = [
     *("better_metric", "worse_metric", "srcc_difference", "srcc_difference_low", "srcc_difference_high", "srcc_p"),
     *("gain_difference", "gain_difference_low", "gain_difference_high", "gain_p", "gain_se", "gain_df"),
+    *("gain_seed_variance", "gain_image_variance"),
     *("discordant", "p", "p_corrected", "correction", "verdict"),
     *("n_lost", "n_seeds", "n_images", "n_judges", "judges", "judges_related", "judges_incomplete", "status"),
 ]
@@ -62,14 +63,13 @@ def list_pairs(assessment: Assessment, dataset: str, rows: pd.DataFrame, trained
             "gain_p": less_sure(gain.p_greater, trimmed_p(trained, objective, cells[a][0], cells[b][0]))
             if lost
             else gain.p_greater,
-            "gain_se": gain.se,
-            "gain_df": gain.df,
+            **gain.columns("gain"),
             "discordant": bool(metric.value > 0 and gain.value < 0),
             "p": np.nan,
             "p_corrected": np.nan,
             "correction": "",
             "verdict": "",
-            **{name: value for name, value in objective.row(trained, level).items() if name in PAIR_COLUMNS[-7:]},
+            **objective.sample(trained),
         }
         for name, estimate in (("srcc", metric), ("gain", gain)):
             low, high = estimate.interval(level)
@@ -105,7 +105,7 @@ def less_sure(p: float, q: float) -> float:
 
 
 def correct(pairs: pd.DataFrame, assessment: Assessment) -> pd.DataFrame:
-    """Correct for every pair, setting, generator and data set, and add verdicts.
+    """Correct for every pair, setting, generator and data set, and add verdicts; these share their level with trends.
 
     Which correction is used depends on the number of references alone, so that nobody can choose after the fact:
     Holm's, or with ten references or fewer cross-screening, which is then stronger.
@@ -119,5 +119,5 @@ def correct(pairs: pd.DataFrame, assessment: Assessment) -> pd.DataFrame:
         corrected = np.where(np.isfinite(p), adjusted, np.nan)
     else:
         corrected = holm(p)
-    verdicts = [verdict(p, n) for p, n in zip(corrected, pairs["n_seeds"], strict=True)]
+    verdicts = [verdict(FAMILIES * p, n) for p, n in zip(corrected, pairs["n_seeds"], strict=True)]
     return pairs.assign(p_corrected=corrected, correction=CROSS if few else HOLM, verdict=verdicts)

@@ -186,7 +186,7 @@ def _gather(scores: pd.DataFrame, independence: Collection[str]) -> Trained:
     }
     first_of_judge = {str(row["judge"]): row for row in records(scores.drop_duplicates("judge"))}
     baseline = next((values[number] for number, key in enumerate(keys) if key.is_baseline), None)
-    unit, unit_of, unit_status = _units(baseline, judges)
+    unit, unit_of, unit_status = judge_units(baseline, judges)
     return Trained(
         keys=keys,
         seeds=list(labels[2]),
@@ -205,7 +205,7 @@ def _gather(scores: pd.DataFrame, independence: Collection[str]) -> Trained:
     )
 
 
-def _units(baseline: Floats | None, judges: list[str]) -> tuple[Floats, list[str], list[str]]:
+def judge_units(baseline: Floats | None, judges: list[str]) -> tuple[Floats, list[str], list[str]]:
     """Return each judge's SD, what it is the SD of, and "ok" or why there is none."""
     if baseline is None:
         return (

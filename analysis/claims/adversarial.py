@@ -13,7 +13,7 @@ from ..independence import families
 from ..statistics.frames import records, where
 from ..study import Study
 from ..trained import CellKey, Trained
-from ..verdicts import MIN_SEEDS
+from ..verdicts import MEASURE_DOMINATES, SETTING_DOMINATES
 from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer, of_contrast
 
 ARTEFACT = "form:artefact"
@@ -30,7 +30,6 @@ def setting_dominates(study: Study) -> Iterator[Finding]:
         if row["status"] != "ok":
             yield Finding(row["generator"], missing=row["status"])
             continue
-        decided = {"setting dominates": SUPPORTED, "measure dominates": CONTRADICTED}.get(row["verdict"], "")
         yield Finding(
             row["generator"],
             row["ratio"],
@@ -38,9 +37,12 @@ def setting_dominates(study: Study) -> Iterator[Finding]:
             row["ratio_high"],
             unit="SD over settings / SD over measures",
             n=f"{row['n_measures']} measures × {row['n_settings']} settings, {row['n_seeds']} seeds,"
-            f" {row['n_judges']} judges",
+            f" these {row['n_judges']} judges only",
             n_seeds=int(row["n_seeds"]),
-            decided=decided if row["n_seeds"] >= MIN_SEEDS else "",
+            decided={SETTING_DOMINATES: SUPPORTED, MEASURE_DOMINATES: CONTRADICTED}.get(row["verdict"], ""),
+            needed=f"{row['needed_repeats']:.0f} × the seeds and the images"
+            if row["needed_repeats"] > 0
+            else "more than 64 × the seeds and the images, or other settings",
         )
 
 
@@ -199,7 +201,8 @@ def _by_weight(trained: Trained, discriminator: str) -> dict[tuple[str, float], 
 CLAIMS = (
     Claim(
         "T4",
-        "Once there is a fidelity term, the discriminator decides the outcome more than the fidelity measure does.",
+        "Once there is a fidelity term, the discriminator decides the outcome more than the fidelity measure does,"
+        " by the judges of this study.",
         "Ratio of the SDs of true gains over adversarial settings and over measures, noise subtracted; 1 is equal.",
         setting_dominates,
     ),
@@ -211,7 +214,7 @@ CLAIMS = (
     ),
     Claim(
         "T6",
-        "A patch discriminator trains better than a vanilla one on the same backbone.",
+        "A patch discriminator trains better than a vanilla one on the same backbone, by the judges of this study.",
         "Contrast over all fidelity measures at one weight.",
         patch_is_better,
     ),

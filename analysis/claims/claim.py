@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..contrasts import Contrast, contrast
-from ..power import needed_seeds
+from ..power import MOST_REFERENCES, needed_references, needed_seeds
 from ..statistics.bootstrap import LEVEL
 from ..statistics.contrast import Estimate
 from ..statistics.multiplicity import ALPHA, holm
@@ -98,11 +98,30 @@ def of_contrast(found: Contrast, where: str, trained: Trained, n_tests: int = 1)
         return Finding(where, missing=found.status)
     estimate = found.estimate
     low, high = estimate.interval(LEVEL)
-    n = f"{estimate.n_seeds} seeds × {estimate.n_images} images, {len(found.panel.judges)} judges"
-    images = max(estimate.n_images, IMAGES)
-    seeds = needed_seeds(estimate, estimate.value, images, n_tests, len(trained.keys))
-    needed = f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+    n = f"{estimate.n_seeds} seeds × {estimate.n_images} images, {by_judges(found)}"
+    needed = enough_seeds(estimate, n_tests, len(trained.keys))
     return Finding(where, estimate.value, low, high, p=estimate.p, n=n, n_seeds=estimate.n_seeds, needed=needed)
+
+
+def by_judges(found: Contrast) -> str:
+    """Say which judges a finding speaks of: the panel, or judges like these as well (``Contrast.general``)."""
+    count = f"{len(found.panel.judges)} judges"
+    if not found.estimate.p < ALPHA:
+        return count
+    return f"these {count} and judges like them" if found.general.p < ALPHA else f"these {count} only"
+
+
+def enough_seeds(found: Estimate, n_tests: int, n_cells: int, effect: float | None = None) -> str:
+    """Return the seeds and images that find a difference of this size, by default the one seen, in words."""
+    images = max(found.n_images, IMAGES)
+    seeds = needed_seeds(found, found.value if effect is None else effect, images, n_tests, n_cells)
+    return f"{seeds} seeds × {images} images" if seeds else f"more than 50 seeds × {images} images"
+
+
+def enough_references(found: Estimate, n_tests: int) -> str:
+    """Return the references that find a difference in SRCC of the size seen, in words."""
+    references = needed_references(found, found.value, n_tests)
+    return f"{references} references" if references else f"more than {MOST_REFERENCES} references"
 
 
 def of_metrics(found: Estimate, where: str, unit: str, compared: str) -> Finding:
@@ -111,7 +130,7 @@ def of_metrics(found: Estimate, where: str, unit: str, compared: str) -> Finding
         return Finding(where, missing="fewer than three references")
     low, high = found.interval(LEVEL)
     n = f"{compared}, {found.n_images} references"
-    return Finding(where, found.value, low, high, unit=unit, p=found.p, n=n)
+    return Finding(where, found.value, low, high, unit=unit, p=found.p, n=n, needed=enough_references(found, 1))
 
 
 def against(trained: Trained, a: Sequence[int], b: Sequence[int], where: str, n_tests: int = 1) -> Finding:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from ..statistics.frames import grouped, records, where
+from ..statistics.contrast import Estimate
+from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
-from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS
-from .claim import CONTRADICTED, SUPPORTED, Claim, Finding, against, backbone_of, form_of, is_transformer, of_metrics
+from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, verdict
+from .claim import (
+    CONTRADICTED,
+    SUPPORTED,
+    Claim,
+    Finding,
+    against,
+    backbone_of,
+    enough_references,
+    enough_seeds,
+    form_of,
+    is_transformer,
+    of_metrics,
+)
+
+# The difference in judge SDs that a sample is computed for where none of the claimed kind was seen.
+EFFECT = 0.5
 
 
 def inversion_exists(study: Study) -> Iterator[Finding]:
@@ -24,6 +41,10 @@ def inversion_exists(study: Study) -> Iterator[Finding]:
             yield Finding(here, missing="; ".join(sorted(set(rows["status"]) - {"ok"})) or "no test")
             continue
         best = records(tested.sort_values("p_corrected", kind="stable"))[0]
+        gain = Estimate.of(best, "gain_difference", "gain")
+        metric = study.assessment.difference(str(dataset), best["better_metric"], best["worse_metric"])
+        n_cells = len(study.gains.trained[str(generator)].keys)
+        seeds = enough_seeds(gain, len(tested), n_cells, gain.value if best["discordant"] else EFFECT)
         name = f"{best['better_metric']} / {best['worse_metric']}, {best['discriminator']} {best['gan_weight']:g}"
         yield Finding(
             f"{here} · {name}",
@@ -34,7 +55,9 @@ def inversion_exists(study: Study) -> Iterator[Finding]:
             p=best["p_corrected"],
             n=f"{len(tested)} pairs, {best['n_seeds']} seeds × {best['n_images']} images, {best['n_judges']} judges",
             n_seeds=int(best["n_seeds"]),
-            decided=SUPPORTED if best["verdict"] == ESTABLISHED else "",
+            decided=SUPPORTED if verdict(best["p_corrected"], int(best["n_seeds"])) == ESTABLISHED else "",
+            needed=f"{seeds} and {enough_references(metric, len(tested))}"
+            + ("" if best["discordant"] else f", for a gain {EFFECT:g} judge SDs lower"),
         )
 
 
@@ -57,6 +80,9 @@ def metric_does_not_rank(study: Study) -> Iterator[Finding]:
             p=row["trend_p"],
             n=f"{row['n']} measures, {row['n_seeds']} seeds × {row['n_images']} images, {row['n_judges']} judges",
             n_seeds=int(row["n_seeds"]),
+            needed=enough_seeds(
+                Estimate.of(row, "trend", "trend"), len(settings), len(study.gains.trained[row["generator"]].keys)
+            ),
         )
 
 
@@ -78,10 +104,24 @@ def agree_less(study: Study) -> Iterator[Finding]:
             unit="fall of ρ",
             n=f"{row['n']} measures, {row['n_seeds']} seeds",
             n_seeds=int(row["n_seeds"]),
-            decided={AGREE_LESS: SUPPORTED, AGREE_MORE: CONTRADICTED}.get(row["verdict"], "")
-            if row["n_seeds"] >= MIN_SEEDS
-            else "",
+            decided={AGREE_LESS: SUPPORTED, AGREE_MORE: CONTRADICTED}.get(row["verdict"], ""),
+            needed=enough_for_change(row, len(changes), len(study.gains.trained[row["generator"]].keys)),
         )
+
+
+def enough_for_change(row: Row, n_tests: int, n_cells: int) -> str:
+    """Say what would decide on a change of ρ: intervals as narrow as the change, and a change of the trend.
+
+    The width of an interval of ρ is taken to fall with the square root of seeds, images and references.
+    """
+    change = Estimate.of(row, "trend_change", "trend_change")
+    trend = f"{enough_seeds(change, n_tests, n_cells)} for the change of the trend" if np.isfinite(change.se) else ""
+    high, low = sorted(("rho_without", "rho_with"), key=lambda name: -row[name])
+    fall, width = row[high] - row[low], row[high] - row[f"{high}_low"] + row[f"{low}_high"] - row[low]
+    if not fall > 0 or np.isnan(width):
+        return trend
+    repeats = f"{max(1, math.ceil((width / fall) ** 2))} × the seeds, images and references for ρ as seen"
+    return "; ".join(part for part in (repeats, trend) if part)
 
 
 def random_vgg_is_better(study: Study) -> Iterator[Finding]:

@@ -12,16 +12,16 @@ from ..figures.slope_chart import caption as slope_chart_caption
 from ..figures.style import pretty, setting_name
 from ..independence import KINDS
 from ..statistics.frames import Row, grouped, records, where
+from ..statistics.multiplicity import ALPHA
 from ..study import Study
 from ..trained import CellKey
-from ..verdicts import MIN_SEEDS, SUGGESTED_BELOW
+from ..verdicts import FAMILIES, MIN_SEEDS, SUGGESTED_BELOW
 from .blocks import (
     Block,
     Cell,
     Text,
     named_list,
     number,
-    of_few_seeds,
     p_value,
     picture,
     readable,
@@ -41,8 +41,8 @@ PLACE: dict[str, Cell] = {
     "adversarial setting": setting,
 }
 VERDICTS = (
-    f"Established: p below 0.05, corrected for all that was looked at, from {MIN_SEEDS} seeds or more. Suggested: below"
-    f" {SUGGESTED_BELOW:g}. Undecided: neither."
+    f"Established: corrected p below {ALPHA / FAMILIES:g} (trends and pairs share a level of {ALPHA:g}), from"
+    f" {MIN_SEEDS} seeds or more. Suggested: below {SUGGESTED_BELOW / FAMILIES:g}. Undecided: neither."
 )
 TREND = (
     "Trend: the gain with the best metric minus that with the worst, on a straight line through ranks by SRCC, so"
@@ -235,7 +235,7 @@ def change_blocks(changes: pd.DataFrame) -> list[Block]:
         "measures": text("n"),
         "ρ without": with_interval("rho_without"),
         "ρ with": with_interval("rho_with"),
-        "the rankings": of_few_seeds("verdict"),
+        "the rankings": text("verdict"),
         "change of the trend (judge SDs)": with_interval("trend_change"),
         "p, Holm": p_value("trend_change_p_holm"),
         "seeds": text("n_seeds"),

@@ -16,7 +16,6 @@ from ..figures.canvas import Drawn, figure_of
 from ..figures.style import interval, minus, pretty, setting_name
 from ..statistics.frames import Row, records
 from ..study import Study
-from ..verdicts import MIN_SEEDS, UNDECIDED
 
 # What a word of a text written from keys can be: an adversarial setting at the end of a part, a key, a minus sign.
 WORDS = re.compile(
@@ -186,16 +185,6 @@ def span(low: str, high: str, digits: int = 2) -> Cell:
 
     def cell(row: Row) -> str:
         return "–" if pd.isna(row[low]) else f"{minus(row[low], digits)} to {minus(row[high], digits)}"
-
-    return cell
-
-
-def of_few_seeds(column: str) -> Cell:
-    """Show a verdict, weakened if it rests on too few seeds to establish anything."""
-
-    def cell(row: Row) -> str:
-        found = text(column)(row)
-        return found if found in ("–", UNDECIDED) or row["n_seeds"] >= MIN_SEEDS else f"{found} (suggested)"
 
     return cell
 

@@ -19,7 +19,6 @@ from .blocks import (
     Text,
     name,
     named_list,
-    of_few_seeds,
     p_value,
     picture,
     sample,
@@ -120,7 +119,7 @@ def spreads(study: Study) -> list[Block]:
     columns = {
         "generator": name("generator"),
         "over": text("scope"),
-        "verdict": of_few_seeds("verdict"),
+        "verdict": text("verdict"),
         "SD over measures": with_interval("sd_measure"),
         "SD over settings": with_interval("sd_setting"),
         "ratio": with_interval("ratio"),

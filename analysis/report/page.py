@@ -22,6 +22,7 @@ from .data import count_blocks, data_blocks, fact_table
 from .gallery import gallery_blocks
 from .metrics import assessment_blocks
 from .objectives import gain_blocks
+from .raters import rater_blocks
 from .render import render
 from .reverse import reverse_blocks
 from .robustness import robustness_blocks
@@ -81,6 +82,7 @@ def write_report(
         Section("self-preference", "Self-preference", self_preference_blocks(study)),
         Section("metrics", "Measures as metrics", assessment_blocks(study)),
         *(part.section(study) for part in parts()),
+        Section("raters", "Measures, models and LLMs on the same images", rater_blocks(study)),
         Section("reverse", "Reverse asymmetry", reverse_blocks(study)),
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),

@@ -20,7 +20,7 @@ from PIL import Image
 from ...common.files import write_text
 from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
 from ..comparison import NOT_TESTED
-from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, UNDECIDED
+from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MEASURE_DOMINATES, SETTING_DOMINATES, UNDECIDED
 from .blocks import Crops, Picture, Section, Table, Text
 from .downloads import csv, data_url, latex
 from .terms import Explained
@@ -28,7 +28,7 @@ from .vector import vector
 
 HERE = Path(__file__).parent
 # Verdicts: the words that say something are bold, those that leave a question open are pale.
-SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, "setting dominates", "measure dominates")
+SURE = (ESTABLISHED, SUPPORTED, CONTRADICTED, AGREE_LESS, AGREE_MORE, SETTING_DOMINATES, MEASURE_DOMINATES)
 OPEN = (UNDECIDED, UNTESTABLE, NOT_TESTED)
 # A cell with more characters than this may wrap; one with an interval is wider.
 WRAPS, WRAPS_INTERVAL = 24, 34

@@ -10,9 +10,10 @@ pooled variance of the cells' own settings, and the variance of the very differe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,18 @@ class Estimate:
     n_images: int
     seed_variance: float = np.nan
     image_variance: float = np.nan
+
+    def columns(self, prefix: str) -> dict[str, float]:
+        """Return what is known of the error as columns of a table; ``Estimate.of`` reads them back."""
+        names = ("se", "df", "seed_variance", "image_variance")
+        return {f"{prefix}_{name}": float(getattr(self, name)) for name in names}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], value: str, prefix: str) -> Estimate:
+        """Return the estimate of a row with the columns ``value``, n_seeds, n_images and those of ``columns``."""
+        error = (row[f"{prefix}_{name}"] for name in ("se", "df"))
+        parts = (row[f"{prefix}_{name}"] for name in ("seed_variance", "image_variance"))
+        return cls(row[value], *error, row["n_seeds"], row["n_images"], *parts)
 
     @property
     def t(self) -> float:

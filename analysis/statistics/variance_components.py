@@ -19,6 +19,7 @@ from ..errors import AnalysisError
 from .bootstrap import LEVEL
 from .correlation import ROUNDING, Floats
 
+SETTING_DOMINATES, MEASURE_DOMINATES = "setting dominates", "measure dominates"
 N_DRAWS = 20_000
 
 
@@ -127,7 +128,7 @@ def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> Varianc
     # Both 0 says nothing: it is put where it speaks against either verdict.
     low = float(np.quantile(np.nan_to_num(draws, nan=0, posinf=np.inf), tails[0], method="inverted_cdf"))
     high = float(np.quantile(np.nan_to_num(draws, nan=np.inf, posinf=np.inf), tails[1], method="inverted_cdf"))
-    verdict = "setting dominates" if low > 1 else "measure dominates" if high < 1 else "undecided"
+    verdict = SETTING_DOMINATES if low > 1 else MEASURE_DOMINATES if high < 1 else "undecided"
     return VarianceComponents(measures, settings, ratio, low, high, float((draws > 1).mean()), verdict)
 
 

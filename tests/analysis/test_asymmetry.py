@@ -197,6 +197,16 @@ def test_two_seeds_never_establish(synthetic_tables, sides):
     assert set(found.settings["trend_verdict"]) <= {"suggested", "undecided"}
 
 
+def test_rules_without_a_p_suggest_at_most_with_two_seeds(synthetic_tables):
+    effects = {(m, d): e for m in synthetic_tables.MEASURES for d, e in (("none", 0), ("vanilla", 3), ("patch", 6))}
+    spread = compare_spreads(gains(synthetic_tables.sr_scores(effects, seeds=2, images=12, measures=MEASURES)))
+    assert set(spread["verdict"]) == {"setting dominates (suggested)"}
+    exact = synthetic_tables.sr_scores(synthetic_tables.EFFECTS, seeds=2, images=12, noise=0.05, measures=MEASURES)
+    qualities = dict(zip(MEASURES, (6.0, 3.0, 0.4, 1.2, 4.5), strict=True))
+    sure = assess(synthetic_tables.fr_scores(qualities, references=40), n_boot=50)
+    assert of(compare_rankings(sure, gains(exact)).changes, "patch")["verdict"] == "agree less (suggested)"
+
+
 def test_a_measure_with_a_lost_seed_is_left_out_and_ranked_worst(tables, sides):
     scores = tables.sr_scores
     lost = (scores["fidelity"] == "dists-vgg16") & (scores["discriminator"] == "patch") & (scores["seed"] == 1)

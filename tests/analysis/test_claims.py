@@ -9,8 +9,9 @@ from lopsided.analysis.claims import CLAIMS
 from lopsided.analysis.claims.claim import backbone_of, form_of, is_transformer
 from lopsided.analysis.gain import gains
 from lopsided.analysis.headline import headline
-from lopsided.analysis.power import detectable, needed_seeds, power_of
+from lopsided.analysis.power import detectable, needed_references, needed_repeats, needed_seeds, power_of
 from lopsided.analysis.self_preference import self_preference
+from lopsided.analysis.statistics import split_variance
 from lopsided.analysis.statistics.contrast import Estimate
 
 SETTINGS = (("none", 0.0), ("vanilla-vgg16-r", 0.1), ("patch-vgg16-r", 0.1))
@@ -62,6 +63,9 @@ def test_every_claim_has_a_row_and_says_what_is_missing(nothing):
     assert {"T5", "T7", "T8", "T9", "T10"} <= set(untested["claim"])
     assert untested["missing"].ne("").all()
     assert claims.loc[claims["verdict"] != "not testable", "n"].ne("").all()
+    tested = claims.loc[claims["claim"].isin(["T1", "T1s", "T2", "T3", "T4"]) & (claims["verdict"] != "not testable")]
+    assert tested["needed"].ne("").all()
+    assert tested.loc[tested["claim"] == "T1", "needed"].str.contains("references").all()
 
 
 def test_a_reversed_order_is_established(reversed_):
@@ -246,3 +250,27 @@ def test_power_against_simulation():
     assert few < many
     assert needed_seeds(found, 0.01, 100) is None
     assert np.isnan(detectable(Estimate(1, np.nan, np.nan, 1, 5)))
+    metric = Estimate(0.05, 0.04, 9.0, 10, 10)
+    references = needed_references(metric, 0.05)
+    assert references is not None
+    assert power_of(0.05, 0.04 * (10 / references) ** 0.5, references - 1.0) == pytest.approx(0.8, abs=0.02)
+    assert needed_references(metric, 1e-4) is None
+
+
+def test_repeats_decide_on_spreads():
+    """Where a verdict needs k times the sample, a sample k times as large gives one in most studies."""
+    rng = np.random.default_rng(0)
+    measures, settings = (1.2 * np.array([-1, -0.5, 0, 0.5, 1]) * sd for sd in (0.4, 1.0))
+    true = measures[:, None, None, None] + settings[[0, 2, 4]][:, None, None]
+
+    def study(times):
+        seeds, images = 3 * times, 6 * times
+        noise = 0.6 * rng.normal(size=(5, 3, seeds, 1)) + 0.8 * rng.normal(size=(5, 3, 1, images))
+        return split_variance(true + noise + 0.5 * rng.normal(size=(5, 3, seeds, images)))
+
+    clear = measures[:, None, None, None] / 4 + settings[[0, 2, 4]][:, None, None]
+    assert needed_repeats(split_variance(clear + 1e-9 * rng.normal(size=(5, 3, 3, 6)))) == 1
+    small = [study(1) for _ in range(30)]
+    assert np.median([needed_repeats(found) or np.inf for found in small]) == 2
+    assert np.mean([found.verdict == "setting dominates" for found in small]) < 0.8
+    assert np.mean([study(2).verdict == "setting dominates" for _ in range(30)]) > 0.8

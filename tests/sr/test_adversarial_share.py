@@ -118,5 +118,7 @@ def test_a_generator_without_weights_needs_steps(tmp_path):
     path.write_text(
         EXPERIMENT.replace("1.0", "0.2").replace("pretrain: {steps: 2", "pretrain: {steps: 0"), encoding="utf-8"
     )
-    with pytest.raises(ExperimentError, match=r"pretrain\.steps: must be at least 1, got 0: 'swinir-tiny' has no `weights`"):
+    with pytest.raises(
+        ExperimentError, match=r"pretrain\.steps: must be at least 1, got 0: 'swinir-tiny' has no `weights`"
+    ):
         load_experiment(path)

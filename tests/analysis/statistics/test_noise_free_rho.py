@@ -26,6 +26,7 @@ def simulation(monkeypatch):
         ("normal, r = −.7", 14, 0.7),
         ("normal, r = 0", 5, 0.3),
         ("two clusters, opposed, r = 0 within", 14, 0.3),
+        ("two clusters 5 SD apart, agreeing, ρ = −1 within", 14, 0.3),
         ("outlier (5 SD, both sides), r = −.7 without it", 14, 0.3),
         ("outlier (5 SD, both sides), ρ = −1 without it", 8, 0.3),
     ],
