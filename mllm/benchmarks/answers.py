@@ -13,13 +13,14 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
+from ..scoring.answer_text import without_thinking
 from ..scoring.outcomes import Status
 from .countries import countries_in, country_of
 
 BIGRAMS, UNIGRAMS, THRESHOLD = 0.7, 0.3, 0.4
 
-_FOOD = r"(?:(?:name of the )?(?:dish|food)(?: name)?|name)"
-_COUNTRY = r"(?:country(?: of origin)?|origin|nation)"
+_FOOD = r"(?:(?:name of the )?(?:dish|food)(?: name)?|name|음식|菜名|菜品|食物|料理|plato|plat|gericht|блюдо)"
+_COUNTRY = r"(?:country(?: of origin)?|origin|nation|국가|나라|国家|國家|国|país|pays|land|страна)"
 _COLON = r"[\"'*_]*\s*[:：]\s*"
 _FIELD = (
     r"(?im)(?<![A-Za-z]){label}" + _COLON + r"(.*?)(?=[\s,;|.\"'*(]*(?<![A-Za-z])(?:{other})" + _COLON + r"|[\n}}]|\Z)"
@@ -33,6 +34,7 @@ _NO_ANSWER = re.compile(
     r"|\b(?:don(?:'|’)t|do not) know\b|\bas an ai\b|^\W*(?:unknown|unclear|uncertain|not sure|none|n/?a)\b",
     re.IGNORECASE,
 )
+_ABOUT_ALL = re.compile(r"^\s*(?:final )?answer\s*[:：]\s*|\bnot [A-Z][a-z]+,? but ", re.IGNORECASE)
 _DISH = r"the (?:main |primary |traditional |left )*(?:dish|food)(?: (?:shown|here|in the image|on the left))*"
 _SUBJECT = rf"(?:this|it|that|{_DISH})"
 _VERB = r"(?:is|looks like|appears to be|seems to be|is most likely|is likely|is probably)"
@@ -74,8 +76,8 @@ def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
 
     The last ``Food: …`` and ``Country: …`` count, anywhere in the reply, also as JSON. If a reply has none, the country
     is the only one that it names, and the name is taken from "This is …", or from the words before the country in a
-    short reply ("Kimchi, South Korea"), or is the whole reply if that has at most six words. Text between ``<think>``
-    and ``</think>`` is not read.
+    short reply ("Kimchi, South Korea"), or is the whole reply if that has at most six words. Thinking is not
+    read.
 
     Args:
         text: the reply.
@@ -86,10 +88,10 @@ def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
         >>> answer.food, answer.country
         ('Kimchi', 'South Korea')
     """
-    body = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    body = re.split(r"</think>", body, flags=re.IGNORECASE)[-1]
-    if re.search("<think>", body, re.IGNORECASE):
+    body = without_thinking(text)
+    if body is None:
         return OpenAnswer(None, None, "truncated", "truncated")
+    body = _ABOUT_ALL.sub("", body)
     if not body.strip():
         return (
             OpenAnswer(None, None, "empty", "empty") if finished else OpenAnswer(None, None, "truncated", "truncated")
@@ -181,6 +183,7 @@ def _name(written: str, end: int) -> _Found:
 def _country(body: str) -> _Found:
     fields = list(_COUNTRY_FIELD.finditer(body))
     text, end = (fields[-1][1], fields[-1].end()) if fields else (body, len(body))
+    text = re.sub(r"\([^()]*\)", "", text) if fields else text  # "Mexico (with US influence)"
     whole = country_of(text)
     countries = [whole] if whole else countries_in(text)
     if len(countries) == 1:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from .parsing import ParsedLetter, ParsedNumber, parse_letter, parse_number
+from .written_letter import ParsedLetter, parse_letter
+from .written_number import ParsedNumber, parse_number
 
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 
