@@ -22,7 +22,7 @@ from support import model_servers as servers
 
 from lopsided.analysis.statistics import srcc
 from lopsided.mllm import MllmError
-from lopsided.mllm.backends import server as server_backend
+from lopsided.mllm.backends import sending
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
 from lopsided.mllm.backends.chat_completions import (
     MalformedReplyError,
@@ -243,8 +243,8 @@ def test_faults_that_end_change_nothing(served: Any, local: Local, expected: np.
 def test_faults_that_never_end_fail_their_item_and_say_why(served: Any, local: Local, expected: np.ndarray) -> None:
     reasons = {
         **dict.fromkeys(("hang", "drip"), "no answer within 2 s"),
-        **dict.fromkeys(("drop", "reset", "half", "gzip"), "the connection broke"),
-        **dict.fromkeys(("garbage", "nested", "wrong", "truncated"), "garbage"),
+        **dict.fromkeys(("drop", "reset", "half"), "the connection broke"),
+        **dict.fromkeys(("garbage", "nested", "wrong", "truncated", "gzip"), "garbage"),
     }
     prompts = local.prompts[: len(KINDS) + 3]  # three of them sound
     kinds: dict[str, str] = {}
@@ -311,7 +311,7 @@ def test_a_retry_after_is_honoured_as_seconds_and_as_a_date_and_capped(
 
     assert waited(lambda: "0.5") >= 0.5
     assert waited(lambda: email.utils.formatdate(time.time() + 2, usegmt=True)) >= 0.9  # dates are whole seconds
-    monkeypatch.setattr(server_backend, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(sending, "LONGEST_WAIT", 0.2)
     assert 0.2 <= waited(lambda: "100000") < 5
     assert waited(lambda: "soon") < 5
 
