@@ -34,7 +34,9 @@ def read(row: Mapping[str, Any]) -> Any:
 def outcome(found: Any, expected: Any) -> str:
     """Return whether a reading is a person's, another one, or absent where a person has one."""
     if isinstance(expected, Mapping):  # the worst of its parts
-        return max((outcome(found[part], expected[part]) for part in expected), key=(OUTCOMES[0], *OUTCOMES[:0:-1]).index)
+        return max(
+            (outcome(found[part], expected[part]) for part in expected), key=(OUTCOMES[0], *OUTCOMES[:0:-1]).index
+        )
     if isinstance(expected, int | float) and found is not None:
         return "same" if abs(found - expected) < 1e-6 else "wrong or invented"
     return "same" if found == expected else "missed" if found is None else "wrong or invented"
@@ -47,7 +49,9 @@ def rows_of(paths: Iterable[Path]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--show", action="store_true", help="print the replies that are not read as a person reads them")
+    parser.add_argument(
+        "--show", action="store_true", help="print the replies that are not read as a person reads them"
+    )
     arguments = parser.parse_args()
     counts: dict[str, Counter[str]] = {}
     for row in rows_of(arguments.files):

@@ -55,7 +55,9 @@ def read_reply(reply: Any) -> Reply:
         raise MalformedReplyError(f"a choice without a message: {_excerpt(reply)}")
     text = message.get("content") or message.get("refusal") or ""
     if isinstance(text, list):  # of parts, as some servers send; thinking has a type of its own
-        said = [part for part in text if isinstance(part, dict) and part.get("type") in ("text", "output_text", "refusal")]
+        said = [
+            part for part in text if isinstance(part, dict) and part.get("type") in ("text", "output_text", "refusal")
+        ]
         parts = [part.get("text") or part.get("refusal") or "" for part in said]
         text = "".join(parts) if all(isinstance(part, str) for part in parts) else None
     if not isinstance(text, str):

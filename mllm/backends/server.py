@@ -234,6 +234,7 @@ class ServerBackend(Backend):
             async with connect() as connection:
                 await self._abilities.greet(connection)
                 await self._abilities.check_prefixes(connection, prompts)
+                await self._abilities.check_schemas(connection, prompts)
 
             async def reply(connection: Connection, prompt: Prompt) -> Reply:
                 body = self._abilities.chat(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)

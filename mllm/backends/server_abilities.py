@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -16,6 +17,15 @@ from .decision_endpoint import decision_probe, template_identity
 from .sending import RETRIED, Connection, FailedError, slots
 
 Route = Literal["chat", "decision", "none"]
+# No model writes this by itself.
+_PROBE = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "enum": ["lopsided"]}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+_PROBE_REPLY = re.compile(r'\{\s*"word"\s*:\s*"lopsided"\s*\}\s*$')
+_PROBE_TOKENS = 1024  # a model may think first
 _REPORTED = ("root", "parent", "revision", "max_model_len", "owned_by")
 
 
@@ -50,11 +60,14 @@ class ServerAbilities:
         self._no_chat_logprobs = ""  # why not; empty if they are there
         self._no_decision = ""  # why the decision endpoint cannot be used; empty if it can
         self._template = ""  # identity of the decision endpoint's; empty where it is not ours
-        self._constrained: set[bool] = set()
+        self._constrains = False
 
     def chat(self, prompt: Prompt, **fields: Any) -> dict[str, Any]:
         """Return the chat request of a prompt."""
         body = {"model": self._model, "messages": chat_messages(prompt, slots(prompt)), **fields}
+        if prompt.schema is not None:
+            schema = {"name": "reply", "strict": True, "schema": dict(prompt.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if prompt.prefix:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         return {name: value for name, value in (body | dict(self._fields)).items() if value is not None}
@@ -151,6 +164,25 @@ class ServerAbilities:
                 f"unfinished answer {begun!r} and {tokens[1]} with the same answer finished; {way_out}"
             )
         self._continues = True
+
+    async def check_schemas(self, connection: Connection, prompts: Sequence[Prompt]) -> None:
+        """Raise MllmError unless the server keeps replies to a schema, if prompts have one: not every server does."""
+        if self._constrains or all(prompt.schema is None for prompt in prompts):
+            return
+        way_out = "leave parser=constrained out, or take a server that does (vLLM, SGLang, llama.cpp, hosted ones)"
+        body = self.chat(Prompt((), "Say hello.", schema=_PROBE), max_tokens=_PROBE_TOKENS, temperature=0.0)
+        try:
+            reply = await connection.post("/chat/completions", body, read_reply)
+        except FailedError as error:
+            raise MllmError(
+                f"the server at {self.place} takes no JSON schema (response_format): {error}; {way_out}"
+            ) from None
+        if not _PROBE_REPLY.search(reply.text):
+            raise MllmError(
+                f"the server at {self.place} ignores the JSON schema of response_format: it wrote {reply.text[:60]!r}; "
+                f"{way_out}"
+            )
+        self._constrains = True
 
     async def define(self, connection: Connection) -> dict[str, Any]:
         """Return the model, what the server reports about it and how it is asked.

@@ -167,7 +167,9 @@ def _boxes(text: str) -> Iterator[str]:
             depth += 1 if brace[0] == "{" else -1
             position = brace.end()
             if depth == 0:
-                yield re.sub(r"[{}]", " ", re.sub(r"\\frac\{(\d+)\}\{(\d+)\}", r"\1/\2", text[start.end() : position - 1]))
+                yield re.sub(
+                    r"[{}]", " ", re.sub(r"\\frac\{(\d+)\}\{(\d+)\}", r"\1/\2", text[start.end() : position - 1])
+                )
                 break
         else:
             return

@@ -59,7 +59,9 @@ FOREIGN = re.compile(r"[^\W\d_]*[^\u0000-\u024f\u1e00-\u1eff\u2000-\u206f\W\d_]"
 FOREIGN_CLASSES = MappingProxyType(
     {
         "final": re.compile("总|總|综合|総合|итог|общ|총|المجموع"),
-        "mark": re.compile("评分|得分|分数|評分|分數|打|给|給|评价|評価|スコア|점수|평점|คะแนน|คุณภาพ|оцен|स्कोर|गुणवत्ता|คุณภาพ|النتيجة|تقييم"),
+        "mark": re.compile(
+            "评分|得分|分数|評分|分數|打|给|給|评价|評価|スコア|점수|평점|คะแนน|คุณภาพ|оцен|स्कोर|गुणवत्ता|คุณภาพ|النتيجة|تقييم"
+        ),
         "unit": re.compile("^(?:分|点|點|점|балл)"),
         "filler": re.compile("^(?:です|입니다|だ)"),
     }
@@ -73,7 +75,10 @@ NUMBER_WORDS = MappingProxyType(
             "seventeen eighteen nineteen".split()
         )
     }
-    | {word: 20 + 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety hundred".split())}
+    | {
+        word: 20 + 10 * n
+        for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety hundred".split())
+    }
 )
 HAN_NUMBERS = "零一二三四五六七八九十"
 

@@ -91,7 +91,9 @@ _FIRST_THOUGHT = re.compile(rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,4
 _NEGATED_TEXT = r"(?:\b(?:not|no|isn['’]t|without|rather than|instead of|never)\s(?:an?\s|the\s|really\s|any\s)?)"
 _HOLLOW = frozenset("yes no none not all both neither same other i it".split())
 _OF_ABOVE = re.compile(r"\b(?:all|none|both|neither|any) of (?:the|these|them|those)\b", re.IGNORECASE)
-_CHOICE_FIELDS = frozenset("answer choice letter option selected selection response result final pick correct label".split())
+_CHOICE_FIELDS = frozenset(
+    "answer choice letter option selected selection response result final pick correct label".split()
+)
 _NAMED_BY_LETTERS = frozenset("grade image photo picture plan vitamin type".split())
 _FEW = 2  # words beside a letter or an option's text
 
@@ -107,7 +109,11 @@ def _letters(pattern: re.Pattern[str], text: str) -> _Found | None:
         # "the answer is a blurry edge": a small letter counts only where the clause ends.
         if found[1].islower() and not re.match(r"\s*(?:[.,;:)\]}\n\"'>]|$)", text[found.end(1) : found.end(1) + 8]):
             continue
-        if found[1] in "AI" and found[0].endswith(found[1]) and re.match(r"\s[a-z]+", text[found.end() : found.end() + 20]):
+        if (
+            found[1] in "AI"
+            and found[0].endswith(found[1])
+            and re.match(r"\s[a-z]+", text[found.end() : found.end() + 20])
+        ):
             if _ARTICLE.match(text, found.end()):
                 continue
         letters |= {found[1].upper(), *re.findall(r"[A-Z]", re.sub(r"[a-z]+", "", found[2]))}
@@ -164,7 +170,10 @@ def _leading(text: str, mentions: Sequence[_Mention]) -> _Found | None:
         mention
         for mention in mentions
         if re.match(r"\W{0,4}$|\W{0,2}[.,;:!)\n\"'”]", text[mention.end : mention.end + 8])
-        and (not text[: mention.start].strip(" \n\"'(“-") or _BEFORE_CHOICE.search(text[max(0, mention.start - 80) : mention.start]))
+        and (
+            not text[: mention.start].strip(" \n\"'(“-")
+            or _BEFORE_CHOICE.search(text[max(0, mention.start - 80) : mention.start])
+        )
     ]
     letters = frozenset(mention.letter for mention in chosen)
     return _Found(letters, chosen[0].start, chosen[0].end, sure=False) if chosen else None
@@ -172,7 +181,9 @@ def _leading(text: str, mentions: Sequence[_Mention]) -> _Found | None:
 
 def _content(text: str) -> frozenset[str]:
     """Return the words of a text that mean something by themselves."""
-    return frozenset(word for word in map(str.lower, _WORD.findall(text.replace("-", " "))) if not classes_of(word) - {"level"})
+    return frozenset(
+        word for word in map(str.lower, _WORD.findall(text.replace("-", " "))) if not classes_of(word) - {"level"}
+    )
 
 
 def _named(text: str, mentions: Sequence[_Mention], options: Sequence[str]) -> _Found | None:
@@ -220,7 +231,9 @@ def _from_json(text: str, options: Sequence[str]) -> _Found | None:
         words = {word for name in names[-1:] for word in re.findall(r"[a-z]+", name.lower())}
         if isinstance(value, str) and words & _CHOICE_FIELDS:
             inner = parse_letter(value, options)
-            letters |= {inner.letter} if inner.letter else {value.strip().upper()[:1]} if len(value.strip()) == 1 else set()
+            letters |= (
+                {inner.letter} if inner.letter else {value.strip().upper()[:1]} if len(value.strip()) == 1 else set()
+            )
     return _Found(frozenset(letters), 0, len(text)) if letters else None
 
 
@@ -243,7 +256,9 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
     ]
     listed = [match for match in _LISTED.finditer(text) if _about_the_answer(text, match.start(), match.start())]
     affirmed = [
-        match for match in _AFFIRMED.finditer(text) if match[1] in names and _about_the_answer(text, match.start(), match.start())
+        match
+        for match in _AFFIRMED.finditer(text)
+        if match[1] in names and _about_the_answer(text, match.start(), match.start())
     ]
     return (
         _letters(_FINAL, text)

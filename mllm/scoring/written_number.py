@@ -53,9 +53,7 @@ _OF = (
     r"(?:/|(?:out of|of|von|sur|su|sobre|de|из|on a scale of)\s)\s{0,3}"
     r"(?:(?:an?|the|maximum|max)\s(?:possible\s|total\s|maximum\s)?(?:of\s)?)?\s{0,2}"
 )
-_TO = (
-    r"(?:\s?\([^()\d]{0,30}\))?\s{0,3}(?:[-–—~…]|\.{2,3}|\b(?:to|and|or|through|bis|und|oder|à|ou|y|o|a)\s(?:an?\s)?|至|到|或)\s{0,3}"
-)
+_TO = r"(?:\s?\([^()\d]{0,30}\))?\s{0,3}(?:[-–—~…]|\.{2,3}|\b(?:to|and|or|through|bis|und|oder|à|ou|y|o|a)\s(?:an?\s)?|至|到|或)\s{0,3}"
 _LATIN = r"[A-Za-z0-9\u00c0-\u024f\u1e00-\u1eff]"  # digits too: "3D" and "iPhone7" are words
 _TOKEN = re.compile(
     rf"(?P<number>{_NUMBER})(?:{_OF}(?P<whole>{_OTHER_NUMBER})(?!\s?(?:/|[-–]\s?\d|to\b))|{_TO}(?P<upper>{_OTHER_NUMBER})"
@@ -68,9 +66,13 @@ _TOKEN = re.compile(
 )
 _LIST_ITEM = re.compile(r"^[ \t]{0,8}\d{1,3}[.)][ \t]{1,4}(?=\S)", re.MULTILINE)
 _INTERVAL = re.compile(rf"[(\[]\s?({_PLAIN})\s?[,;]\s?({_PLAIN})\s?[)\]]")
-_SCALE_BEFORE = re.compile(r"(?:scale|range|skala|échelle|escala|scala|шкал\w{0,3})\W{0,3}(?:\w{1,12}\W{1,3}){0,2}$", re.I)
+_SCALE_BEFORE = re.compile(
+    r"(?:scale|range|skala|échelle|escala|scala|шкал\w{0,3})\W{0,3}(?:\w{1,12}\W{1,3}){0,2}$", re.I
+)
 _SCALE_AFTER = re.compile(r"\W{0,3}(?:scale|skala|range)\b", re.IGNORECASE)
-_TOP = re.compile(r"(?:(?:^|\(|[^\d)\s]\s)/|\b(?:out of|sur)\s|满分|滿分|満点|만점)\s{0,2}(?:a maximum of\s)?$", re.IGNORECASE)
+_TOP = re.compile(
+    r"(?:(?:^|\(|[^\d)\s]\s)/|\b(?:out of|sur)\s|满分|滿分|満点|만점)\s{0,2}(?:a maximum of\s)?$", re.IGNORECASE
+)
 _TOP_AFTER = re.compile(r"[点點점]?\s?(?:満点|满分|만점)")
 _USUAL_TOPS = frozenset({5.0, 10.0, 100.0})
 _OBJECTS = frozenset("it its this that the my i we you your our image's".split())  # a noun phrase begins with them
@@ -197,7 +199,11 @@ class _Reader:
     def _near(self, index: int, step: int = 1) -> _Token | None:
         """Return the next token that is no quotation mark or bracket."""
         index += step
-        while 0 <= index < len(self.tokens) and self.tokens[index].kind == "mark" and self.tokens[index].text in "\"'“”)]}{":
+        while (
+            0 <= index < len(self.tokens)
+            and self.tokens[index].kind == "mark"
+            and self.tokens[index].text in "\"'“”)]}{"
+        ):
             index += step
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
@@ -268,7 +274,11 @@ class _Reader:
             elif first in (":", "=", "-", "–", "(") and explained:
                 listed.setdefault(sentence, []).append(token)
         for index, token in enumerate(self.tokens[2:], start=2):
-            if token.kind == "number" and self.tokens[index - 1].text == "=" and "level" in self.tokens[index - 2].classes:
+            if (
+                token.kind == "number"
+                and self.tokens[index - 1].text == "="
+                and "level" in self.tokens[index - 2].classes
+            ):
                 token.is_scale = True
         for tokens in listed.values():
             for token in tokens if len(tokens) > 1 else ():
@@ -329,7 +339,9 @@ class _Reader:
     def _tier(self, index: int) -> int | None:
         """Return how clearly a number is the answer; None if it is not one."""
         token = self.tokens[index]
-        if BOUND_BEFORE.search(self.text[max(0, token.start - 30) : token.start]) or BOUND_AFTER.match(self.text, token.end):
+        if BOUND_BEFORE.search(self.text[max(0, token.start - 30) : token.start]) or BOUND_AFTER.match(
+            self.text, token.end
+        ):
             self.bounded = True
             return None
         if self.low < 0 and not self.text[: token.start].strip(" \n—–-") and token.start:
@@ -467,7 +479,13 @@ def _json_candidates(text: str, low: float, high: float, asked: str) -> list[_Ca
             continue
         if not all(of & {"mark", "final", "filler", "level"} for of in classes):
             continue
-        tier = _FINAL if any("final" in of for of in classes) else _MARKED if any("mark" in of for of in classes) else _BARE
+        tier = (
+            _FINAL
+            if any("final" in of for of in classes)
+            else _MARKED
+            if any("mark" in of for of in classes)
+            else _BARE
+        )
         inner = _Reader(value if isinstance(value, str) else repr(value), low, high, asked).candidates()
         if inner:
             best = min(candidate.tier for candidate in inner)
@@ -528,7 +546,11 @@ def parse_number(text: str, low: float, high: float, *, finished: bool = True, a
     if (refused and tier == _BARE) or len(values) != 1 or not all(candidate.readings for candidate in best):
         return ParsedNumber(None, "ambiguous")
     (value,) = values
-    return ParsedNumber(value, "ok") if low <= value <= high and math.isfinite(value) else ParsedNumber(None, "out_of_range")
+    return (
+        ParsedNumber(value, "ok")
+        if low <= value <= high and math.isfinite(value)
+        else ParsedNumber(None, "out_of_range")
+    )
 
 
 def _is_safe(text: str, best: Sequence[_Candidate]) -> bool:

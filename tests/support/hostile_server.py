@@ -94,11 +94,15 @@ MODES: dict[str, Say] = {
     "nested": answers(b'{"a":' * 100_000),
     "huge number": answers(completion("7", usage={"prompt_tokens": 10**400, "completion_tokens": True})),
     "not a number": answers(b'{"choices": NaN, "usage": Infinity}'),
-    "other types": answers(b'{"choices": [{"message": {"content": {"a": 1}}, "finish_reason": {"b": []}}], "usage": 5}'),
+    "other types": answers(
+        b'{"choices": [{"message": {"content": {"a": 1}}, "finish_reason": {"b": []}}], "usage": 5}'
+    ),
     "empty": answers(b""),
     "endless body": without_end(b" " * 65536, 0.0),
     "slow drip": without_end(b" ", 0.05),
-    "bytes that are no text": answers(b'{"choices": [{"message": {"content": "\xff\xfe 7"}, "finish_reason": "stop"}]}'),
+    "bytes that are no text": answers(
+        b'{"choices": [{"message": {"content": "\xff\xfe 7"}, "finish_reason": "stop"}]}'
+    ),
 }
 
 
@@ -142,5 +146,3 @@ class Handler(_Handler):
             (self.server.say if harmed else answers(completion("Score: 7")))(self)
         except OSError:  # the client gave up
             self.close_connection = True
-
-
