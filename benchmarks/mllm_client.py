@@ -27,8 +27,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from lopsided.mllm.backends import Prompt, ServerBackend
-from lopsided.mllm.backends import sending
+from lopsided.mllm.backends import Prompt, ServerBackend, sending
 from lopsided.mllm.backends.chat_completions import chat_messages, png_base64
 
 CANDIDATES = (" excellent", " good", " fair", " poor", " bad")

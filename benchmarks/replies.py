@@ -1,8 +1,9 @@
 """Count how the parsers read replies that people have read before: ``python benchmarks/replies.py FILE...``.
 
-A file holds one JSON object per line: ``form`` (number, letter or open), ``reply``, what was asked (``low`` and ``high``,
-or ``options``), ``expected`` (what a person reads; null where there is no answer; a food and a country for open answers),
-and, where a limit on tokens cut the reply off, ``"finished": false``. Our own are in ``tests/mllm/replies.jsonl``.
+A file holds one JSON object per line: ``form`` (number, letter or open), ``reply``, what was asked (``low`` and
+``high``, or ``options``), ``expected`` (what a person reads; null where there is no answer; a food and a country for
+open answers), and, where a limit on tokens cut the reply off, ``"finished": false``. Our own are in
+``tests/mllm/replies.jsonl``.
 """
 
 from __future__ import annotations

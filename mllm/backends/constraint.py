@@ -66,6 +66,7 @@ class Constraint(LogitsProcessor):
         self._begun = False
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores of the next token, ``(rows, vocabulary)``, with −∞ for what may not follow."""
         allowed = torch.ones_like(scores, dtype=torch.bool)
         for row, matcher in enumerate(self._matchers):
             if matcher is None:

@@ -17,6 +17,7 @@ class Draws(LogitsProcessor):
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the interface's
+        """Return scores, ``(rows, vocabulary)``, whose largest is the draw."""
         # In float64: with 24 bits a zero is not rare enough, and its token would win whatever its probability.
         waits = [torch.empty(scores.shape[1], dtype=torch.float64).exponential_(generator=g) for g in self.generators]
         return scores / self.temperature - torch.stack(waits).log().to(scores)

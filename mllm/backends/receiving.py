@@ -1,8 +1,8 @@
 """What comes in from a server, made harmless in one place before anything else sees it.
 
 - No more than ``MOST_BYTES`` are taken, compressed or not, so that no reply can fill the memory.
-- The key is replaced by ``***`` wherever the server repeats it: body, names in JSON, reason of the status, errors of the
-  connection. It then is in no file and on no screen.
+- The key is replaced by ``***`` wherever the server repeats it: body, names in JSON, reason of the status, errors of
+  the connection. It then is in no file and on no screen.
 - Control characters and lone surrogates become ``�``: no terminal obeys them, and every file can hold the text.
 """
 

@@ -1,4 +1,4 @@
-"""What a server can do: which model answers, by which route it gives log-probabilities, whether it continues answers."""
+"""What a server can do: which model answers, how it gives log-probabilities, whether it continues answers."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ Numbers, letters and open answers are all read from what :func:`answer_text` lea
 
 1. Digits of any script, full-width signs and minuses are written in ASCII; marks of emphasis, code, formulas and
    tokenizers, struck-out words and invisible characters are dropped.
-2. Thinking is dropped in any dress: ``<think>``, ``[THINK]``, ``◁think▷``, ``<reasoning>``, every channel but ``final``.
-   If the template opened it, the reply holds only its end. Thinking that never ends is ``truncated``.
-3. If there is an answer tag (``<answer>…</answer>``, ``<score>…</score>``, ``<|begin_of_box|>…``) or ``\boxed{…}``, only
-   the last one is read.
+2. Thinking is dropped in any dress: ``<think>``, ``[THINK]``, ``◁think▷``, ``<reasoning>``, every channel but
+   ``final``. If the template opened it, the reply holds only its end. Thinking that never ends is ``truncated``.
+3. If there is an answer tag (``<answer>…</answer>``, ``<score>…</score>``, ``<|begin_of_box|>…``) or ``\boxed{…}``,
+   only the last one is read.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .answer_words import words_of
 from .outcomes import Status
 
-THINKING = frozenset(
-    "think thinking thought thoughts reasoning reason reflection analysis scratchpad rationale cot seed:think".split()
+THINKING = words_of(
+    "think thinking thought thoughts reasoning reason reflection analysis scratchpad rationale cot seed:think"
 )
-ANSWER_TAGS = frozenset("answer final final_answer score rating output response result solution box".split())
+ANSWER_TAGS = words_of("answer final final_answer score rating output response result solution box")
 
 _TAG = re.compile(r"[<\[◁]\|?(/|begin_of_|end_of_)?([A-Za-z][\w:]{1,20})\|?[>\]▷]")
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>final\b[^<]{0,40}<\|message\|>|\bassistantfinal")
@@ -37,7 +38,7 @@ _FRACTIONS = {"½": 0.5, "¼": 0.25, "¾": 0.75}
 _DROPPED = re.compile(
     "[\u200b-\u200f\u2060\ufeff\ufe0f]"  # invisible
     r"|~~[^~\n]*~~"  # struck out
-    r"|\*+|`+(?:json)?|(?<!\w)_+|_+(?!\w)|^#+ *|^> +"  # emphasis, code, headings, quotations
+    r"|\*+|`+(?:json)?|(?<!\w)_+|(?<!_)_+(?!\w)|^#+ *|^> +"  # emphasis, code, headings, quotations
     r"|\\[()\[\]]|\\(?:text|math)[a-z]*",  # formulas
     re.MULTILINE,
 )

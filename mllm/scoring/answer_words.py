@@ -10,49 +10,65 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a text as a set."""
+    return frozenset(text.split())
+
+
 _CLASSES = {
     # names what is asked for, or the act of giving it
-    "mark": """score scores scored scoring rate rated rates rating ratings quality aesthetics aesthetic grade graded mos
-        value answer result say give gives given deserve deserves get gets worth estimate estimated judge judgement
-        judgment verdict pick go mark marks assign assigned evaluate evaluated assess memorability funniness valence iqa
-        assessment evaluation call choose conclude settle
-        merit merits earn earns receive receives put award awarded place oceniam mets
-        bewertung punktzahl wertung note qualität bildqualität gebe geben nota voto doy daría darle donne donnerais attribue
-        puntuación calificación calidad qualité punteggio qualità pontuação qualidade ocena оценка оценку puan puanı skor
-        điểm skóre betyg cijfer hodnocení karakter nilai kwaliteit kvalitet""",
+    "mark": """
+        score scores scored scoring rate rated rates rating ratings quality aesthetics aesthetic grade graded
+        mos value answer result say give gives given deserve deserves get gets worth estimate estimated judge
+        judgement judgment verdict pick go mark marks assign assigned evaluate evaluated assess memorability
+        funniness valence iqa assessment evaluation call choose conclude settle merit merits earn earns
+        receive receives put award awarded place oceniam mets bewertung punktzahl wertung note qualität
+        bildqualität gebe geben nota voto doy daría darle donne donnerais attribue puntuación calificación
+        calidad qualité punteggio qualità pontuação qualidade ocena оценка оценку puan puanı skor điểm skóre
+        betyg cijfer hodnocení karakter nilai kwaliteit kvalitet""",
     # says that it is the last word
-    "final": """final finally overall total conclusion altogether holistic insgesamt gesamtbewertung gesamt gesamtnote
-        complessivo complessiva global globale général générale generale totale final finale ogólna łączna итог итоговая общая toplam genel""",
+    "final": """
+        final finally overall total conclusion altogether holistic insgesamt gesamtbewertung gesamt gesamtnote
+        complessivo complessiva global globale général générale generale totale finale ogólna łączna итог
+        итоговая общая toplam genel""",
     # carries no meaning of its own
-    "filler": """a an the is was be am are as at of for in on to it its it's this that i i'd i'll i'm i've we me my mine our
-        you would will could should can do think believe feel guess suppose find consider image images picture pictures
-        photo photograph photography pic one and or so therefore thus hence then with about around approximately approx
-        roughly nearly almost close probably likely maybe perhaps quite rather very fairly solid strong weak firm just
-        simply only sure certainly okay ok well yes here now from out equals equal d seems seem fair looks appears by based
-        above analysis let us point points scale scored level number integer numerical perceptual emotional visual image's
-        mean opinion response reply correct best right option letter choice because since due given
-        where between like pretty new impression let's that's here's it'd there's what's feel feels thank thanks you please hope helps appeal must
-        higher lower change thought score's considering above over under below than more less which has have been also still most personally honestly however but though although while
-        und ist dem das den der die bild bildes ich würde sehr etwa ungefähr von mit es dieses diese für le la el un une
-        una en es est sur imagen image esta este cette cet à de du des pour il è di per questa immagine yo je se lo l'image
-        bu için""",
+    "filler": """
+        a an the is was be am are as at of for in on to it its it's this that i i'd i'll i'm i've we me my
+        mine our you would will could should can do think believe feel guess suppose find consider image
+        images picture pictures photo photograph photography pic one and or so therefore thus hence then with
+        about around approximately approx roughly nearly almost close probably likely maybe perhaps quite
+        rather very fairly solid strong weak firm just simply only sure certainly okay ok well yes here now
+        from out equals equal d seems seem fair looks appears by based above analysis let us point points
+        scale scored level number integer numerical perceptual emotional visual image's mean opinion response
+        reply correct best right option letter choice because since due given where between like pretty new
+        impression let's that's here's it'd there's what's feels thank thanks please hope helps appeal must
+        higher lower change thought score's considering over under below than more less which has have been
+        also still most personally honestly however but though although while und ist dem das den der die bild
+        bildes ich würde sehr etwa ungefähr von mit es dieses diese für le la el un une una en est sur imagen
+        esta este cette cet à de du des pour il è di per questa immagine yo je se lo l'image bu için""",
     # words of a scale
-    "level": """low medium high bad poor good excellent terrible awful great mediocre acceptable decent perfect average
-        superb outstanding amazing neutral positive negative worst best lowest highest worse better moderate slight
-        gut schlecht bueno bon""",
+    "level": """
+        low medium high bad poor good excellent terrible awful great mediocre acceptable decent perfect
+        average superb outstanding amazing neutral positive negative worst best lowest highest worse better
+        moderate slight gut schlecht bueno bon""",
     # units of a score
-    "unit": """point points pt pts star stars punkt punkte punkten étoile étoiles estrella estrellas estrela estrelas stelle stern sterne puntos punti pontos
-        балл балла баллов pkt ish""",
+    "unit": """
+        point points pt pts star stars punkt punkte punkten étoile étoiles estrella estrellas estrela estrelas
+        stelle stern sterne puntos punti pontos балл балла баллов pkt ish""",
     # says that what follows is not the answer
-    "negation": "not never neither nor no cannot cant without nicht kein pas non не",
+    "negation": """
+        not never neither nor no cannot cant without nicht kein pas non не""",
     # another image, or a first thought
-    "other": """reference original originally other another previous previously earlier before typical ideal first second
-        third last initially baseline usual normal undistorted pristine average perfect""",
+    "other": """
+        reference original originally other another previous previously earlier before typical ideal first
+        second third last initially baseline usual normal undistorted pristine average perfect""",
     # a change of a score
-    "change": """deduct deducted deducting subtract subtracted take took taking taken remove removed lose loses lost add
-        added start starting started begin off minus""",
+    "change": """
+        deduct deducted deducting subtract subtracted take took taking taken remove removed lose loses lost
+        add added start starting started begin off minus""",
 }
-WORDS = MappingProxyType({name: frozenset(words.split()) for name, words in _CLASSES.items()})
+WORDS = MappingProxyType({name: words_of(words) for name, words in _CLASSES.items()})
 
 # Scripts without spaces, or whose grammar joins words: what a run of letters holds decides.
 FOREIGN = re.compile(r"[^\W\d_]*[^\u0000-\u024f\u1e00-\u1eff\u2000-\u206f\W\d_]")
@@ -67,18 +83,12 @@ FOREIGN_CLASSES = MappingProxyType(
     }
 )
 
+_UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety hundred"
 NUMBER_WORDS = MappingProxyType(
-    {
-        word: value
-        for value, word in enumerate(
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-            "seventeen eighteen nineteen".split()
-        )
-    }
-    | {
-        word: 20 + 10 * n
-        for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety hundred".split())
-    }
+    {word: value for value, word in enumerate(_UNITS.split())}
+    | {word: 20 + 10 * n for n, word in enumerate(_TENS.split())}
 )
 HAN_NUMBERS = "零一二三四五六七八九十"
 
@@ -90,15 +100,16 @@ BOUND_BEFORE = re.compile(
     re.IGNORECASE,
 )
 BOUND_AFTER = re.compile(
-    r"\s{0,2}(?:\+(?!\s*\d)|-\W*$|or (?:more|less|higher|lower|above|below|better|worse|so less)\b|at (?:best|most|least|worst)\b"
-    r"|and (?:above|below|up|more)\b|max(?:imum)?\b|min(?:imum)?\b)",
+    r"\s{0,2}(?:\+(?!\s*\d)|-\W*$|or (?:more|less|higher|lower|above|below|better|worse)\b"
+    r"|at (?:best|most|least|worst)\b|and (?:above|below|up|more)\b|max(?:imum)?\b|min(?:imum)?\b)",
     re.IGNORECASE,
 )
 
 # Takes back what was said before it.
 CORRECTION = re.compile(
-    r"\b(?:wait|hm+|actually|correction|on (?:second thought|reflection)s?|or rather|let me (?:correct|reconsider|revise)"
-    r"|i (?:correct|revise)|scratch that|changed it to|reconsider(?:ing)?|my mistake)\b[\s,.:;!-]{0,4}(?:no,\s)?"
+    r"\b(?:wait|hm{1,5}|actually|correction|on (?:second thought|reflection)s?|or rather"
+    r"|let me (?:correct|reconsider|revise)|i (?:correct|revise)|scratch that|changed it to"
+    r"|reconsider(?:ing)?|my mistake)\b[\s,.:;!-]{0,4}(?:no,\s)?"
     r"|(?<![^.!?;…\n]) ?no, (?=\S)",
     re.IGNORECASE,
 )

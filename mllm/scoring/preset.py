@@ -13,7 +13,6 @@ from ...common.identity import identity
 from ..errors import MllmError
 from .scale import ScoreScale
 
-
 CONSTRAINED = "constrained"  # the parser of replies that a JSON schema has formed
 GRAMMAR = 2  # of the robust parsers: another one reads some replies otherwise
 

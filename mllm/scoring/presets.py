@@ -285,7 +285,8 @@ def _reread(question: Question, option: str, value: Any) -> Question:
     if isinstance(reading, ScoreScale) and option == "bf16_compatible":
         return replace(question, reading=replace(reading, bf16_compatible=bool(value)))
     if isinstance(reading, WrittenNumber | WrittenLetter) and option == "parser":
-        if value in (NUMBER_PARSERS if isinstance(reading, WrittenNumber) else LETTER_PARSERS):
+        known: Mapping[str, Any] = NUMBER_PARSERS if isinstance(reading, WrittenNumber) else LETTER_PARSERS
+        if value in known:
             form = f"\n{reading.form}" if value == CONSTRAINED else ""
             return replace(question, text=question.text + form, reading=replace(reading, parser=value))
     return question
@@ -299,8 +300,8 @@ def create_preset(key: str, **options: Any) -> Preset:
         options: ``max_tokens`` and ``temperature`` of written replies; where levels are read,
             ``softmax_temperature`` (100 replays the code of Q-Bench and Compare2Score) and ``bf16_compatible`` (True
             replays UniPercept's rounding); where numbers or letters are written, ``parser`` (``robust``;
-            ``constrained``: the backend lets the model write JSON of a schema only; or an original's, see ``compat``); of ``numeric`` alone, ``low``, ``high`` and ``dimensions`` (name → how the
-            prompt words it).
+            ``constrained``: the backend lets the model write JSON of a schema only; or an original's, see ``compat``);
+            of ``numeric`` alone, ``low``, ``high`` and ``dimensions`` (name → how the prompt words it).
 
     Raises:
         MllmError: an unknown key, an option that the preset does not have, or a value it cannot take.

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .answer_text import answer_text, fields
-from .answer_words import APOLOGY, CORRECTION, REFUSAL, classes_of
+from .answer_words import APOLOGY, CORRECTION, REFUSAL, classes_of, words_of
 from .outcomes import Status
 
 
@@ -79,9 +79,11 @@ _ONE = r"(?:option\s|choice\s|answer\s)?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
 _SEVERAL = rf"{_ONE}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?{_ONE}){{0,25}}"
 _WRONG = r"(?:wrong|incorrect|false|not\b|no\b|out\b|excluded|eliminated|ruled out|implausible|unlikely)"
 _ELIMINATED = re.compile(
-    rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|rather than|instead of|neither|nor|rule out|ruling out|exclude|eliminate"
-    rf"|discard|except|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
-    rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}|[:=-]\s?(?i:{_WRONG}))",
+    rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|rather than|instead of|neither|nor|rule out|ruling out|exclude"
+    rf"|eliminate|discard|except"
+    rf"|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
+    rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}"
+    rf"|[:=-]\s?(?i:{_WRONG}))",
 )
 _AFFIRMED = re.compile(
     r"(?<![A-Za-z.'’-])([A-Z])\)?\s?(?:remains|(?:is|seems|must be)\s(?:the\s|clearly\s|most\s){0,2}"
@@ -89,12 +91,11 @@ _AFFIRMED = re.compile(
 )
 _FIRST_THOUGHT = re.compile(rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}")
 _NEGATED_TEXT = r"(?:\b(?:not|no|isn['’]t|without|rather than|instead of|never)\s(?:an?\s|the\s|really\s|any\s)?)"
-_HOLLOW = frozenset("yes no none not all both neither same other i it".split())
+_HOLLOW = words_of("yes no none not all both neither same other i it")
 _OF_ABOVE = re.compile(r"\b(?:all|none|both|neither|any) of (?:the|these|them|those)\b", re.IGNORECASE)
-_CHOICE_FIELDS = frozenset(
-    "answer choice letter option selected selection response result final pick correct label".split()
-)
-_NAMED_BY_LETTERS = frozenset("grade image photo picture plan vitamin type".split())
+_CHOICE_FIELDS = words_of("answer choice letter option selected selection response result final pick correct label")
+_NAMED_BY_LETTERS = words_of("grade image photo picture plan vitamin type")
+_MOST_CORRECTIONS = 4  # looked at, from the last
 _FEW = 2  # words beside a letter or an option's text
 
 
@@ -109,13 +110,8 @@ def _letters(pattern: re.Pattern[str], text: str) -> _Found | None:
         # "the answer is a blurry edge": a small letter counts only where the clause ends.
         if found[1].islower() and not re.match(r"\s*(?:[.,;:)\]}\n\"'>]|$)", text[found.end(1) : found.end(1) + 8]):
             continue
-        if (
-            found[1] in "AI"
-            and found[0].endswith(found[1])
-            and re.match(r"\s[a-z]+", text[found.end() : found.end() + 20])
-        ):
-            if _ARTICLE.match(text, found.end()):
-                continue
+        if found[1] in "AI" and found[0].endswith(found[1]) and _ARTICLE.match(text, found.end()):
+            continue
         letters |= {found[1].upper(), *re.findall(r"[A-Z]", re.sub(r"[a-z]+", "", found[2]))}
         first = first or found
     return _Found(frozenset(letters), first.start(), first.end()) if first else None
@@ -129,7 +125,7 @@ def _all(matches: Iterable[re.Match[str]], *, sure: bool = True) -> _Found | Non
 
 
 def _about_the_answer(text: str, start: int, end: int) -> bool:
-    """Return whether the words of the clause around ``[start, end)`` are all about the answer; if empty, those before."""
+    """Return whether the words of the clause around ``[start, end)`` are about the answer; if empty, those before."""
     before = _WORD.findall(_CLAUSE.split(text[max(0, start - 80) : start])[-1])
     after = _WORD.findall(_CLAUSE.split(text[end : end + 80])[0]) if end > start else []
     if before and before[-1].lower() in _NAMED_BY_LETTERS:
@@ -296,7 +292,7 @@ def parse_letter(text: str, options: Sequence[str], *, finished: bool = True) ->
         return ParsedLetter(None, answer)
     body = answer.text
     found = _from_json(body, options)
-    for cue in () if found else reversed(list(CORRECTION.finditer(body))):
+    for cue in () if found else list(CORRECTION.finditer(body))[: -_MOST_CORRECTIONS - 1 : -1]:
         if found := _find(body[cue.end() :], options):
             body = body[cue.end() :]
             break

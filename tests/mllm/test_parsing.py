@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
+from lopsided.mllm.scoring import parse_letter, parse_number
 from lopsided.mllm.scoring.compat import (
     LETTER_PARSERS,
     NUMBER_PARSERS,
@@ -15,7 +16,6 @@ from lopsided.mllm.scoring.compat import (
     first_letter,
 )
 from lopsided.mllm.scoring.outcomes import Status
-from lopsided.mllm.scoring import parse_letter, parse_number
 
 TEN, HUNDRED, FIVE, ONE, VALENCE = (0, 10), (0, 100), (1, 5), (0, 1), (-3, 3)
 

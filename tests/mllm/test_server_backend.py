@@ -130,7 +130,7 @@ def test_prompts_of_every_form_are_put_as_the_local_model_has_them(
     served: Any, local: Local, change: dict[str, str]
 ) -> None:
     first, second = local.images[:2]
-    form = {"text": local.prompts[0].text, "prefix": local.prompts[0].prefix} | change
+    form: dict[str, Any] = {"text": local.prompts[0].text, "prefix": local.prompts[0].prefix} | change
     prompts = [Prompt((first,), **form), Prompt((first, second), **form), Prompt((), **form)]
     results = backend(served.url, local).level_logits(prompts, local.levels)
     here = local.backend.level_logits(prompts, local.levels)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lopsided.mllm import MllmError
 from lopsided.mllm.backends.backend import Prompt
-from lopsided.mllm.backends.transformers import TransformersBackend, Draws
+from lopsided.mllm.backends.transformers import Draws, TransformersBackend
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scale import ScoreScale
 from lopsided.mllm.scoring.scorer import Scorer

@@ -130,10 +130,10 @@ class HostileServer(_Server):
 class Handler(_Handler):
     server: HostileServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.answer(b"")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         self.answer(self.body())
 
     def answer(self, body: bytes) -> None:
