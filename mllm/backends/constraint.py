@@ -55,9 +55,9 @@ class Constraint(LogitsProcessor):
             matcher = None
             if schema is not None:
                 # Without spaces to choose there is no way to fill the limit on tokens with them.
-                separators = {"item_separator": ", ", "key_separator": ": "}
                 grammar = LLMatcher.grammar_from_json_schema(
-                    json.dumps(_with_few_decimals(schema)), defaults={"whitespace_flexible": False, **separators}
+                    json.dumps(_with_few_decimals(schema)),
+                    defaults={"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
                 )
                 matcher = LLMatcher(guide, grammar, log_level=0)
                 if matcher.is_error():

@@ -121,6 +121,7 @@ class NumberTokens:
 
     # ------------------------------------------------------------------------------------------------------- tokens
     def classes(self, word: str) -> frozenset[str]:
+        """Return the classes of a word; what the number is of is a mark."""
         if word.lower() in self.asked:
             return frozenset({"mark"})
         if re.fullmatch(r"\d+-(?:point|star|level)s?|[QA]\d{1,2}|[A-Zxyz]", word):

@@ -149,6 +149,12 @@ class Preset:
         }
 
     @property
+    def constrained(self) -> bool:
+        """Whether replies are kept to a JSON schema."""
+        asked = (*self.ratings.values(), *filter(None, [self.multiple_choice]))
+        return any(getattr(question.reading, "parser", "") == CONSTRAINED for question in asked)
+
+    @property
     def identity(self) -> str:
         """Short content hash of the definition."""
         return identity({"kind": "mllm-preset", **self.definition()})

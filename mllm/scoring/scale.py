@@ -193,7 +193,7 @@ class LabelBins:
 
 
 def level_of(
-    scale: ScoreScale, value: float, low: float, high: float, *, edges: Literal[upper, lower] = "upper"
+    scale: ScoreScale, value: float, low: float, high: float, *, edges: Literal["upper", "lower"] = "upper"
 ) -> str:
     """Return the level for a label: each has an equal part of ``[low, high]``, as in Q-Align's training targets.
 
