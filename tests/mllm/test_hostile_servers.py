@@ -15,7 +15,7 @@ from support.hostile_server import KEY, MODES, HostileServer
 from lopsided.mllm import MllmError, ServerBackend
 from lopsided.mllm.backends import sending
 from lopsided.mllm.backends.backend import Prompt
-from lopsided.mllm.backends.receiving import MOST_BYTES, Blotter
+from lopsided.mllm.backends.receiving import Blotter
 
 READ = ("model name", "text", "surrogate", "parts", "huge number", "bytes that are no text")  # a score of 7
 SECRETS = (KEY, KEY.replace("/", "%2F").replace("+", "%2B"))
@@ -96,7 +96,7 @@ def test_no_reply_fills_the_memory(mode: str) -> None:
         measured = subprocess.run(
             [sys.executable, "-c", MEASURED, server.url], capture_output=True, text=True, check=True, timeout=100
         )
-    assert int(measured.stdout) * 1024 < 40 * MOST_BYTES, measured.stdout
+    assert int(measured.stdout) < 160_000, measured.stdout  # kB
 
 
 @pytest.mark.parametrize("url", ["http://lab/v1?key=sk-0123456789", "http://lab/v1#sk-0123456789"])

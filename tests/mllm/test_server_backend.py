@@ -213,6 +213,13 @@ def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
 
 
 @pytest.mark.slow
+def test_a_server_that_takes_no_schema_says_so_at_the_first_question(served: Any, local: Local) -> None:
+    scorer = Scorer(backend(served.url, local), create_preset("numeric", parser="constrained"))
+    with pytest.raises(MllmError, match=r"takes no JSON schema.*response_format.*leave parser=constrained out"):
+        scorer.rate(local.images[:1])
+
+
+@pytest.mark.slow
 def test_requests_run_side_by_side_and_never_more_than_allowed(served: Any, local: Local, expected: np.ndarray) -> None:
     with servers.FaultProxy(served.url) as proxy:
         proxy.delay = 0.05
@@ -542,6 +549,8 @@ def test_tokens_that_a_server_spells_alike_are_not_told_apart() -> None:
     [
         ({}, Reply("fine")),
         ({"finish_reason": "length"}, Reply("fine", finished=False)),
+        ({"message": {"content": [{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}]}}, Reply("fine")),
+        ({"message": {"content": [{"type": "thinking", "thinking": "hm"}]}}, Reply("")),
         ({"message": {"content": None, "refusal": "I cannot."}}, Reply("I cannot.")),
         ({"message": {"content": None, "reasoning_content": "hmm"}, "finish_reason": "length"}, Reply("", False)),
     ],
