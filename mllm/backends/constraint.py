@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 from ...common.errors import one_line
 from ..errors import MllmError
@@ -34,7 +33,7 @@ def make_guide(tokenizer: Any, stops: Sequence[int], vocabulary: int) -> Any:
         raise MllmError(f"llguidance does not understand this tokenizer: {one_line(error)}") from error
 
 
-class Constraint(LogitsProcessor):
+class Constraint:
     """Sets tokens that no JSON of the schema could go on with to −∞; after its end only a stop token is left.
 
     Args:

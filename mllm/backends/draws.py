@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
 
 
-class Draws(LogitsProcessor):
+class Draws:
     """Makes argmax a draw from the softmax at a temperature, by Gumbel noise from one generator per prompt."""
 
     def __init__(self, temperature: float, seeds: Sequence[int]) -> None:

@@ -108,7 +108,7 @@ BOUND_AFTER = re.compile(
 # Takes back what was said before it.
 CORRECTION = re.compile(
     r"\b(?:wait|hm{1,5}|actually|correction|on (?:second thought|reflection)s?|or rather"
-    r"|let me (?:correct|reconsider|revise)|i (?:correct|revise)|scratch that|changed it to"
+    r"|let me (?:correct|reconsider|revise)|i (?:correct|revise)|scratch that|edit(?=:)|changed it to"
     r"|reconsider(?:ing)?|my mistake)\b[\s,.:;!-]{0,4}(?:no,\s)?"
     r"|(?<![^.!?;…\n]) ?no, (?=\S)",
     re.IGNORECASE,
