@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, quote_plus
-
-import httpx
 
 MOST_BYTES = 4 * 2**20  # a chat completion of 2048 tokens has some 10 kB
 SHORTEST_KEY = 8  # a shorter one, such as "EMPTY", is a word and no secret
@@ -29,16 +27,6 @@ class TooLargeError(Exception):
 
 class EncodingError(Exception):
     """A reply compressed in a way that was not asked for and is not understood, or damaged."""
-
-
-@dataclass(frozen=True)
-class Received:
-    """A reply: its status, with the reason, and its body as text."""
-
-    status: int
-    reason: str
-    text: str
-    retry_after: str
 
 
 class Blotter:
@@ -83,30 +71,24 @@ class Blotter:
         return self.clean(json.loads(text))
 
 
-async def receive(client: httpx.AsyncClient, request: httpx.Request, blotter: Blotter) -> Received:
-    """Send a request, and take its reply in parts up to the limit.
+async def take_text(parts: AsyncIterator[bytes], encoding: str) -> str:
+    """Return a body that arrives in parts, as text; nothing beyond the limit is taken.
+
+    Args:
+        parts: as they come, still compressed if they are.
+        encoding: the header ``Content-Encoding``.
 
     Raises:
         TooLargeError: the body is larger than the limit.
         EncodingError: see there.
-        httpx.RequestError: as httpx does.
     """
-    response = await client.send(request, stream=True)
-    try:
-        body = bytearray()
-        expand = _expander(response.headers.get("Content-Encoding", ""))
-        async for part in response.aiter_raw(2**16):
-            body += expand(part, MOST_BYTES + 1 - len(body))
-            if len(body) > MOST_BYTES:
-                raise TooLargeError
-        return Received(
-            response.status_code,
-            blotter.text(response.reason_phrase)[:100],
-            body.decode("utf-8-sig", "replace"),
-            response.headers.get("Retry-After", ""),
-        )
-    finally:
-        await response.aclose()
+    body = bytearray()
+    expand = _expander(encoding)
+    async for part in parts:
+        body += expand(part, MOST_BYTES + 1 - len(body))
+        if len(body) > MOST_BYTES:
+            raise TooLargeError
+    return body.decode("utf-8-sig", "replace")
 
 
 def _expander(encoding: str) -> Any:

@@ -10,6 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
@@ -18,7 +19,7 @@ from PIL import Image
 from ...common.errors import one_line
 from .backend import Prompt
 from .chat_completions import MalformedReplyError, png_base64
-from .receiving import MOST_BYTES, Blotter, EncodingError, Received, TooLargeError, receive
+from .receiving import MOST_BYTES, Blotter, EncodingError, TooLargeError, take_text
 
 T = TypeVar("T")
 
@@ -43,6 +44,21 @@ class FailedError(Exception):
         super().__init__(reason)
         self.status = status
         self.for_all = for_all
+
+
+def certificates() -> Any:
+    """Return the certificates to trust; reading them takes 20 ms."""
+    return httpx.create_ssl_context()
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A reply: its status, with the reason, and its body as text."""
+
+    status: int
+    reason: str
+    text: str
+    retry_after: str
 
 
 class Connection:
@@ -107,7 +123,7 @@ class Connection:
             status, asked_to_wait, gone = None, 0.0, False
             try:
                 # httpx's own time-out starts again with every byte: a server that drips bytes would never fail.
-                received = await asyncio.wait_for(receive(self._client, request, self._blotter), self._timeout)
+                received = await asyncio.wait_for(self._receive(request), self._timeout)
                 if received.status == 200:
                     return read(self._blotter.json(received.text))
                 status = received.status
@@ -136,7 +152,16 @@ class Connection:
             await asyncio.sleep(min(asked_to_wait, LONGEST_WAIT) + jitter)
         raise AssertionError("the last attempt returns or raises")
 
-    def _detail(self, received: Received) -> str:
+    async def _receive(self, request: httpx.Request) -> _Received:
+        response = await self._client.send(request, stream=True)
+        try:
+            text = await take_text(response.aiter_raw(2**16), response.headers.get("Content-Encoding", ""))
+        finally:
+            await response.aclose()
+        reason = self._blotter.text(response.reason_phrase)[:100]
+        return _Received(response.status_code, reason, text, response.headers.get("Retry-After", ""))
+
+    def _detail(self, received: _Received) -> str:
         """Return what the server says about its refusal, shortened."""
         text = self._blotter.text(received.text)
         try:

@@ -11,14 +11,13 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 
 from ..errors import MllmError
 from .backend import Backend, LevelLogits, Prompt, Reply
 from .chat_completions import read_levels, read_reply
 from .decision_endpoint import MOST_IMAGES, decision_body, read_decision
-from .sending import Connection, FailedError, slots
+from .sending import Connection, FailedError, certificates, slots
 from .server_abilities import ServerAbilities
 
 T = TypeVar("T")
@@ -122,7 +121,7 @@ class ServerBackend(Backend):
         self.top_logprobs = top_logprobs
         self.prefix = prefix
         self.fields = dict(fields or {})
-        self._tls = httpx.create_ssl_context()  # once, as it takes 20 ms
+        self._tls = certificates()
         self._abilities = ServerAbilities(
             self.base_url, model, logprobs=logprobs, top_logprobs=top_logprobs, prefix=prefix, fields=self.fields
         )

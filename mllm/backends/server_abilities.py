@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
-from urllib.parse import urlsplit
-
-import httpx
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import MllmError
 from .backend import Prompt
@@ -198,7 +196,7 @@ class ServerAbilities:
             listed = models.get("data") if isinstance(models, dict) else None
             listed = listed if isinstance(listed, list) else []
             entry = next((m for m in listed if isinstance(m, dict) and m.get("id") == self._model), {})
-            version = await self._get(connection, str(httpx.URL(self._base_url).join("/version")))
+            version = await self._get(connection, urljoin(self._base_url, "/version"))
         told = version.get("version") if isinstance(version, dict) else None
         return {
             "backend": "server",

@@ -34,7 +34,7 @@ _CLASSES = {
         итоговая общая toplam genel""",
     # carries no meaning of its own
     "filler": """
-        a an the is was be am are as at of for in on to it its it's this that i i'd i'll i'm i've we me my
+        a an the is was be make am are as at of for in on to it its it's this that i i'd i'll i'm i've we me my
         mine our you would will could should can do think believe feel guess suppose find consider image
         images picture pictures photo photograph photography pic one and or so therefore thus hence then with
         about around approximately approx roughly nearly almost close probably likely maybe perhaps quite

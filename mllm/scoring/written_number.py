@@ -256,20 +256,14 @@ def parse_number(text: str, low: float, high: float, *, finished: bool = True, a
         return ParsedNumber(None, answer)
     body = in_digits(answer.text)
     candidates = _json_candidates(body, low, high, asked)
-    closed, bounded = answer.closed or bool(candidates), False
+    closed, doubtful = answer.closed or bool(candidates), False
     if not candidates:
-        cut = CORRECTION.sub(lambda cue: ".".ljust(len(cue[0])), body)
-        reader = _Reader(cut, low, high, asked)
-        candidates = reader.candidates()
-        bounded = reader.bounded
-        last = max((candidate.start for candidate in candidates), default=0)
-        corrected = max((cue.end() - 1 for cue in CORRECTION.finditer(body) if cue.end() - 1 <= last), default=0)
-        candidates = [candidate for candidate in candidates if candidate.start >= corrected]
+        candidates, doubtful = _uncorrected(body, low, high, asked)
     refused = REFUSAL.search(body)
     if not candidates:
         if refused or APOLOGY.search(body):
             return ParsedNumber(None, "refused")
-        return ParsedNumber(None, "truncated" if not answer.closed else "ambiguous" if bounded else "unparsable")
+        return ParsedNumber(None, "truncated" if not answer.closed else "ambiguous" if doubtful else "unparsable")
     tier = min(candidate.tier for candidate in candidates)
     best = [candidate for candidate in candidates if candidate.tier == tier]
     values = frozenset[float]().union(*(candidate.readings for candidate in best))
@@ -283,6 +277,18 @@ def parse_number(text: str, low: float, high: float, *, finished: bool = True, a
         if low <= value <= high and math.isfinite(value)
         else ParsedNumber(None, "out_of_range")
     )
+
+
+def _uncorrected(text: str, low: float, high: float, asked: str) -> tuple[list[_Candidate], bool]:
+    """Return the numbers after the last correction that has any; none, and True, if only bounds or doubts are left."""
+    reader = _Reader(CORRECTION.sub(lambda cue: ".".ljust(len(cue[0])), text), low, high, asked)
+    candidates = reader.candidates()
+    cues = [cue.end() - 1 for cue in CORRECTION.finditer(text)]
+    last = max((candidate.start for candidate in candidates), default=0)
+    if cues and cues[-1] > last and any(n.kind == "number" and n.start > cues[-1] for n in reader.tokens):
+        return [], True  # "4 … no, make that about 3": whatever that is, it is not 4
+    corrected = max((cue for cue in cues if cue <= last), default=0)
+    return [candidate for candidate in candidates if candidate.start >= corrected], reader.bounded
 
 
 def _is_safe(text: str, best: Sequence[_Candidate]) -> bool:
