@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-MOST_BYTES = 4 * 2**20  # a chat completion of 2048 tokens has some 10 kB
+MOST_BYTES = 2 * 2**20  # a chat completion of 2048 tokens has some 10 kB
 SHORTEST_KEY = 8  # a shorter one, such as "EMPTY", is a word and no secret
 
 _HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -59,7 +59,10 @@ class Blotter:
             return self.text(value)
         if isinstance(value, dict):
             return {self.text(name): self.clean(below) for name, below in value.items()}
-        return [self.clean(below) for below in value] if isinstance(value, list) else value
+        if isinstance(value, list):
+            for index, below in enumerate(value):  # in place: a second copy of a large reply costs memory
+                value[index] = self.clean(below)
+        return value
 
     def json(self, text: str) -> Any:
         """Return the JSON of a text, clean: a key written with escapes is found too.

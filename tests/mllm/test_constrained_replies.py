@@ -125,7 +125,7 @@ def test_thinking_that_the_template_opens_is_seen_by_the_parser(
     scorer = Scorer(backend, create_preset("numeric"))
     assert scorer.rate(tiny_vlm.images(1))[0].status == "ok"
     monkeypatch.setattr(backend, "_generation_prompt", "<|im_start|>assistant\n<think>\n")
-    backend.__dict__.pop("_opened", None)
+    vars(backend).pop("_opened", None)
     (rating,) = scorer.rate(tiny_vlm.images(1))
     assert (rating.value, rating.status) == (None, "truncated")
     assert rating.raw.startswith("<think>")

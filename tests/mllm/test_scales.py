@@ -236,7 +236,7 @@ def test_level_of_puts_a_label_on_an_edge_where_it_is_told_to():
     assert level_of(scale, 2.6, 1, 5) == "fair"  # (2.6 − 1) / 4 · 5 is 2.0000000000000004 or 1.9999…
     assert level_of(scale, 2.6, 1, 5, edges="lower") == "poor"
     with pytest.raises(MllmError, match="upper or lower"):
-        level_of(scale, 20, 0, 100, edges="middle")
+        level_of(scale, 20, 0, 100, edges="middle")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -213,9 +213,9 @@ def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
 
 
 @pytest.mark.slow
-def test_a_server_that_takes_no_schema_says_so_at_the_first_question(served: Any, local: Local) -> None:
+def test_a_server_that_ignores_schemas_is_found_out_at_the_first_question(served: Any, local: Local) -> None:
     scorer = Scorer(backend(served.url, local), create_preset("numeric", parser="constrained"))
-    with pytest.raises(MllmError, match=r"takes no JSON schema.*response_format.*leave parser=constrained out"):
+    with pytest.raises(MllmError, match=r"ignores the JSON schema of response_format.*leave parser=constrained out"):
         scorer.rate(local.images[:1])
 
 

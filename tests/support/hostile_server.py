@@ -89,7 +89,7 @@ MODES: dict[str, Say] = {
     "bomb": answers(bomb(), Content_Encoding="gzip"),
     "unknown compression": answers(b"\x28\xb5\x2f\xfd", Content_Encoding="zstd"),
     "10 MB of JSON": answers(json.dumps({"choices": [[]] * 3_000_000}).encode()),
-    "4 MB of JSON": answers(b'{"choices": [' + b"[]," * 1_000_000 + b"[]]}"),
+    "2 MB of JSON": answers(b'{"choices": [' + b"[]," * 690_000 + b"[]]}"),
     "invalid JSON": answers(b'{"choices": [{"message": {"content": "7"'),
     "nested": answers(b'{"a":' * 100_000),
     "huge number": answers(completion("7", usage={"prompt_tokens": 10**400, "completion_tokens": True})),
