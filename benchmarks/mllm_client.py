@@ -27,8 +27,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from lopsided.mllm.backends import Prompt, ServerBackend
-from lopsided.mllm.backends import server as server_backend
+from lopsided.mllm.backends import Prompt, ServerBackend, sending
 from lopsided.mllm.backends.chat_completions import chat_messages, png_base64
 
 CANDIDATES = (" excellent", " good", " fair", " poor", " bad")
@@ -140,11 +139,11 @@ def main() -> None:
                 for _ in range(max(n // 10, 1)):
                     [png_base64(shown) for shown in images]
 
-            server_backend.png_base64 = lambda _, encoded=encoded: encoded[0]
+            sending.png_base64 = lambda _, encoded=encoded: encoded[0]
             ask()
             loop()
             spent = [(cpu(ask, n), cpu(loop, n)) for _ in range(arguments.rounds)]
-            server_backend.png_base64 = png_base64
+            sending.png_base64 = png_base64
             ours, theirs = (statistics.median(side) for side in zip(*spent, strict=True))
             ratios = sorted(a / b for a, b in spent)
             print(f"{name}, {len(body) / 1000:.1f} kB per request, concurrency {arguments.concurrency}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..mllm.scoring.preset import Preset
 
 FAILURES_SHOWN = 5
+LOW_MASS = 0.5  # of the candidates, below which most of the probability is for something else
 EXTREMES_SHOWN = 5  # best and worst images of a folder
 # The columns of the tables of metrics that are printed: first these words, then these values with their intervals.
 WORDS = ("benchmark", "dimension", "reading", "of", "base")
@@ -210,7 +211,7 @@ def rate(
     for name, metrics in rated.metrics.items():
         if name in SHOWN:
             _print(name, metrics, SHOWN[name])
-    _close(rated, meter)
+    _close(rated, meter, settings.asked)
 
 
 def _benchmark(
@@ -279,7 +280,7 @@ def _cell(row: dict[Any, Any], name: str) -> Any:
     return "–" if math.isnan(value) else console.text(f"{value:.3f}", (interval, "dim"))
 
 
-def _close(rated: Rated, meter: Meter) -> None:
+def _close(rated: Rated, meter: Meter, preset: Preset) -> None:
     """Say what the run did; exit with status 1 if items have no reply."""
     from ..mllm.rating_folder import RESULTS
 
@@ -294,7 +295,16 @@ def _close(rated: Rated, meter: Meter) -> None:
         line += f" (unknown for {meter.untold} prompts)" if meter.untold else ""
         line += "" if rated.cost is None else f", {rated.cost:.4g} at the prices given"
         line += "" if rated.batching is None else f"; batching moves log-probabilities by {rated.batching:.1g} at most"
+    mass = rated.scores["mass"].median()
+    line += "" if math.isnan(mass) else f"; median candidate mass {mass:.2f}"
+    line += "; replies kept to a JSON schema" if preset.constrained else ""
     console.say(line)
+    if mass < LOW_MASS:
+        console.tell(
+            "warning",
+            f"the candidates have {mass:.2f} of the probability: this model would rather write something else, so that "
+            "the values say little; take another preset, such as numeric",
+        )
     if run.failed:
         console.err.print(f"{len(run.failed)} items have no reply; the same command asks them again", soft_wrap=True)
         raise typer.Exit(console.FAILED)

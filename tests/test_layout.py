@@ -43,7 +43,7 @@ CONFINED = {
     "spandrel": {"sr/generators.py"},
     "lpips": set(),
     "transformers": {"mllm/backends/transformers.py"},
-    "httpx": {"mllm/backends/server.py"},
+    "httpx": {"mllm/backends/sending.py"},
     "typer": None,  # the whole of cli/
 }
 

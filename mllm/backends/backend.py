@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ class Prompt:
         text: what the user says.
         prefix: how the model's answer begins; the model continues from there.
         system: the system message; empty for none, which leaves the chat template's own.
+        schema: JSON schema of the reply: the backend lets the model write nothing else, or raises; None leaves it free.
     """
 
     images: tuple[Image.Image, ...]
     text: str
     prefix: str = ""
     system: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

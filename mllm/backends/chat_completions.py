@@ -54,6 +54,12 @@ def read_reply(reply: Any) -> Reply:
     if not isinstance(message, dict):
         raise MalformedReplyError(f"a choice without a message: {_excerpt(reply)}")
     text = message.get("content") or message.get("refusal") or ""
+    if isinstance(text, list):  # of parts, as some servers send; thinking has a type of its own
+        said = [
+            part for part in text if isinstance(part, dict) and part.get("type") in ("text", "output_text", "refusal")
+        ]
+        parts = [part.get("text") or part.get("refusal") or "" for part in said]
+        text = "".join(parts) if all(isinstance(part, str) for part in parts) else None
     if not isinstance(text, str):
         raise MalformedReplyError(f"a message whose content is not text: {_excerpt(reply)}")
     reason = choice.get("finish_reason")
@@ -126,7 +132,7 @@ def _top_logprobs(reply: Any) -> list[Any]:
 def _count(reply: dict[str, Any], name: str) -> int | None:
     usage = reply.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 def _excerpt(value: Any) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -41,7 +40,6 @@ from transformers import (
     AutoProcessor,
     DynamicCache,
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
 )
 from transformers import __version__ as transformers_version
@@ -51,10 +49,12 @@ from ...common.errors import one_line
 from ...common.identity import identity, sha256_file
 from ..errors import MllmError
 from .backend import Backend, LevelLogits, Prompt, Reply
+from .constraint import Constraint, make_guide
+from .draws import Draws
+from .model_folder import find_model
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Result = TypeVar("Result", Reply, LevelLogits)
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 PIXELS_PER_TOKEN, CHARACTERS_PER_TOKEN = 28 * 28, 4  # rough: they only change how much padding there is
 
 
@@ -114,7 +114,7 @@ class TransformersBackend(Backend):
         if batch_size < 1:
             raise MllmError(f"batch_size must be 1 or more, got {batch_size}")
         self.batch_size = batch_size
-        self.folder, self._hub = _find(str(model), revision)
+        self.folder, self._hub = find_model(str(model), revision)
         self._name = Path(model).resolve().name if self._hub is None else str(model).split("/")[-1]
         try:
             self.processor: Any = AutoProcessor.from_pretrained(self.folder, trust_remote_code=False)
@@ -205,6 +205,16 @@ class TransformersBackend(Backend):
         }
 
     @cached_property
+    def _guide(self) -> Any:
+        return make_guide(self.tokenizer, self._stops, self.model.get_output_embeddings().weight.shape[0])
+
+    @cached_property
+    def _opened(self) -> str:
+        """The thinking that the generation prompt opens, "" if none: a reply shows otherwise only its end."""
+        opened = re.search(r"(<think>|\[THINK\]|◁think▷)\s*$", self._generation_prompt)
+        return opened[1] if opened else ""
+
+    @cached_property
     def _weights(self) -> str:
         if self._hub is not None:
             return self._hub
@@ -285,8 +295,11 @@ class TransformersBackend(Backend):
         def write(batch: list[_Rendered]) -> list[Reply]:
             inputs = self._inputs(batch)
             processors = LogitsProcessorList()
+            schemas = [rendered.prompt.schema for rendered in batch]
+            if any(schema is not None for schema in schemas):
+                processors.append(Constraint(self._guide, schemas, self._stops))
             if temperature > 0:
-                processors.append(_Draws(temperature, [_seed(seed, rendered) for rendered in batch]))
+                processors.append(Draws(temperature, [_seed(seed, rendered) for rendered in batch]))
             written = self.model.generate(
                 **inputs, max_new_tokens=max_tokens, do_sample=False, logits_processor=processors
             )[:, inputs["input_ids"].shape[1] :]
@@ -294,7 +307,9 @@ class TransformersBackend(Backend):
             for tokens, prompt_tokens in zip(written.tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True):
                 end = next((i for i, token in enumerate(tokens) if token in self._stops), None)
                 new = tokens if end is None else tokens[:end]
-                text = self.tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                text = self._opened + self.tokenizer.decode(
+                    new, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
                 number = len(new) + (end is not None)
                 replies.append(Reply(text, finished=end is not None, prompt_tokens=prompt_tokens, new_tokens=number))
             return replies
@@ -484,19 +499,6 @@ class _RefusedError(Exception):
     """Prompts that the model cannot be asked."""
 
 
-class _Draws(LogitsProcessor):
-    """Makes argmax a draw from the softmax at a temperature, by Gumbel noise from one generator per prompt."""
-
-    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
-        self.temperature = temperature
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the interface's
-        # In float64: with 24 bits a zero is not rare enough, and its token would win whatever its probability.
-        waits = [torch.empty(scores.shape[1], dtype=torch.float64).exponential_(generator=g) for g in self.generators]
-        return scores / self.temperature - torch.stack(waits).log().to(scores)
-
-
 def _seed(seed: int, rendered: _Rendered) -> int:
     """Return a seed for a prompt that does not depend on the rest of its batch."""
     return int(hashlib.sha256(f"{seed} {rendered.images} {rendered.text}".encode()).hexdigest()[:15], 16)
@@ -512,30 +514,3 @@ def _batches(rendered: dict[int, _Rendered], size: int) -> Iterator[list[int]]:
         indices = [index for group in ordered for index in group if bool(rendered[index].prompt.images) == shown]
         for start in range(0, len(indices), size):
             yield indices[start : start + size]
-
-
-def _find(model: str, revision: str | None) -> tuple[Path, str | None]:
-    """Return the folder of a model, and its name and commit if it is from the hub.
-
-    Raises:
-        MllmError: it cannot be found, or has no safetensors.
-    """
-    folder, hub = Path(model), None
-    if not folder.is_dir():
-        if model.count("/") > 1 or model.startswith((".", "/", "~")):
-            raise MllmError(f"{model} is not a folder")
-        try:
-            folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(FILES)))
-        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            raise MllmError(
-                f"{model}{f' at {revision}' if revision else ''} is not on disk and the hub cannot be reached: "
-                "give a local folder, or fetch it with `hf download` where there is a network"
-            ) from error
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise MllmError(f"{model} cannot be fetched from the hub: {one_line(error)}") from error
-        hub = f"hub:{model}@{folder.name}"
-    elif revision is not None:
-        raise MllmError(f"{model} is a folder: it has no revision {revision}")
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise MllmError(f"{folder} is not a model: it needs config.json and weights as *.safetensors")
-    return folder, hub

@@ -13,13 +13,14 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
+from ..scoring.answer_text import without_thinking
 from ..scoring.outcomes import Status
 from .countries import countries_in, country_of
 
 BIGRAMS, UNIGRAMS, THRESHOLD = 0.7, 0.3, 0.4
 
-_FOOD = r"(?:(?:name of the )?(?:dish|food)(?: name)?|name)"
-_COUNTRY = r"(?:country(?: of origin)?|origin|nation)"
+_FOOD = r"(?:(?:name of the )?(?:dish|food)(?: name)?|name|음식|菜名|菜品|食物|料理|plato|plat|gericht|блюдо)"
+_COUNTRY = r"(?:country(?: of origin)?|origin|nation|국가|나라|国家|國家|国|país|pays|land|страна)"
 _COLON = r"[\"'*_]*\s*[:：]\s*"
 _FIELD = (
     r"(?im)(?<![A-Za-z]){label}" + _COLON + r"(.*?)(?=[\s,;|.\"'*(]*(?<![A-Za-z])(?:{other})" + _COLON + r"|[\n}}]|\Z)"
@@ -33,11 +34,13 @@ _NO_ANSWER = re.compile(
     r"|\b(?:don(?:'|’)t|do not) know\b|\bas an ai\b|^\W*(?:unknown|unclear|uncertain|not sure|none|n/?a)\b",
     re.IGNORECASE,
 )
+_LIST_MARK = re.compile(r"^\s*\d\.\s", re.MULTILINE)
+_ABOUT_ALL = re.compile(r"^\s*(?:final )?answer\s*[:：]\s*|\bnot [A-Z][a-z]+,? but ", re.IGNORECASE)
 _DISH = r"the (?:main |primary |traditional |left )*(?:dish|food)(?: (?:shown|here|in the image|on the left))*"
-_SUBJECT = rf"(?:this|it|that|{_DISH})"
+_SUBJECT = rf"(?:this(?: (?:\w+ )?(?:dish|food))?|it|that|{_DISH})"
 _VERB = r"(?:is|looks like|appears to be|seems to be|is most likely|is likely|is probably)"
 _SENTENCE = re.compile(
-    rf"\b{_SUBJECT} {_VERB}(?: (?:called|known as|named))? (?!from\b)(?:an? |the )?(.+?)"
+    rf"\b{_SUBJECT} {_VERB}(?: (?:called|known as|named))? (?!(?:from|eaten|served|made|cooked)\b)(?:an? |the )?(.+?)"
     r"(?=,|;|\(|\.(?:\s|$)| from\b| which\b| and (?:it )?(?:is|comes|originates)\b| that\b| originat|\n|$)",
     re.IGNORECASE,
 )
@@ -74,8 +77,8 @@ def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
 
     The last ``Food: …`` and ``Country: …`` count, anywhere in the reply, also as JSON. If a reply has none, the country
     is the only one that it names, and the name is taken from "This is …", or from the words before the country in a
-    short reply ("Kimchi, South Korea"), or is the whole reply if that has at most six words. Text between ``<think>``
-    and ``</think>`` is not read.
+    short reply ("Kimchi, South Korea"), or is the whole reply if that has at most six words. Thinking is not
+    read.
 
     Args:
         text: the reply.
@@ -86,10 +89,10 @@ def parse_open_answer(text: str, *, finished: bool = True) -> OpenAnswer:
         >>> answer.food, answer.country
         ('Kimchi', 'South Korea')
     """
-    body = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    body = re.split(r"</think>", body, flags=re.IGNORECASE)[-1]
-    if re.search("<think>", body, re.IGNORECASE):
+    body = without_thinking(text)
+    if body is None:
         return OpenAnswer(None, None, "truncated", "truncated")
+    body = _LIST_MARK.sub("", _ABOUT_ALL.sub("", body))
     if not body.strip():
         return (
             OpenAnswer(None, None, "empty", "empty") if finished else OpenAnswer(None, None, "truncated", "truncated")
@@ -160,7 +163,8 @@ def _food(body: str) -> _Found:
         return _name(sentence[1], sentence.end())
     if _NO_ANSWER.search(body):
         return _Found(None, "refused", len(body))
-    if not _COUNTRY_FIELD.search(body) and "\n" not in body.strip():
+    lines = body.strip().split("\n")
+    if not _COUNTRY_FIELD.search(body) and (len(lines) == 1 or (len(lines) == 2 and country_of(lines[1]))):
         head = _APART.split(body.strip(), maxsplit=1)[0]
         if len(head.split()) <= _FEW_WORDS and country_of(head) is None and not _CLAUSE.search(head):
             return _name(head, len(body))
@@ -178,10 +182,20 @@ def _name(written: str, end: int) -> _Found:
     return _Found(name, "ok", end)
 
 
+def _after_name(text: str) -> str | None:
+    """Return the country of "Turkey sandwich, USA", where a name, which may hold another country, is before it."""
+    parts = re.split(r"[,\n]", text.strip(" .\n"))
+    if len(parts) != 2 or re.search(r"[;:(]|\b(?:from|or|and)\b", text) or _CLAUSE.search(text):
+        return None
+    words = parts[0].split()
+    return country_of(parts[1]) if words and country_of(words[-1]) is None else None
+
+
 def _country(body: str) -> _Found:
     fields = list(_COUNTRY_FIELD.finditer(body))
     text, end = (fields[-1][1], fields[-1].end()) if fields else (body, len(body))
-    whole = country_of(text)
+    text = re.sub(r"\([^()]*\)", "", text) if fields else text  # "Mexico (with US influence)"
+    whole = country_of(text) or (None if fields else _after_name(text))
     countries = [whole] if whole else countries_in(text)
     if len(countries) == 1:
         return _Found(countries[0], "ok", end)

@@ -7,11 +7,12 @@ from ...common.doors import door
 if TYPE_CHECKING:
     from .anchors import rate_against_anchors, thurstone_scores
     from .outcomes import Choice, Comparison, Rating, Status
-    from .parsing import ParsedLetter, ParsedNumber, parse_letter, parse_number
     from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
     from .presets import create_preset, list_presets, register_preset
     from .scale import SCALES, LabelBins, Reading, ScoreScale, level_of
     from .scorer import Scorer
+    from .written_letter import ParsedLetter, parse_letter
+    from .written_number import ParsedNumber, parse_number
 
 __all__ = [
     "SCALES",
@@ -45,10 +46,11 @@ __getattr__, __dir__ = door(
     {
         ".anchors": ["rate_against_anchors", "thurstone_scores"],
         ".outcomes": ["Choice", "Comparison", "Rating", "Status"],
-        ".parsing": ["ParsedLetter", "ParsedNumber", "parse_letter", "parse_number"],
         ".preset": ["LetterTokens", "Preset", "Question", "WrittenLetter", "WrittenNumber"],
         ".presets": ["create_preset", "list_presets", "register_preset"],
         ".scale": ["SCALES", "LabelBins", "Reading", "ScoreScale", "level_of"],
         ".scorer": ["Scorer"],
+        ".written_letter": ["ParsedLetter", "parse_letter"],
+        ".written_number": ["ParsedNumber", "parse_number"],
     },
 )

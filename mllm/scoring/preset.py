@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,13 @@ from ...common.identity import identity
 from ..errors import MllmError
 from .scale import ScoreScale
 
+CONSTRAINED = "constrained"  # the parser of replies that a JSON schema has formed
+GRAMMAR = 2  # of the robust parsers: another one reads some replies otherwise
+
+
+def _object(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
+
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenNumber:
@@ -22,13 +29,24 @@ class WrittenNumber:
         low: lowest number asked for.
         high: highest number asked for.
         higher_is_better: direction.
-        parser: a name in ``compat.NUMBER_PARSERS``: ``robust``, or an original's.
+        parser: a name in ``compat.NUMBER_PARSERS``: ``robust``, ``constrained``, or an original's.
     """
 
     low: float
     high: float
     higher_is_better: bool = True
     parser: str = "robust"
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """JSON schema that the reply is kept to; None if it is free."""
+        number = {"type": "number", "minimum": self.low, "maximum": self.high}
+        return _object("rating", number) if self.parser == CONSTRAINED else None
+
+    @property
+    def form(self) -> str:
+        """What the prompt must say of a constrained reply."""
+        return f'Reply with JSON only: {{"rating": a number from {self.low:g} to {self.high:g}}}.'
 
     @property
     def range(self) -> tuple[float, float]:
@@ -41,10 +59,15 @@ class WrittenLetter:
     """The model writes the letter of an option.
 
     Attributes:
-        parser: a name in ``compat.LETTER_PARSERS``: ``robust``, or an original's.
+        parser: a name in ``compat.LETTER_PARSERS``: ``robust``, ``constrained``, or an original's.
     """
 
     parser: str = "robust"
+    form = 'Reply with JSON only: {"answer": the letter}.'
+
+    def schema(self, letters: Sequence[str]) -> dict[str, Any] | None:
+        """Return the JSON schema that the reply is kept to; None if it is free."""
+        return _object("answer", {"type": "string", "enum": list(letters)}) if self.parser == CONSTRAINED else None
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,8 @@ class Question:
     def definition(self) -> dict[str, Any]:
         """Return the content as JSON."""
         reading = self.reading.definition() if isinstance(self.reading, ScoreScale) else asdict(self.reading)
+        if reading.get("parser") == "robust":
+            reading["grammar"] = GRAMMAR
         return {
             "text": self.text,
             "prefix": self.prefix,
@@ -122,6 +147,12 @@ class Preset:
             "temperature": self.temperature,
             "takes_wording": self.takes_wording,
         }
+
+    @property
+    def constrained(self) -> bool:
+        """Whether replies are kept to a JSON schema."""
+        asked = (*self.ratings.values(), *filter(None, [self.multiple_choice]))
+        return any(getattr(question.reading, "parser", "") == CONSTRAINED for question in asked)
 
     @property
     def identity(self) -> str:

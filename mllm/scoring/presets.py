@@ -12,7 +12,7 @@ from ...common.errors import did_you_mean
 from ...common.registry import Registry
 from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
-from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+from .preset import CONSTRAINED, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
 from .scale import SCALES, LabelBins, ScoreScale
 
 _NOUNS = MappingProxyType(
@@ -284,9 +284,11 @@ def _reread(question: Question, option: str, value: Any) -> Question:
         return replace(question, reading=replace(reading, temperature=float(value)))
     if isinstance(reading, ScoreScale) and option == "bf16_compatible":
         return replace(question, reading=replace(reading, bf16_compatible=bool(value)))
-    parsers = {WrittenNumber: NUMBER_PARSERS, WrittenLetter: LETTER_PARSERS}.get(type(reading), {})
-    if option == "parser" and value in parsers:
-        return replace(question, reading=replace(reading, parser=value))
+    if isinstance(reading, WrittenNumber | WrittenLetter) and option == "parser":
+        known: Mapping[str, Any] = NUMBER_PARSERS if isinstance(reading, WrittenNumber) else LETTER_PARSERS
+        if value in known:
+            form = f"\n{reading.form}" if value == CONSTRAINED else ""
+            return replace(question, text=question.text + form, reading=replace(reading, parser=value))
     return question
 
 
@@ -297,9 +299,9 @@ def create_preset(key: str, **options: Any) -> Preset:
         key: one of ``list_presets()``.
         options: ``max_tokens`` and ``temperature`` of written replies; where levels are read,
             ``softmax_temperature`` (100 replays the code of Q-Bench and Compare2Score) and ``bf16_compatible`` (True
-            replays UniPercept's rounding); where numbers or letters are written, ``parser`` (``robust`` or an
-            original's, see ``compat``); of ``numeric`` alone, ``low``, ``high`` and ``dimensions`` (name → how the
-            prompt words it).
+            replays UniPercept's rounding); where numbers or letters are written, ``parser`` (``robust``;
+            ``constrained``: the backend lets the model write JSON of a schema only; or an original's, see ``compat``);
+            of ``numeric`` alone, ``low``, ``high`` and ``dimensions`` (name → how the prompt words it).
 
     Raises:
         MllmError: an unknown key, an option that the preset does not have, or a value it cannot take.

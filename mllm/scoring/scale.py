@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -191,24 +192,36 @@ class LabelBins:
         return None
 
 
-def level_of(scale: ScoreScale, value: float, low: float, high: float) -> str:
-    """Return the level for a label: one of equal parts of ``[low, high]`` each, as in Q-Align's training targets.
+def level_of(
+    scale: ScoreScale, value: float, low: float, high: float, *, edges: Literal["upper", "lower"] = "upper"
+) -> str:
+    """Return the level for a label: each has an equal part of ``[low, high]``, as in Q-Align's training targets.
 
     Args:
         scale: levels in either order of their values.
         value: a label; a higher one means a higher value of the scale.
         low: lowest possible label.
         high: highest possible label.
+        edges: which part a label between two parts belongs to (20, 40, 60 and 80 of 100 with five levels): the
+            ``upper`` one, or the ``lower`` one as in DeQA-Score's code. The lowest label is in the lowest part either
+            way, the highest in the highest.
 
     Raises:
-        MllmError: a label outside the range, or an empty range.
+        MllmError: a label outside the range, an empty range, or another word for the edges.
 
     Examples:
         >>> level_of(SCALES["q-align"], 72, 0, 100)
         'good'
+        >>> level_of(SCALES["q-align"], 60, 0, 100), level_of(SCALES["q-align"], 60, 0, 100, edges="lower")
+        ('good', 'fair')
     """
     if not low <= value <= high or low == high:
         raise MllmError(f"label {value} is not in the range [{low}, {high}]")
+    if edges not in ("upper", "lower"):
+        raise MllmError(f"edges={edges!r}; give upper or lower")
     ascending: Sequence[int] = np.argsort(scale.values, kind="stable").tolist()
-    part = min(int((value - low) / (high - low) * len(ascending)), len(ascending) - 1)
+    # Rounding must not move a label across an edge: .6 of five parts is 3, not 2.9999….
+    place = round((value - low) / (high - low) * len(ascending), 9)
+    part = math.floor(place) if edges == "upper" else math.ceil(place) - 1
+    part = min(max(part, 0), len(ascending) - 1)
     return scale.levels[ascending[part]]

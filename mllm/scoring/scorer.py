@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -97,9 +97,12 @@ class Scorer:
         """
         asked = self.preset.question(dimension)
         texts = [""] * len(images) if questions is None else list(questions)
-        wording = self.preset.takes_wording
+        written = asked.reading if isinstance(asked.reading, WrittenNumber) else None
+        wording, schema = self.preset.takes_wording, written and written.schema
+        form = f"\n{written.form}" if written and schema else ""
         prompts = [
-            self._prompt(image, asked, text if wording else "") for image, text in _paired(images, texts, "questions")
+            self._prompt(image, asked, text + form if wording and text else "", schema)
+            for image, text in _paired(images, texts, "questions")
         ]
         if isinstance(asked.reading, ScoreScale):
             readings = (_read(asked.reading, logits) for logits in self._next_token(prompts, asked.reading.candidates))
@@ -111,12 +114,14 @@ class Scorer:
             ]
         scale = self.preset.scale(dimension)
         assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
-        ratings = []
+        ratings, about = [], dimension or self.preset.dimensions[0]
         for reply in self._generate(prompts):
             if reply.failure:
                 ratings.append(Rating(None, None, None, "failed", reply.failure))
                 continue
-            parsed = NUMBER_PARSERS[scale.parser](reply.text, scale.low, scale.high, finished=reply.finished)
+            parsed = NUMBER_PARSERS[scale.parser](
+                reply.text, scale.low, scale.high, finished=reply.finished, asked=about
+            )
             ratings.append(Rating(parsed.value, None, None, parsed.status, reply.text))
         return ratings
 
@@ -148,7 +153,11 @@ class Scorer:
         for (_, listed), (shown, text) in zip(_paired(images, options, "lists of options"), asking, strict=True):
             if not 2 <= len(listed) <= 26:
                 raise MllmError(f"question {text[:60]!r} has {len(listed)} options, it needs 2 to 26")
-            prompts.append(self._prompt(shown, asked, asked.text.replace("{question}", _with_options(text, listed))))
+            written = asked.reading if isinstance(asked.reading, WrittenLetter) else None
+            schema = written and written.schema(option_letters(len(listed)))
+            prompts.append(
+                self._prompt(shown, asked, asked.text.replace("{question}", _with_options(text, listed)), schema)
+            )
         if isinstance(asked.reading, LetterTokens):
             counts = [len(listed) for listed in options]
             logits = self._next_token(prompts, option_letters(max(counts, default=2)))
@@ -213,8 +222,10 @@ class Scorer:
             shown.append(rgb)
         return tuple(shown)
 
-    def _prompt(self, images: Images, asked: Question, text: str = "") -> Prompt:
-        return Prompt(self._shown(images), text or asked.text, prefix=asked.prefix, system=asked.system)
+    def _prompt(
+        self, images: Images, asked: Question, text: str = "", schema: Mapping[str, Any] | None = None
+    ) -> Prompt:
+        return Prompt(self._shown(images), text or asked.text, asked.prefix, asked.system, schema)
 
     def _generate(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return what the model writes for each prompt."""

@@ -44,6 +44,8 @@ def test_the_command_rates_a_benchmark_and_does_nothing_the_second_time(
     assert code == 0, text
     assert re.search(rf"{COUNT + 1} items: {COUNT + 1} ok; {COUNT} asked, 0 known before, 1 equal", text)
     assert re.search(r"items/s, \d+ tokens read and 0 written, \S+ at the prices given", text)
+    assert re.search(r"; median candidate mass (0\.[5-9]\d|1\.00)", text)
+    assert "warning" not in text
     meta = json.loads((tmp_path / "meta.json").read_text())
     (once,) = meta["runs"]
     assert once["cost"] == pytest.approx(once["prompt_tokens"] * 2e-6)
@@ -221,3 +223,12 @@ def test_a_fault_is_one_line(
     assert not (tmp_path / "o" / "results.jsonl").exists()
     _, _, error = command_rate("--to", tmp_path, "--model", model, "--preset", "q-align")
     assert "give BENCHMARK and PATH, or --images FOLDER" in error
+
+
+def test_a_low_candidate_mass_is_a_warning(
+    model: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lopsided.cli.rate.LOW_MASS", 1.1)
+    code, text, _ = command_rate("jsonl", benchmark, "--model", model, "--preset", "q-align", "--to", tmp_path)
+    assert code == 0
+    assert re.search(r"warning: the candidates have \S+ of the probability: .* take another preset", text)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
+from lopsided.mllm.scoring import parse_letter, parse_number
 from lopsided.mllm.scoring.compat import (
     LETTER_PARSERS,
     NUMBER_PARSERS,
@@ -15,7 +16,6 @@ from lopsided.mllm.scoring.compat import (
     first_letter,
 )
 from lopsided.mllm.scoring.outcomes import Status
-from lopsided.mllm.scoring.parsing import parse_letter, parse_number
 
 TEN, HUNDRED, FIVE, ONE, VALENCE = (0, 10), (0, 100), (1, 5), (0, 1), (-3, 3)
 
@@ -43,7 +43,7 @@ NUMBERS = [
     ("8 out of 10", TEN, 8),
     ("4/5", FIVE, 4),
     ("8/10", FIVE, "ambiguous"),
-    ("Score: 7/10 for composition", TEN, 7),
+    ("Score: 7/10 for composition", TEN, "unparsable"),
     ("85%", HUNDRED, 85),
     ("85 %", TEN, 8.5),
     ("60%", FIVE, "ambiguous"),
@@ -52,7 +52,7 @@ NUMBERS = [
     ("I see 3 people and 2 dogs. Score: 7", TEN, 7),
     ("1. Composition is good.\n2. Focus is fine.\nOverall rating: 6.5", TEN, 6.5),
     ("Sharpness score: 7. Colour score: 8. Overall score: 7.5", TEN, 7.5),
-    ("Sharpness: 7\nColour: 8", TEN, "ambiguous"),
+    ("Sharpness: 7\nColour: 8", TEN, "unparsable"),
     ("7, 8", TEN, "ambiguous"),
     ("I'd rate it a 7 or an 8", TEN, "ambiguous"),
     (">90", HUNDRED, "ambiguous"),
@@ -64,8 +64,8 @@ NUMBERS = [
     ("Score: 7 or 8", TEN, "ambiguous"),
     ("7. The image is sharp, so 7.", TEN, 7),
     ("The image, of 1920x1080 pixels, shows 3 people walking along a street in 1998", TEN, "unparsable"),
-    ("8, confidence 90%", TEN, "ambiguous"),
-    ("8, and I am 90% sure of it", TEN, "unparsable"),
+    ("8, confidence 90%", TEN, 8),
+    ("8, and I am 90% sure of it", TEN, 8),
     # ranges
     ("7-8", TEN, "ambiguous"),
     ("between 3 and 4", FIVE, "ambiguous"),
@@ -88,7 +88,7 @@ NUMBERS = [
     ("得分：８５", HUNDRED, 85),
     ("我给这张图片打7分", TEN, 7),
     ("十分清晰", TEN, "unparsable"),
-    ("seven", TEN, "unparsable"),
+    ("seven", TEN, 7),
     ("Bewertung: 7,5", TEN, 7.5),
     ("Puntuación: 8", TEN, 8),
     ("оценка: 6 баллов", TEN, 6),
@@ -110,7 +110,7 @@ NUMBERS = [
     (" \n", TEN, "empty"),
     ("I'm sorry, but I can't rate images.", HUNDRED, "refused"),
     ("I cannot rate this on a scale of 0-100.", HUNDRED, "refused"),
-    ("As an AI, I can't see images; a typical score is 50.", HUNDRED, "ambiguous"),
+    ("As an AI, I can't see images; a typical score is 50.", HUNDRED, "refused"),
     ("抱歉，我无法评价这张图片。", HUNDRED, "refused"),
     ("Es tut mir leid, das kann ich nicht beurteilen.", HUNDRED, "refused"),
     ("Je ne peux pas évaluer cette image.", HUNDRED, "refused"),

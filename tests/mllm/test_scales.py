@@ -215,6 +215,30 @@ def test_level_of_cuts_the_range_into_equal_parts():
         level_of(scale, 101, 0, 100)
 
 
+def test_level_of_puts_a_label_on_an_edge_where_it_is_told_to():
+    scale = SCALES["q-align"]
+    edges = (0, 20, 40, 60, 80, 100)
+    assert [level_of(scale, value, 0, 100) for value in edges] == [
+        "bad",
+        "poor",
+        "fair",
+        "good",
+        "excellent",
+        "excellent",
+    ]
+    lower = [level_of(scale, value, 0, 100, edges="lower") for value in edges]
+    assert lower == ["bad", "bad", "poor", "fair", "good", "excellent"]
+    assert [level_of(scale, value, 0, 100, edges="lower") for value in (20.1, 60.5, 99)] == [
+        "poor",
+        "good",
+        "excellent",
+    ]
+    assert level_of(scale, 2.6, 1, 5) == "fair"  # (2.6 − 1) / 4 · 5 is 2.0000000000000004 or 1.9999…
+    assert level_of(scale, 2.6, 1, 5, edges="lower") == "poor"
+    with pytest.raises(MllmError, match="upper or lower"):
+        level_of(scale, 20, 0, 100, edges="middle")  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("dimension", "value", "label"),
     [

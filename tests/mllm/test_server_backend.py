@@ -22,7 +22,7 @@ from support import model_servers as servers
 
 from lopsided.analysis.statistics import srcc
 from lopsided.mllm import MllmError
-from lopsided.mllm.backends import server as server_backend
+from lopsided.mllm.backends import sending
 from lopsided.mllm.backends.backend import LevelLogits, Prompt, Reply
 from lopsided.mllm.backends.chat_completions import (
     MalformedReplyError,
@@ -130,7 +130,7 @@ def test_prompts_of_every_form_are_put_as_the_local_model_has_them(
     served: Any, local: Local, change: dict[str, str]
 ) -> None:
     first, second = local.images[:2]
-    form = {"text": local.prompts[0].text, "prefix": local.prompts[0].prefix} | change
+    form: dict[str, Any] = {"text": local.prompts[0].text, "prefix": local.prompts[0].prefix} | change
     prompts = [Prompt((first,), **form), Prompt((first, second), **form), Prompt((), **form)]
     results = backend(served.url, local).level_logits(prompts, local.levels)
     here = local.backend.level_logits(prompts, local.levels)
@@ -213,6 +213,13 @@ def test_a_begun_answer_is_refused_if_the_server_does_not_continue_it(
 
 
 @pytest.mark.slow
+def test_a_server_that_ignores_schemas_is_found_out_at_the_first_question(served: Any, local: Local) -> None:
+    scorer = Scorer(backend(served.url, local), create_preset("numeric", parser="constrained"))
+    with pytest.raises(MllmError, match=r"ignores the JSON schema of response_format.*leave parser=constrained out"):
+        scorer.rate(local.images[:1])
+
+
+@pytest.mark.slow
 def test_requests_run_side_by_side_and_never_more_than_allowed(served: Any, local: Local, expected: np.ndarray) -> None:
     with servers.FaultProxy(served.url) as proxy:
         proxy.delay = 0.05
@@ -243,8 +250,8 @@ def test_faults_that_end_change_nothing(served: Any, local: Local, expected: np.
 def test_faults_that_never_end_fail_their_item_and_say_why(served: Any, local: Local, expected: np.ndarray) -> None:
     reasons = {
         **dict.fromkeys(("hang", "drip"), "no answer within 2 s"),
-        **dict.fromkeys(("drop", "reset", "half", "gzip"), "the connection broke"),
-        **dict.fromkeys(("garbage", "nested", "wrong", "truncated"), "garbage"),
+        **dict.fromkeys(("drop", "reset", "half"), "the connection broke"),
+        **dict.fromkeys(("garbage", "nested", "wrong", "truncated", "gzip"), "garbage"),
     }
     prompts = local.prompts[: len(KINDS) + 3]  # three of them sound
     kinds: dict[str, str] = {}
@@ -311,7 +318,7 @@ def test_a_retry_after_is_honoured_as_seconds_and_as_a_date_and_capped(
 
     assert waited(lambda: "0.5") >= 0.5
     assert waited(lambda: email.utils.formatdate(time.time() + 2, usegmt=True)) >= 0.9  # dates are whole seconds
-    monkeypatch.setattr(server_backend, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(sending, "LONGEST_WAIT", 0.2)
     assert 0.2 <= waited(lambda: "100000") < 5
     assert waited(lambda: "soon") < 5
 
@@ -542,6 +549,8 @@ def test_tokens_that_a_server_spells_alike_are_not_told_apart() -> None:
     [
         ({}, Reply("fine")),
         ({"finish_reason": "length"}, Reply("fine", finished=False)),
+        ({"message": {"content": [{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}]}}, Reply("fine")),
+        ({"message": {"content": [{"type": "thinking", "thinking": "hm"}]}}, Reply("")),
         ({"message": {"content": None, "refusal": "I cannot."}}, Reply("I cannot.")),
         ({"message": {"content": None, "reasoning_content": "hmm"}, "finish_reason": "length"}, Reply("", False)),
     ],

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lopsided.mllm import MllmError
 from lopsided.mllm.backends.backend import Prompt
-from lopsided.mllm.backends.transformers import TransformersBackend, _Draws
+from lopsided.mllm.backends.transformers import Draws, TransformersBackend
 from lopsided.mllm.scoring.presets import create_preset
 from lopsided.mllm.scoring.scale import ScoreScale
 from lopsided.mllm.scoring.scorer import Scorer
@@ -272,7 +272,7 @@ def test_draws_depend_on_seed_and_prompt_alone(backend, unlike):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_softmax_at_the_temperature(temperature):
     scores, number = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0]), 20_000
-    processor = _Draws(temperature, range(number))
+    processor = Draws(temperature, range(number))
     drawn = processor(torch.empty(number, 0), scores.expand(number, -1)).argmax(1)
     shares = torch.bincount(drawn, minlength=5) / number
     expected = torch.softmax(scores / temperature, 0)

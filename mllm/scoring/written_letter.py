@@ -1,0 +1,313 @@
+"""Robust reading of a written choice: a letter with a status, never a guess.
+
+The grammar of an answer, strongest first:
+
+- what ``{"answer": "B"}`` or a closed tag or box holds;
+- **final**: "final answer: B";
+- **affirmed**: "B is right", where others are not;
+- **alone**: "B", "(b)" or "B. Slight" on its own line;
+- **marked**: "the answer is B", "I choose B", "option B";
+- **leading**: the text of an option that starts the reply;
+- **listed**: "B.", "(B)", "B:";
+- **bare**: a capital in a clause without a word about anything else: "B because …", not "Plan B";
+- **named**: the only option whose text the reply holds, where that text says something ("slight", not "no").
+
+Eliminated letters and texts ("not A", "A is wrong", "no noise") and a list of all options count for nothing.
+:mod:`answer_words` has the words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .answer_text import answer_text, fields
+from .answer_words import APOLOGY, CORRECTION, REFUSAL, classes_of, words_of
+from .outcomes import Status
+
+
+@dataclass(frozen=True)
+class ParsedLetter:
+    """A letter or why there is none: ``letter`` is None unless ``status`` is ok."""
+
+    letter: str | None
+    status: Status
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Letters found in one way, where the first begins and ends, and whether more words could change them."""
+
+    letters: frozenset[str]
+    start: int
+    end: int
+    sure: bool = True
+
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+){0,5}")
+_LETTER = r"[(\[{<\"'“]{0,3}([A-Za-z])[)\]}>\"'”]{0,3}(?![A-Za-z'’0-9-])"
+_MORE = r"((?:\s?(?:,|/|&|\b(?:or|and|oder|ou)\b)\s?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])){0,25})"
+_MARK = (
+    r"(?:(?<![A-Za-z])(?:answers?|choices?|choose|chose|select|selected|pick|go(?:ing)? with|go for|correct|remains"
+    r"|respuesta|réponse|antwort|risposta|resposta|ответ|đáp án|cevap|odpowiedź)|答案|选择|選擇|选|選|答え|正解|정답)"
+)
+_FILLER = (
+    r"(?:[\s:=→\"'{(\[-]|\b(?:is|are|would|be|should|must|most|likely|probably|clearly|the|option|letter|choice|answer|one"
+    r"|correct|best|therefore|thus|ist|lautet|est|es|è|é|и)\b|是|为|為|は|项){0,20}"
+)
+_MARKED = re.compile(rf"{_MARK}{_FILLER}{_LETTER}{_MORE}", re.IGNORECASE)
+_FINAL = re.compile(rf"\bfinal {_MARK}{_FILLER}{_LETTER}{_MORE}", re.IGNORECASE)
+_OPTION = re.compile(rf"(?:(?<![A-Za-z])options?|选项|選項)\s?{_LETTER}{_MORE}", re.IGNORECASE)
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+_BY_PLACE = re.compile(
+    rf"\W{{0,3}}(?:option\s?(?P<number>\d)|(?:the\s)?(?P<ordinal>{'|'.join(_ORDINALS)})(?:\s(?:option|choice|answer|one))?)\W*",
+    re.IGNORECASE,
+)
+_ALONE = re.compile(r"^[^\w\n]{0,6}([A-Za-z])[^\w\n]{0,6}$", re.MULTILINE)
+_LISTED = re.compile(
+    r"(?:(?<![A-Za-z.'’-])([A-Z])[.):-](?=\s|$|[A-Z][a-z])|\(([A-Z])\)|\[([A-Z])\]|\{([A-Z])\}|<([A-Z])>"
+    r"|^\W{0,4}([a-z])[.):](?=\s|$))"
+)
+_BARE = re.compile(r"(?<![A-Za-z.'’-])([A-Z])(?![A-Za-z.'’-]|\d)")
+_LAST = re.compile(r"(?<=:)\s{0,2}([A-Z])\W*$")
+# "A photo …" and "I think …" are words, "A because …" is an answer.
+_ARTICLE = re.compile(r"\s+(?!(?:because|since|as|is|or|and|but)\b)[a-z]")
+_BEFORE_CHOICE = re.compile(rf"{_MARK}{_FILLER}$", re.IGNORECASE)
+_CLAUSE = re.compile(r"[.,;:!?\n()…]|\b(?:but|because|since|as|so|although|though|while)\b", re.IGNORECASE)
+_ONE = r"(?:option\s|choice\s|answer\s)?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
+_SEVERAL = rf"{_ONE}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?{_ONE}){{0,25}}"
+_WRONG = r"(?:wrong|incorrect|false|not\b|no\b|out\b|excluded|eliminated|ruled out|implausible|unlikely)"
+_ELIMINATED = re.compile(
+    rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|rather than|instead of|neither|nor|rule out|ruling out|exclude"
+    rf"|eliminate|discard|except"
+    rf"|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
+    rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}"
+    rf"|[:=-]\s?(?i:{_WRONG}))",
+)
+_AFFIRMED = re.compile(
+    r"(?<![A-Za-z.'’-])([A-Z])\)?\s?(?:remains|(?:is|seems|must be)\s(?:the\s|clearly\s|most\s){0,2}"
+    r"(?:right|correct|best|better|true|answer|likely)|[:=-]\s?(?i:right|yes|correct|true))(?=\W|$)"
+)
+_FIRST_THOUGHT = re.compile(rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}")
+_NEGATED_TEXT = r"(?:\b(?:not|no|isn['’]t|without|rather than|instead of|never)\s(?:an?\s|the\s|really\s|any\s)?)"
+_HOLLOW = words_of("yes no none not all both neither same other i it")
+_OF_ABOVE = re.compile(r"\b(?:all|none|both|neither|any) of (?:the|these|them|those)\b", re.IGNORECASE)
+_CHOICE_FIELDS = words_of("answer choice letter option selected selection response result final pick correct label")
+_NAMED_BY_LETTERS = words_of("grade image photo picture plan vitamin type")
+_MOST_CORRECTIONS = 4  # looked at, from the last
+_FEW = 2  # words beside a letter or an option's text
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _letters(pattern: re.Pattern[str], text: str) -> _Found | None:
+    """Return the letters that follow a mark such as "the answer is"."""
+    letters, first = set(), None
+    for found in pattern.finditer(text):
+        # "the answer is a blurry edge": a small letter counts only where the clause ends.
+        if found[1].islower() and not re.match(r"\s*(?:[.,;:)\]}\n\"'>]|$)", text[found.end(1) : found.end(1) + 8]):
+            continue
+        if found[1] in "AI" and found[0].endswith(found[1]) and _ARTICLE.match(text, found.end()):
+            continue
+        letters |= {found[1].upper(), *re.findall(r"[A-Z]", re.sub(r"[a-z]+", "", found[2]))}
+        first = first or found
+    return _Found(frozenset(letters), first.start(), first.end()) if first else None
+
+
+def _all(matches: Iterable[re.Match[str]], *, sure: bool = True) -> _Found | None:
+    """Return the letters of all matches."""
+    found = list(matches)
+    letters = frozenset(next(group for group in match.groups() if group).upper() for match in found)
+    return _Found(letters, found[0].start(), found[0].end(), sure) if found else None
+
+
+def _about_the_answer(text: str, start: int, end: int) -> bool:
+    """Return whether the words of the clause around ``[start, end)`` are about the answer; if empty, those before."""
+    before = _WORD.findall(_CLAUSE.split(text[max(0, start - 80) : start])[-1])
+    after = _WORD.findall(_CLAUSE.split(text[end : end + 80])[0]) if end > start else []
+    if before and before[-1].lower() in _NAMED_BY_LETTERS:
+        return False
+    return all(len(word) == 1 or classes_of(word) for word in (*before, *after))
+
+
+@dataclass(frozen=True)
+class _Mention:
+    """The text of an option in a reply."""
+
+    start: int
+    end: int
+    letter: str
+    text: str
+
+
+def _mentions(text: str, options: Sequence[str]) -> list[_Mention]:
+    """Return the options whose texts a reply holds, without those within longer ones and those it negates."""
+    found = []
+    for index, option in enumerate(options):
+        words = r"[\s-]{1,3}".join(map(re.escape, re.split(r"[\s-]+", option.strip(" .-"))))
+        if words:
+            matches = re.finditer(rf"(?<![\w-])({_NEGATED_TEXT})?({words})(?![\w-])", text, re.IGNORECASE)
+            found += [(match, chr(ord("A") + index), option.strip(" .").lower()) for match in matches]
+    outer, reach = [], -1
+    # The longest of those that begin at one place comes first; what lies within an earlier one is dropped.
+    for match, letter, option in sorted(found, key=lambda entry: (entry[0].start(2), -entry[0].end(2))):
+        if match.end(2) > reach or (outer and (match.start(2), match.end(2)) == (outer[-1][0].start(2), reach)):
+            outer.append((match, letter, option))
+            reach = match.end(2)
+    return [_Mention(m.start(2), m.end(2), letter, option) for m, letter, option in outer if not m[1]]
+
+
+def _leading(text: str, mentions: Sequence[_Mention]) -> _Found | None:
+    """Return the options whose text begins a reply or follows "the answer is"."""
+    chosen = [
+        mention
+        for mention in mentions
+        if re.match(r"\W{0,4}$|\W{0,2}[.,;:!)\n\"'”]", text[mention.end : mention.end + 8])
+        and (
+            not text[: mention.start].strip(" \n\"'(“-")
+            or _BEFORE_CHOICE.search(text[max(0, mention.start - 80) : mention.start])
+        )
+    ]
+    letters = frozenset(mention.letter for mention in chosen)
+    return _Found(letters, chosen[0].start, chosen[0].end, sure=False) if chosen else None
+
+
+def _content(text: str) -> frozenset[str]:
+    """Return the words of a text that mean something by themselves."""
+    return frozenset(
+        word for word in map(str.lower, _WORD.findall(text.replace("-", " "))) if not classes_of(word) - {"level"}
+    )
+
+
+def _named(text: str, mentions: Sequence[_Mention], options: Sequence[str]) -> _Found | None:
+    """Return the options that a reply names anywhere; hollow texts ("no") only beside few other words."""
+    others = len([word for word in _WORD.findall(text) if not classes_of(word)])
+    chosen = [mention for mention in mentions if mention.text not in _HOLLOW or others <= _FEW]
+    if not chosen or _OF_ABOVE.search(text):
+        return None
+    letters = {mention.letter for mention in chosen}
+    said = _content(re.sub(rf"{_NEGATED_TEXT}\w+", "", text, flags=re.IGNORECASE))
+    longest = max(len(_content(mention.text)) for mention in chosen)
+    for index, option in enumerate(options):  # "the car is red" is "a red car" as much as "red"
+        words = _content(option)
+        if len(words) > longest and words <= said:
+            letters.add(chr(ord("A") + index))
+    return _Found(frozenset(letters), chosen[0].start, chosen[0].end, sure=False)
+
+
+def _partly_named(text: str, options: Sequence[str]) -> _Found | None:
+    """Return the only option that shares words with a reply of few words."""
+    if len(_WORD.findall(text)) > 2 * _FEW or re.search(_NEGATED_TEXT, text, re.IGNORECASE) or _OF_ABOVE.search(text):
+        return None
+    said = _content(text)
+    sharing = [chr(ord("A") + index) for index, option in enumerate(options) if said & _content(option)]
+    return _Found(frozenset(sharing), 0, len(text), sure=False) if len(sharing) == 1 else None
+
+
+def _without_list(text: str, options: Sequence[str]) -> str:
+    """Return a reply without the list of the options ("A. None B. Slight …") if an answer follows it."""
+    items = [
+        rf"[(]?{chr(ord('A') + index)}[.):]\s{{0,2}}" + r"\s+".join(map(re.escape, option.strip(" .").split()))
+        for index, option in enumerate(options)
+        if option.strip(" .")
+    ]
+    listed = list(re.finditer("|".join(items), text, re.IGNORECASE)) if items else []
+    if len({found[0][:2] for found in listed}) < 2 or not re.search(r"\w", text[listed[-1].end() :]):
+        return text
+    return re.sub("|".join(items), _blank, text, flags=re.IGNORECASE)
+
+
+def _from_json(text: str, options: Sequence[str]) -> _Found | None:
+    """Return the letters in the fields of JSON that are named after an answer."""
+    letters: set[str] = set()
+    for names, value in fields(text) or ():
+        words = {word for name in names[-1:] for word in re.findall(r"[a-z]+", name.lower())}
+        if isinstance(value, str) and words & _CHOICE_FIELDS:
+            inner = parse_letter(value, options)
+            letters |= (
+                {inner.letter} if inner.letter else {value.strip().upper()[:1]} if len(value.strip()) == 1 else set()
+            )
+    return _Found(frozenset(letters), 0, len(text)) if letters else None
+
+
+def _find(text: str, options: Sequence[str]) -> _Found | None:
+    """Return the strongest answer in a text from which eliminated letters are gone."""
+    names = [chr(ord("A") + index) for index in range(len(options))]
+    text = _without_list(text, options)
+    if place := _BY_PLACE.fullmatch(text):
+        index = int(place["number"]) - 1 if place["number"] else _ORDINALS.index(place["ordinal"].lower())
+        return _Found(frozenset({chr(ord("A") + index)}), 0, len(text)) if index >= 0 else None
+    text = _ELIMINATED.sub(_blank, text)
+    text = _FIRST_THOUGHT.sub(_blank, text)
+    mentions = _mentions(text, options)
+    bare = [
+        match
+        for match in _BARE.finditer(text)
+        if match[1] in names
+        and not (match[1] in "AI" and _ARTICLE.match(text, match.end()))
+        and _about_the_answer(text, *match.span())
+    ]
+    listed = [match for match in _LISTED.finditer(text) if _about_the_answer(text, match.start(), match.start())]
+    affirmed = [
+        match
+        for match in _AFFIRMED.finditer(text)
+        if match[1] in names and _about_the_answer(text, match.start(), match.start())
+    ]
+    return (
+        _letters(_FINAL, text)
+        or _all(_ALONE.finditer(text))
+        or _letters(_MARKED, text)
+        or _leading(text, mentions)
+        or _all(affirmed)
+        or _all(listed)
+        or _letters(_OPTION, text)
+        or _all(_LAST.finditer(text))
+        or _all(bare, sure=False)
+        or _named(text, mentions, options)
+        or _partly_named(text, options)
+    )
+
+
+def parse_letter(text: str, options: Sequence[str], *, finished: bool = True) -> ParsedLetter:
+    """Read the letter of an option out of a reply, as the grammar of this module says.
+
+    The strongest kind of answer that a reply has wins; different letters of that kind are ambiguous, and so is a letter
+    followed by another option's text ("B. Obvious" where C is *Obvious*). What was said before a correction ("Wait,
+    actually B") does not count if an answer follows it. A letter that names no option is out of range.
+
+    Args:
+        text: the reply.
+        options: the options' texts, the first is ``A``; texts may be empty.
+        finished: False if a limit on tokens cut the reply off.
+
+    Examples:
+        >>> parse_letter("Not A. The answer is (B).", ["None", "Slight", "Obvious"])
+        ParsedLetter(letter='B', status='ok')
+    """
+    answer = answer_text(text, finished)
+    if isinstance(answer, str):
+        return ParsedLetter(None, answer)
+    body = answer.text
+    found = _from_json(body, options)
+    for cue in () if found else list(CORRECTION.finditer(body))[: -_MOST_CORRECTIONS - 1 : -1]:
+        if found := _find(body[cue.end() :], options):
+            body = body[cue.end() :]
+            break
+    found = found or _find(body, options)
+    if not found:
+        if REFUSAL.search(body) or APOLOGY.search(body):
+            return ParsedLetter(None, "refused")
+        return ParsedLetter(None, "unparsable" if answer.closed else "truncated")
+    if not answer.closed and (not found.sure or not body[found.end :].strip(" .") or len(found.letters) > 1):
+        return ParsedLetter(None, "truncated")
+    names = frozenset(chr(ord("A") + index) for index in range(len(options)))
+    rest = re.split(r"[.;\n]", body[found.end :].lstrip(" .:)],-\"'\n")[:200])[0]
+    follows = _leading(rest, _mentions(rest, options))
+    contradicted = follows and not found.letters & follows.letters and found.letters <= names
+    if REFUSAL.search(body) or len(found.letters) > 1 or contradicted:
+        return ParsedLetter(None, "ambiguous")
+    (letter,) = found.letters
+    return ParsedLetter(letter, "ok") if letter in names else ParsedLetter(None, "out_of_range")

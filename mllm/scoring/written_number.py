@@ -1,0 +1,298 @@
+"""Robust reading of a written number: a value with a status, never a guess.
+
+The grammar of an answer, strongest first:
+
+- **final**: a number that words such as "overall" or "final" lead to: "Overall score: 7".
+- **marked**: one that the name of what is asked for leads to ("score is 7", "I'd give it 7", ``{"rating": 7}``), that
+  has a unit ("7 points"), names the top of the scale ("7/10") or is the result of a sum ("(7 + 8) / 2 = 7.5").
+- **bare**: one in a clause without a word about anything else: "medium 5.577", "around 70, I guess".
+
+No answers are: numbers that a word outside the vocabulary leads to or follows ("Sharpness: 7", "3 people"), bounds
+("at most 5", "80+"), what is negated ("not a 7"), other images' scores and first thoughts, changes of a score ("minus
+2 for noise"), and the scale and its legend ("0-100", "1 = worst"). :mod:`answer_words` has the words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .answer_text import answer_text, fields
+from .answer_words import APOLOGY, BOUND_AFTER, BOUND_BEFORE, CORRECTION, REFUSAL, words_of
+from .number_tokens import NumberTokens, in_digits, values_of
+from .outcomes import Status
+
+
+@dataclass(frozen=True)
+class ParsedNumber:
+    """A number or why there is none: ``value`` is None unless ``status`` is ok."""
+
+    value: float | None
+    status: Status
+
+
+_FINAL, _MARKED, _BARE = range(3)
+
+_FAR = 60  # tokens: what is farther from a number is not about it
+_OBJECTS = words_of("it its this that the my i we you your our image's")  # a noun phrase begins with them
+_PREPOSITIONS = words_of("of for in on to about de du des la le")
+_EXPLAINS = words_of("because since as but due given which although though while so and with considering")
+_COUNTED = words_of("images pictures photos photographs times")
+_HYPOTHETICAL = words_of("would could might")
+_SURE = words_of("sure confident certain certainty confidence probability probable")
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A number that may be the answer: what it can mean, how clearly it is one, and where it is."""
+
+    readings: frozenset[float]
+    tier: int
+    start: int
+    end: int
+
+
+class _Reader(NumberTokens):
+    """The tokens of an answer, and how clearly each number in it is one."""
+
+    bounded = False  # whether a number was left out because it is a bound
+
+    def candidates(self) -> list[_Candidate]:
+        """Return the numbers that may be the answer."""
+        found = []
+        for index, token in enumerate(self.tokens):
+            if token.kind == "number" and not token.is_scale and not token.is_operand:
+                tier = self._tier(index)
+                if tier is not None:
+                    found.append(_Candidate(self.readings(token), tier, token.start, token.end))
+        return found
+
+    def _tier(self, index: int) -> int | None:
+        """Return how clearly a number is the answer; None if it is not one."""
+        token = self.tokens[index]
+        if BOUND_BEFORE.search(self.text[max(0, token.start - 30) : token.start]) or BOUND_AFTER.match(
+            self.text, token.end
+        ):
+            self.bounded = True
+            return None
+        if self.low < 0 and not self.text[: token.start].strip(" \n—–-") and token.start:
+            return None  # a sign or a bullet
+        if self._is_label(index):
+            return None
+        unit = self._follows(index)
+        if unit is None:
+            return None
+        whole = token.found["whole"]
+        marked = unit or token.is_result or bool(whole and values_of(whole, self.high, self.high) == {self.high})
+        lead = self._leads(index, marked)
+        if lead is None:
+            return None
+        return lead if lead < _BARE or self._alone(index) else None
+
+    def _is_label(self, index: int) -> bool:
+        """Return whether a number names another: "Image 1: 7"."""
+        after = self.tokens[index + 1 : index + 3]
+        return len(after) == 2 and after[0].text in ":=" and after[1].kind == "number"
+
+    def _follows(self, index: int) -> bool | None:
+        """Return whether a unit follows a number; None if what follows says that it counts something else."""
+        rest = [token for token in self.tokens[index + 1 : index + 8] if token.text not in "\"'“”)]}"]
+        unit = bool(rest and rest[0].kind == "word" and "unit" in rest[0].classes)
+        if unit:
+            rest = rest[1:]
+        if not rest or rest[0].kind != "word":
+            return unit
+        word = rest[0].text.lower()
+        if word in _COUNTED or (word in _HYPOTHETICAL and not self._alone(index)):
+            return None
+        if self.tokens[index].found["percent"] and word in _SURE:
+            return None
+        if not rest[0].classes or (rest[0].classes == {"foreign"} and not unit) or "change" in rest[0].classes:
+            return None
+        if word in ("for", "in", "on"):  # "7 for composition"
+            about = [token for token in rest[1:3] if token.text.lower() not in _OBJECTS]
+            if about and about[0].kind == "word" and not about[0].classes:
+                return None
+        return unit
+
+    def _leads(self, index: int, marked: bool) -> int | None:
+        """Return the tier that the words before a number give it; None if they are about something else."""
+        final = colon = apart = named = False
+        position = index - 1
+        while position >= max(0, index - _FAR):
+            token = self.tokens[position]
+            position -= 1
+            word = token.text.lower()
+            if token.text == "\n" and position >= 0 and self.tokens[position].text == ":":
+                continue  # "Overall:" on one line, the number on the next
+            if token.kind == "stop" or (token.kind == "number" and not token.is_scale):
+                break
+            if token.kind == "number":
+                continue
+            if token.kind == "mark":
+                if word in ")]":
+                    position = self._opening(position)
+                elif word in "/#@&№\\" and position == index - 2:
+                    return None
+                elif word == ",":
+                    if marked:
+                        break
+                    apart = True
+                colon |= word in ":="
+                continue
+            if word in ("but", "so", "and") and not final:
+                apart = True
+            before = self.tokens[position].text.lower() if position >= 0 else ""
+            if word in _OBJECTS and (marked or final) and before not in _PREPOSITIONS:
+                if self._is_first_thought(position):
+                    return None
+                break
+            if apart and not token.classes & {"final", "mark", "filler", "level"}:
+                break
+            if not token.classes or (token.classes == {"foreign"} and colon and not named):
+                return None
+            if "negation" in token.classes and not apart and not self._of_level(position + 1, index):
+                return None
+            if token.classes & {"other", "change"}:
+                near = position == index - 2 or self.tokens[position + 2].text == ":"  # "a perfect 10", "Average: 6"
+                if not (near and "level" in token.classes):
+                    return None
+            final |= "final" in token.classes
+            named |= "mark" in token.classes
+            marked |= named
+        return _FINAL if final else _MARKED if marked else _BARE
+
+    def _is_first_thought(self, position: int) -> bool:
+        """Return whether the clause that goes on before a position begins as "At first glance …" does."""
+        while position >= 0 and self.tokens[position].kind == "word":
+            if self.tokens[position].text.lower() in ("first", "initially", "originally"):
+                return True
+            position -= 1
+        return False
+
+    def _opening(self, position: int) -> int:
+        """Return where to go on before the bracket that was closed after a position."""
+        for other in range(position, max(-1, position - 40), -1):
+            if self.tokens[other].text in "([" and self.tokens[other].kind == "mark":
+                return other - 1
+        return position
+
+    def _of_level(self, position: int, index: int) -> bool:
+        """Return whether a negation is of a level: "not bad: 7"."""
+        after = self.tokens[position + 1] if position + 1 < index else None
+        return bool(after and "level" in after.classes)
+
+    def _alone(self, index: int) -> bool:
+        """Return whether no word in a number's clause is about anything else."""
+        for step in (-1, 1):
+            position = index + step
+            while max(0, index - _FAR) <= position < min(len(self.tokens), index + _FAR):
+                token = self.tokens[position]
+                if token.kind == "stop" or token.text in ",()[]" or (step > 0 and token.text.lower() in _EXPLAINS):
+                    break
+                if token.kind == "word" and not token.classes:
+                    return False
+                position += step
+        return True
+
+
+_LEAF_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+")
+
+
+def _json_candidates(text: str, low: float, high: float, asked: str) -> list[_Candidate]:
+    """Return the numbers in JSON whose names say that they may be the answer."""
+    candidates = []
+    for names, value in fields(text) or ():
+        words = [word for name in names for word in _LEAF_WORD.findall(name)]
+        reader = _Reader("", low, high, asked)
+        classes = [reader.classes(word) for word in words]
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            continue
+        if not all(of & {"mark", "final", "filler", "level"} for of in classes):
+            continue
+        tier = (
+            _FINAL
+            if any("final" in of for of in classes)
+            else _MARKED
+            if any("mark" in of for of in classes)
+            else _BARE
+        )
+        inner = _Reader(value if isinstance(value, str) else repr(value), low, high, asked).candidates()
+        if inner:
+            best = min(candidate.tier for candidate in inner)
+            readings = [candidate.readings for candidate in inner if candidate.tier == best]
+            candidates.append(_Candidate(frozenset[float]().union(*readings), tier, 0, 0))
+    return candidates
+
+
+def parse_number(text: str, low: float, high: float, *, finished: bool = True, asked: str = "") -> ParsedNumber:
+    """Read a number out of a reply, as the grammar of this module says.
+
+    The strongest kind of answer that a reply has wins; different numbers of that kind are ambiguous, and so are ranges
+    ("7-8", "3 or 4"). What was said before a correction ("Wait, actually 6") does not count if an answer follows it.
+
+    "8/10", "8 out of 10" and "80%" are read unchanged if they name the top of the scale asked for, and rescaled if both
+    scales start at 0 and theirs ends at 5, 10 or 100; otherwise they are ambiguous, and so is any number beside another
+    scale ("on a scale of 1 to 10"). A comma is a decimal sign ("7,5"; "7,234" if 7234 does not fit).
+
+    Args:
+        text: the reply.
+        low: lowest number asked for.
+        high: highest number asked for.
+        finished: False if a limit on tokens cut the reply off: then only an answer in its first sentence counts, or one
+            in a closed tag, box or JSON.
+        asked: what the number is of, such as ``sharpness``; a score and quality are known.
+
+    Examples:
+        >>> parse_number("Sharpness: 8. The overall score is 7.5.", 0, 10)
+        ParsedNumber(value=7.5, status='ok')
+        >>> parse_number("Sharpness: 8", 0, 10).status, parse_number("between 3 and 4", 1, 5).status
+        ('unparsable', 'ambiguous')
+    """
+    answer = answer_text(text, finished)
+    if isinstance(answer, str):
+        return ParsedNumber(None, answer)
+    body = in_digits(answer.text)
+    candidates = _json_candidates(body, low, high, asked)
+    closed, doubtful = answer.closed or bool(candidates), False
+    if not candidates:
+        candidates, doubtful = _uncorrected(body, low, high, asked)
+    refused = REFUSAL.search(body)
+    if not candidates:
+        if refused or APOLOGY.search(body):
+            return ParsedNumber(None, "refused")
+        return ParsedNumber(None, "truncated" if not answer.closed else "ambiguous" if doubtful else "unparsable")
+    tier = min(candidate.tier for candidate in candidates)
+    best = [candidate for candidate in candidates if candidate.tier == tier]
+    values = frozenset[float]().union(*(candidate.readings for candidate in best))
+    if not closed and not _is_safe(body, best):
+        return ParsedNumber(None, "truncated")
+    if (refused and tier == _BARE) or len(values) != 1 or not all(candidate.readings for candidate in best):
+        return ParsedNumber(None, "ambiguous")
+    (value,) = values
+    return (
+        ParsedNumber(value, "ok")
+        if low <= value <= high and math.isfinite(value)
+        else ParsedNumber(None, "out_of_range")
+    )
+
+
+def _uncorrected(text: str, low: float, high: float, asked: str) -> tuple[list[_Candidate], bool]:
+    """Return the numbers after the last correction that has any; none, and True, if only bounds or doubts are left."""
+    reader = _Reader(CORRECTION.sub(lambda cue: ".".ljust(len(cue[0])), text), low, high, asked)
+    candidates = reader.candidates()
+    cues = [cue.end() - 1 for cue in CORRECTION.finditer(text)]
+    last = max((candidate.start for candidate in candidates), default=0)
+    if cues and cues[-1] > last and any(n.kind == "number" and n.start > cues[-1] for n in reader.tokens):
+        return [], True  # "4 … no, make that about 3": whatever that is, it is not 4
+    corrected = max((cue for cue in cues if cue <= last), default=0)
+    return [candidate for candidate in candidates if candidate.start >= corrected], reader.bounded
+
+
+def _is_safe(text: str, best: Sequence[_Candidate]) -> bool:
+    """Return whether a reply that was cut off began with its answer: more words then cannot change it."""
+    first = best[0]
+    opened = not re.search(r"[.!?;\n]\s", text[: first.start].lstrip())
+    return opened and first.tier < _BARE and bool(text[first.end :].strip(" .\n"))
