@@ -98,7 +98,7 @@ def test_a_figure_needs_values(diagnostics):
     titles = [axis.get_title(loc="left") for axis in axes_of(diagnostics_panels(summary))]
     assert titles == ["Gradient against the residual", "Gradient energy by frequency", "Recovery of the reference"]
     empty = diagnostics_panels(summary.tail(1))
-    assert [text.get_text() for text in empty.texts] == ["no diagnostics of measures, or none with a value"]
+    assert [text.get_text() for text in empty.texts] == ["no diagnostics of measures, or none with a\nvalue"]
 
 
 # --- predicting the gain --------------------------------------------------------------------------------------------
