@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import sys
 
 import pytest
 from support.paths import ROOT
@@ -20,6 +21,8 @@ NAMES = [
 def test_examples_of_docstrings(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")  # it warns of many open figures
     assert found.attempted
     assert not found.failed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def draw_matrix(
         np.ma.masked_invalid(values), cmap=cmap, norm=norm, edgecolors="white", linewidth=1.0, antialiased=True
     )
     luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
-    for y, x in np.ndindex(values.shape):
+    for y, x in itertools.product(range(len(rows)), range(len(columns))):
         value = values[y, x]
         colour = "white" if np.isfinite(value) and luminance[y, x] < DARK else INK
         look: dict[str, Any] = {"ha": "center", "color": colour, "in_layout": False}

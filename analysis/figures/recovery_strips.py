@@ -29,6 +29,7 @@ def recovery_strips(rows: Sequence[GalleryRow], *, ax: Given = None) -> Drawn:
             of Axes than of starts.
 
     Examples:
+        >>> import numpy as np
         >>> from lopsided.analysis import figures
         >>> dark, light = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 20, np.uint8)
         >>> strip = {"label": "a.png, from noise", "crops": {"reference": dark, "input": light, "SSIM": dark}}

@@ -518,7 +518,8 @@ def test_pictures_that_do_not_fit_are_refused(draw):
 def test_recovery_strips_give_the_psnr_of_each_measure():
     grey = np.full((8, 8, 3), 100, np.uint8)
     crops = {"reference": grey, "input": grey + 20} | {pretty(key): grey + 10 for key in MANY[:7]}
-    axes = figures.recovery_strips([{"label": "a.png from noise", "crops": crops}] * 2)
+    strips: Any = [{"label": "a.png from noise", "crops": crops}] * 2
+    axes = figures.recovery_strips(strips)
     assert len(axes) == 2
     titles = [text.get_text() for text in axes[0].texts]
     assert titles[:3] == ["reference", "input\n22.1 dB", "DISTS VGG-16\n28.1 dB"]
