@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
@@ -30,9 +32,8 @@ def draw_matrix(
 ) -> None:
     """Draw values ``(rows, columns)`` as cells with a text in each, and a small one below it; NaN stays white."""
     norm, colours = Normalize(*limits), mpl.colormaps[cmap]
-    axis.pcolormesh(
-        np.ma.masked_invalid(values), cmap=cmap, norm=norm, edgecolors="white", linewidth=1.0, antialiased=True
-    )
+    limited = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "cbar": False, "linewidths": 1.0}
+    sns.heatmap(values, mask=np.isnan(values), ax=axis, xticklabels=list(columns), yticklabels=list(rows), **limited)
     luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
     for y, x in itertools.product(range(len(rows)), range(len(columns))):
         value = values[y, x]
@@ -43,9 +44,6 @@ def draw_matrix(
             axis.text(x + 0.5, y + (0.36 if below else 0.5), texts[y][x], va="center", fontsize=SMALL, **look)
         if below:
             axis.text(x + 0.5, y + 0.74, below, va="center", fontsize=5.5, **look)
-    axis.set_xlim(0, values.shape[1])
-    axis.set_ylim(values.shape[0], 0)
-    axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=40, ha="right", rotation_mode="anchor")
-    axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    plt.setp(axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    plt.setp(axis.get_yticklabels(), rotation=0)
     axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
