@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -159,12 +160,13 @@ def _llms(scores: pd.DataFrame) -> Iterator[tuple[str, Rater, pd.DataFrame]]:
 
 
 def _whole(name: str, kind: str, scores: pd.DataFrame, column: str) -> Rater:
-    runs = {(NO_SEED, WHOLE): _ok(scores, column).set_axis(scores["image"])}
+    runs: dict[tuple[int, object], pd.Series] = {(NO_SEED, WHOLE): _ok(scores, column).set_axis(scores["image"])}
     return Rater(name, kind, bool(scores["higher_is_better"].iloc[0]), runs, int((scores["status"] != "ok").sum()))
 
 
 def _ok(scores: pd.DataFrame, column: str) -> pd.Series:
-    return pd.to_numeric(scores[column], errors="coerce").astype(float).where(scores["status"] == "ok")
+    numbers = cast(pd.Series, pd.to_numeric(scores[column], errors="coerce"))
+    return numbers.astype(float).where(scores["status"] == "ok")
 
 
 def _source(arm: Row) -> list[str]:

@@ -19,6 +19,7 @@ from .inversion_matrix import inversion_matrix
 from .judge_heatmap import judge_heatmap
 from .judge_scatter import judge_scatter
 from .no_reference_forest import no_reference_forest
+from .raters_forest import raters_forest
 from .recovery_strips import recovery_strips
 from .scatter import scatter
 from .slope_chart import slope_chart
@@ -44,6 +45,7 @@ __all__ = [
     "judge_scatter",
     "no_reference_forest",
     "pretty",
+    "raters_forest",
     "recovery_strips",
     "scatter",
     "setting_name",

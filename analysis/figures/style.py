@@ -117,22 +117,22 @@ NAMES = {
 FAMILIES = {"dists": "DISTS", "lpips": "LPIPS", "topiq": "learnt", "contextual": "contextual"}
 HAND_CRAFTED, OTHER = "hand-crafted", "other"
 # A mark of the definition, at the end of the key of a measure with options.
-MARK = re.compile(r"\+([0-9a-f]{4})$")
+MARK = re.compile(r"(?:\+|@)([^+@]+)$")  # what sets a definition apart from the plain one of its name
 
 
 def pretty(key: str) -> str:
     """Return a key as people write it: "DISTS VGG-16-R" for ``dists-vgg16-r``, "pixel loss" for ``none``.
 
     Examples:
-        >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff")
-        ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)')
+        >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff"), pretty("dists-vgg16-r@seed2")
+        ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)', 'DISTS VGG-16-R (seed 2)')
     """
     if key == "none":
         return "pixel loss"
     if "/" in key:  # a multimodal LLM and its preset: shown as they are
         return key
     if found := MARK.search(key):
-        return f"{pretty(key[: found.start()])} ({found[1]})"
+        return f"{pretty(key[: found.start()])} ({found[1].replace('seed', 'seed ')})"
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
     return " ".join(

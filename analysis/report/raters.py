@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..figures.raters_forest import raters_forest
+from .. import figures
 from ..figures.style import count
 from ..statistics.frames import records
 from ..statistics.multiplicity import ALPHA
@@ -29,7 +29,7 @@ def rater_blocks(study: Study) -> list[Block]:
     if raters["srcc"].notna().any():
         blocks.append(
             picture(
-                raters_forest(raters, {row["rater"]: shown(row) for row in records(raters)}),
+                figures.raters_forest(raters, {row["rater"]: shown(row) for row in records(raters)}),
                 "Forest plot of raters on the same images: values as below.",
                 "Agreement with people on the same images, + is agreement; of no-reference models on test images, mean"
                 f" over splits and seeds. Lines: {study.level:.0%} t intervals of a jackknife over references.",

@@ -55,9 +55,10 @@ class Estimate:
     @classmethod
     def of(cls, row: Mapping[str, Any], value: str, prefix: str) -> Estimate:
         """Return the estimate of a row with the columns ``value``, n_seeds, n_images and those of ``columns``."""
-        error = (row[f"{prefix}_{name}"] for name in ("se", "df"))
-        parts = (row[f"{prefix}_{name}"] for name in ("seed_variance", "image_variance"))
-        return cls(row[value], *error, row["n_seeds"], row["n_images"], *parts)
+        se, df, of_seeds, of_images = (
+            row[f"{prefix}_{name}"] for name in ("se", "df", "seed_variance", "image_variance")
+        )
+        return cls(row[value], se, df, row["n_seeds"], row["n_images"], of_seeds, of_images)
 
     @property
     def t(self) -> float:
