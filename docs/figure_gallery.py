@@ -123,7 +123,7 @@ page. Colours suit colour-blind readers, and marks differ too, so that a grey pr
 ```python
 from lopsided.analysis import StudyTables, analyse, figures
 
-study = analyse(StudyTables.load("notebooks/results"))
+study = analyse(StudyTables.load("notebooks/tables/asymmetry_small"))
 points, settings = study.asymmetry.points, study.asymmetry.settings
 drawn = figures.slope_chart(points, settings, study.asymmetry.pairs, study.parts["rank_probabilities"])
 figures.figure_of(drawn).savefig("slope_chart.pdf")  # or .svg, .png

@@ -1,4 +1,4 @@
-"""What the site adds to MkDocs: pages outside docs/, the files that they link to, the notebook, the API reference."""
+"""What the site adds to MkDocs: pages outside docs/, the files that they link to, the notebooks, the API reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md", "notebooks/quickstart.ipynb"]
+NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb"))
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md", *NOTEBOOKS]
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".cff": "yaml"}
 LINK = re.compile(r"(?<=\]\()([\w./-]+)(\.(?:py|yaml|json|cff|ipynb))(?=[)#])")
 
@@ -32,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page in pages:
         name = page.relative_to(ROOT).as_posix()
         if page.suffix == ".ipynb":
-            for path, content in _executed(page).items():
+            for path, content in _of_notebook(page).items():
                 files.append(File.generated(config, path, content=content))
         else:
             files.append(File.generated(config, name, abs_src_path=str(page)))
@@ -66,17 +67,15 @@ def _linked(page: Path) -> set[Path]:
     return {path for link in links if (path := (page.parent / link[0]).resolve()).suffix in LANGUAGES}
 
 
-def _executed(notebook: Path) -> dict[str, str | bytes]:
-    """Return the notebook as a page with its outputs, and its pictures, by path."""
+def _of_notebook(notebook: Path) -> dict[str, str | bytes]:
+    """Return the notebook as a page with the outputs that it is committed with, and its pictures, by path."""
     import nbformat
-    from nbclient import NotebookClient
     from nbconvert import MarkdownExporter
 
     folder = notebook.parent.relative_to(ROOT).as_posix()
-    cells = nbformat.read(notebook, as_version=4)
-    here = {"metadata": {"path": str(notebook.parent)}}
-    NotebookClient(cells, resources=here, extra_arguments=["--log-level=ERROR"]).execute()
-    text, resources = MarkdownExporter().from_notebook_node(cells)
+    # Pictures of all notebooks are in one folder.
+    unique = {"unique_key": notebook.stem, "output_files_dir": f"{notebook.stem}_files"}
+    text, resources = MarkdownExporter().from_notebook_node(nbformat.read(notebook, as_version=4), resources=unique)
     pictures = {f"{folder}/{name}": content for name, content in resources["outputs"].items()}
     return {f"{folder}/{notebook.stem}.md": text, **pictures}
 
