@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..statistics.frames import grouped, where
 from .canvas import Drawn, Given, NothingToDraw, Panels, figure
@@ -87,7 +87,9 @@ def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
             axis.plot(index, rows["mean"].iloc[0], "o", color=line_style(index)["color"])
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axis.yaxis.set_minor_formatter(FuncFormatter(_plain))
+    low, high = axis.get_ylim()
+    # Over few decades the powers of ten alone are too few labels, over many all others are too many.
+    axis.yaxis.set_minor_formatter(FuncFormatter(_plain) if high < 30 * low else NullFormatter())
     axis.tick_params(which="minor", labelsize=6.5)
     axis.set_xticks([])
     axis.set(title="Conditioning near the optimum", ylabel="share of directions curved alike")

@@ -25,7 +25,14 @@ from .canvas import (
 )
 from .style import BLUE, GREY, INK, ORANGE, PALE, VERMILION, of_setting, pretty, setting_name, settings_of
 
-RUNG = re.compile(r"(?P<form>.+?)(?P<random>-r)?(?P<mark>\+[0-9a-f]{4})?$")
+RUNG = re.compile(r"(?P<form>.+?)(?P<random>-r)?(?P<mark>(?:\+|@)[^+@]+)?$")
+# The authors' names of LPIPS, whose random twins are named by the backbone.
+SAME = {
+    "lpips": "lpips-alexnet",
+    "lpips-vgg": "lpips-vgg16",
+    "lpips-squeeze": "lpips-squeezenet1_1",
+    "dists": "dists-vgg16",
+}
 PER_ROW = 4
 
 
@@ -99,12 +106,14 @@ def ladder(measures: list[str]) -> list[tuple[str, str]]:
     Examples:
         >>> ladder(["dists-vgg16-r", "dists-vgg16", "dists-vgg16-r+f6ff", "ssim"])
         [('DISTS VGG-16', ''), ('learnt', 'dists-vgg16'), ('random', 'dists-vgg16-r'), ('random (f6ff)', 'dists-vgg16-r+f6ff')]
+        >>> [label for label, _ in ladder(["lpips-squeeze", "lpips-squeezenet1_1-r@seed2"])]
+        ['LPIPS SqueezeNet 1.1', 'learnt', 'random (seed 2)']
     """  # noqa: E501
     rungs: dict[str, list[tuple[bool, str, str]]] = defaultdict(list)
     for key in sorted(set(measures)):
         if found := RUNG.match(key):
-            mark = f" ({found['mark'][1:]})" if found["mark"] else ""
-            rungs[found["form"]].append(
+            mark = f" ({found['mark'][1:].replace('seed', 'seed ')})" if found["mark"] else ""
+            rungs[SAME.get(found["form"], found["form"])].append(
                 (bool(found["random"]), f"{'random' if found['random'] else 'learnt'}{mark}", key)
             )
     lines: list[tuple[str, str]] = []
