@@ -102,7 +102,7 @@ def compare_raters(
         0  mine         measure  6  0.94
         1   llm  multimodal LLM  6  0.83
         >>> differences["p"].round(1).tolist()
-        [0.2]
+        [0.5]
     """
     found: dict[str, list[Rater]] = {}
     labels: dict[str, pd.DataFrame] = {}

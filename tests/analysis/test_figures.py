@@ -98,6 +98,7 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
         "gan_weight_curves": (gains.table,),
         "variance_components": (study.spreads,),
         "assessment_forest": (assessed.table,),
+        "raters_forest": (assessed.table.rename(columns={"measure": "rater"}).assign(kind="measure"),),
         "critical_difference": (where(assessed.ranks, over="references"),),
         "initialisation_ladder": (assessed.table, gains.table),
         "no_reference_forest": (study.parts["nr_assessment"], study.parts["nr_splits"]),

@@ -137,7 +137,7 @@ def matrix(*overrides):
 def test_every_measure_judge_and_the_training_images_have_a_row_for_every_data_set(rated):
     found = matrix(f"assessment.datasets.kadid.manifest={rated / 'm.csv'}", "assessment.measures=[lpips-squeeze]")
     subjects = {subject for subject, _ in found}
-    expected = {"lpips-squeeze", "dists-vgg16-r", "psnr_y", "training images", "test images of photographs"}
+    expected = {"lpips-squeeze", "dists-squeezenet1_1-r", "psnr_y", "training images", "test images of photographs"}
     assert expected <= subjects
     assert set(found) == {(subject, dataset) for subject in subjects for dataset in ("ladder", "kadid")}
     assert {row["finding"] for row in found.values()} == {"none known"}
