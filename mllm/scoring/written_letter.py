@@ -19,7 +19,7 @@ Eliminated letters and texts ("not A", "A is wrong", "no noise") and a list of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .answer_text import answer_text, fields
@@ -50,11 +50,13 @@ _LETTER = r"[(\[{<\"'“]{0,3}([A-Za-z])[)\]}>\"'”]{0,3}(?![A-Za-z'’0-9-])"
 _MORE = r"((?:\s?(?:,|/|&|\b(?:or|and|oder|ou)\b)\s?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])){0,25})"
 _MARK = (
     r"(?:(?<![A-Za-z])(?:answers?|choices?|choose|chose|select|selected|pick|go(?:ing)? with|go for|correct|remains"
-    r"|respuesta|réponse|antwort|risposta|resposta|ответ|đáp án|cevap|odpowiedź)|答案|选择|選擇|选|選|答え|正解|정답)"
+    r"|leaving|lean(?:ing)? (?:towards?|to)|settl(?:e|ing) (?:on|for)"
+    r"|respuesta|réponse|antwort|risposta|resposta|ответ|đáp án|cevap|odpowiedź)(?![^\W\d_])"
+    r"|答案|选择|選擇|选|選|答え|正解|정답)"
 )
 _FILLER = (
     r"(?:[\s:=→\"'{(\[-]|\b(?:is|are|would|be|should|must|most|likely|probably|clearly|the|option|letter|choice|answer|one"
-    r"|correct|best|therefore|thus|ist|lautet|est|es|è|é|и)\b|是|为|為|は|项){0,20}"
+    r"|correct|correcta|correcte|corretta|richtige|best|therefore|thus|ist|lautet|est|es|è|é|и)\b|是|为|為|は|项){0,20}"
 )
 _MARKED = re.compile(rf"{_MARK}{_FILLER}{_LETTER}{_MORE}", re.IGNORECASE)
 _FINAL = re.compile(rf"\bfinal {_MARK}{_FILLER}{_LETTER}{_MORE}", re.IGNORECASE)
@@ -80,16 +82,20 @@ _SEVERAL = rf"{_ONE}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?
 _WRONG = r"(?:wrong|incorrect|false|not\b|no\b|out\b|excluded|eliminated|ruled out|implausible|unlikely)"
 _ELIMINATED = re.compile(
     rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|rather than|instead of|neither|nor|rule out|ruling out|exclude"
-    rf"|eliminate|discard|except"
+    rf"|eliminat(?:e|ing)|excluding|discard|except|(?:anything|everything|all) but"
     rf"|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
     rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}"
     rf"|[:=-]\s?(?i:{_WRONG}))",
 )
 _AFFIRMED = re.compile(
-    r"(?<![A-Za-z.'’-])([A-Z])\)?\s?(?:remains|(?:is|seems|must be)\s(?:the\s|clearly\s|most\s){0,2}"
+    r"(?<![A-Za-z.'’-])([A-Z])\)?\s?(?:remains|it is\b|fits (?:better|best)"
+    r"|(?:is|seems|must be)\s(?:the\s|clearly\s|most\s){0,2}"
     r"(?:right|correct|best|better|true|answer|likely)|[:=-]\s?(?i:right|yes|correct|true))(?=\W|$)"
 )
-_FIRST_THOUGHT = re.compile(rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}")
+_FIRST_THOUGHT = re.compile(
+    rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}|\b(?:could|might|may) be {_ONE}(?=,? but\b)"
+)
+_ALL = re.compile(rf"{_ONE}(?:,\s?(?:and|or)?\s?{_ONE}|\s(?:and|or)\s{_ONE}){{2,25}}")
 _NEGATED_TEXT = r"(?:\b(?:not|no|isn['’]t|without|rather than|instead of|never)\s(?:an?\s|the\s|really\s|any\s)?)"
 _HOLLOW = words_of("yes no none not all both neither same other i it")
 _OF_ABOVE = re.compile(r"\b(?:all|none|both|neither|any) of (?:the|these|them|those)\b", re.IGNORECASE)
@@ -222,8 +228,9 @@ def _without_list(text: str, options: Sequence[str]) -> str:
 
 def _from_json(text: str, options: Sequence[str]) -> _Found | None:
     """Return the letters in the fields of JSON that are named after an answer."""
-    letters: set[str] = set()
-    for names, value in fields(text) or ():
+    entries = fields(text) or ()
+    letters: set[str] = set(_preferred({names[-1]: value for names, value in entries if len(names) == 1}, options))
+    for names, value in entries:
         words = {word for name in names[-1:] for word in re.findall(r"[a-z]+", name.lower())}
         if isinstance(value, str) and words & _CHOICE_FIELDS:
             inner = parse_letter(value, options)
@@ -231,6 +238,16 @@ def _from_json(text: str, options: Sequence[str]) -> _Found | None:
                 {inner.letter} if inner.letter else {value.strip().upper()[:1]} if len(value.strip()) == 1 else set()
             )
     return _Found(frozenset(letters), 0, len(text)) if letters else None
+
+
+def _preferred(values: Mapping[str, object], options: Sequence[str]) -> set[str]:
+    """Return the option that JSON with a value for each letter says is true, or most probable."""
+    if set(values) != {chr(ord("A") + index) for index in range(len(options))}:
+        return set()
+    numbers = {letter: float(value) for letter, value in values.items() if isinstance(value, (bool, int, float))}
+    most = max(numbers.values(), default=0.0)
+    best = {letter for letter, number in numbers.items() if number == most}
+    return best if len(numbers) == len(values) and len(best) == 1 else set()
 
 
 def _find(text: str, options: Sequence[str]) -> _Found | None:
@@ -241,6 +258,9 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
         index = int(place["number"]) - 1 if place["number"] else _ORDINALS.index(place["ordinal"].lower())
         return _Found(frozenset({chr(ord("A") + index)}), 0, len(text)) if index >= 0 else None
     text = _ELIMINATED.sub(_blank, text)
+    text = _ALL.sub(
+        lambda found: _blank(found) if set(re.findall(r"\b[A-Z]\b", found[0])) == set(names) else found[0], text
+    )
     text = _FIRST_THOUGHT.sub(_blank, text)
     mentions = _mentions(text, options)
     bare = [

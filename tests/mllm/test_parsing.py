@@ -235,6 +235,27 @@ def test_letter(reply, options, expected):
     assert got(parse_letter(reply, options)) == expected
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("Respuesta correcta: D", "D"),  # the word's last letter is no answer
+        ("Réponse correcte : B", "B"),
+        ("I lean towards D.", "D"),
+        ("Not A, not B. C is plausible but the texture rules it out, leaving D.", "D"),
+        ("- A: plausible\n- B: unlikely\n- C: impossible\n- D: unlikely\n\nSo A it is.", "A"),
+        ("B is incorrect since the picture is sharp; D is incorrect too. Between A and C, A fits better.", "A"),
+        ('{"A": 0.1, "B": 0.7, "C": 0.1, "D": 0.1}', "B"),
+        ('{"A": false, "B": false, "C": true, "D": false}', "C"),
+        ('{"A": 0.4, "B": 0.4, "C": 0.1, "D": 0.1}', None),
+        ("The options are A, B, C and D.", None),
+        ("Anything but B.", None),
+        ("It could be A, but I'm more confident in C.", None),  # a person reads C; never A
+    ],
+)
+def test_letters_of_a_blind_trial(reply, expected):
+    assert parse_letter(reply, [""] * 4).letter == expected
+
+
 @pytest.mark.parametrize(("reply", "expected"), CUT_LETTERS)
 def test_letter_of_a_reply_cut_off_holds_only_if_more_words_cannot_change_it(reply, expected):
     assert got(parse_letter(reply, FOUR, finished=False)) == expected
