@@ -254,7 +254,8 @@ def test_the_assessed_measure_is_dists_with_the_weights_of_the_cell(folder, stor
     root = next(path for path in store.cache.glob("ladder-*") if (path / row["image"]).exists())
     measure = DISTS(cells[0].spec.measure.with_weights(learning / "alpha_beta.safetensors"))
     score = measure.score(*(to_tensor(read_rgb(root / row[name])) for name in ("image", "reference")))
-    assert float(score) == pytest.approx(row["score"], rel=1e-5)
+    # 1 minus a sum near 1: batches of other sizes round its last float32 digits, 1e-5 of so small a score.
+    assert float(score) == pytest.approx(row["score"], abs=3e-7)
     uniform = torch.full_like(measure.get_buffer("alpha"), 0.5 / len(measure.get_buffer("alpha")))
     assert not torch.allclose(measure.get_buffer("alpha"), uniform, rtol=1e-3)
 

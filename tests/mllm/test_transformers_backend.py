@@ -115,7 +115,8 @@ def test_batch_invariance_sees_a_model_that_counts_padding(folder, unlike, monke
 def test_bfloat16_is_as_exact_as_bfloat16_is(folder, unlike):
     half = TransformersBackend(folder, dtype="bfloat16", batch_size=5)
     assert half.definition()["dtype"] == "bfloat16"
-    assert 1e-5 < half.batch_invariance(unlike, LEVELS) < 0.5
+    # From below there is no bound: kernels without vector instructions round every batch alike.
+    assert half.batch_invariance(unlike, LEVELS) < 0.5
 
 
 def test_prompts_about_one_image_encode_it_once(folder, tiny_vlm):
