@@ -74,7 +74,7 @@ MODES: dict[str, Say] = {
     "in a URL": answers(json.dumps({"error": f"see http://x/?key={quote(KEY, safe='')}"}).encode(), 400),
     "redirect": answers(b"", 302, Location=f"http://127.0.0.1:9/?key={quote(KEY, safe='')}"),
     "name in JSON": answers(json.dumps({KEY: 1, "choices": {KEY: KEY}}).encode()),
-    "header that is none": raw(b"HTTP/1.1 200 OK\r\nX-Key: " + KEY.encode() + b"\x00\x01\r\n\r\n"),
+    "header with control characters": raw(b"HTTP/1.1 200 OK\r\nX-Key: " + KEY.encode() + b"\x00\x01\r\n\r\n"),
     "no HTTP": raw(f"your key is {KEY}\r\n\r\n".encode()),
     "absurd year": answers(b"{}", 429, Retry_After="Fri, 31 Dec 99999999 23:59:59 GMT"),
     "year one": answers(b"{}", 429, Retry_After="Mon, 01 Jan 0001 00:00:00 +1200"),
