@@ -35,7 +35,7 @@ def each_once(option: str, pairs: Iterable[str]) -> None:
         given[name] = value
 
 
-def _overrides(pairs: list[str]) -> list[str]:
+def _overrides(pairs: Any) -> Any:  # not list[str]: Python 3.10 takes that for a class, and typer then fails
     each_once("--set", pairs)
     return pairs
 

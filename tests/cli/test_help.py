@@ -6,11 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_type_hints
 
 import pytest
 import typer.main
 from support.command_line import invoke
+from typer.utils import get_params_from_function
 
 from lopsided import __version__
 from lopsided.cli.main import COMMANDS, app
@@ -28,6 +30,18 @@ def commands() -> dict[str, Any]:
 
 
 ALL = commands()
+
+
+def test_no_callback_has_a_generic_annotation() -> None:
+    """On Python 3.10 ``isinstance(list[str], type)`` holds, and typer gives such an annotation to ``issubclass``."""
+    groups = [app, *(group.typer_instance for group in app.registered_groups)]
+    functions = [command.callback for group in groups if group for command in group.registered_commands]
+    functions += [group.registered_callback.callback for group in groups if group and group.registered_callback]
+    options = [option for each in functions if each for option in get_params_from_function(each).values()]
+    checks = {check for option in options if (check := getattr(option.default, "callback", None))}
+    assert {check.__name__ for check in checks} >= {"_overrides", "_show_version", "_list"}
+    for check in checks:
+        assert not [hint for hint in get_type_hints(check).values() if isinstance(hint, GenericAlias)], check
 
 
 def test_commands_are_grouped_in_the_order_of_use() -> None:
