@@ -12,7 +12,7 @@ from .correlation import Floats, Ranking, checked_pair, orientation
 SIGNIFICANT_Z = 1.96
 # An error larger than this many standard errors of the label makes an outlier.
 OUTLIER_ERRORS = 2.0
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 
 
 def label_errors(label_std: ArrayLike, votes: ArrayLike | None = None) -> Floats:

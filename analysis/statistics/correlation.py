@@ -25,7 +25,7 @@ ROUNDING = 1e-20
 # A sum of so many signs fits into a byte.
 MOST_ROWS = 127
 # So many signs are held at a time: they stay in a core's cache.
-PAIRS = 1 << 20
+PAIRS = 1 << 18
 
 
 class Ranking:
@@ -183,9 +183,10 @@ class PairCounts:
         n_clusters = int(cluster.max()) + 1
         order = np.argsort(cluster, kind="stable")
         starts = np.searchsorted(cluster[order], np.arange(n_clusters + 1))
+        of_x = [Ranking(values) for values in x]
         # Ranks order as the values do, and small integers are compared many times faster.
         small = np.int16 if len(order) < 1 << 15 else np.int32
-        ranks = [Ranking(values).group[order].astype(small) for values in (y, *x)]
+        rank_y, *ranks = (ranking.group[order].astype(small) for ranking in (Ranking(y), *of_x))
         concordance, untied_x = np.zeros((2, len(x), n_clusters, n_clusters))
         untied_y = np.zeros((n_clusters, n_clusters))
         at_once = max(1, min(MOST_ROWS, PAIRS // len(order)))
@@ -198,11 +199,19 @@ class PairCounts:
 
             for first in range(start, end, at_once):
                 rows = slice(first, min(first + at_once, end))
-                dy, *dxs = (signs(rank[rows], rank[columns]) for rank in ranks)
+                dy = signs(rank_y[rows], rank_y[columns])
+                sum_y = by_cluster(dy)
                 untied_y[c, c:] += by_cluster(dy & 1)
-                for k, dx in enumerate(dxs):
-                    concordance[k, c, c:] += by_cluster(dx * dy)
-                    untied_x[k, c, c:] += by_cluster(dx & 1)
+                for k, rank in enumerate(ranks):
+                    if of_x[k].tied:
+                        dx = signs(rank[rows], rank[columns])
+                        concordance[k, c, c:] += by_cluster(dx * dy)
+                        untied_x[k, c, c:] += by_cluster(dx & 1)
+                    else:  # sign(Δx) is 2·[Δx > 0] − 1, except for an observation and itself, where Δy is 0
+                        above = (rank[rows, None] > rank[columns]).view(np.int8)
+                        concordance[k, c, c:] += 2 * by_cluster(above * dy) - sum_y
+        sizes = np.diff(starts)
+        untied_x[[not ranking.tied for ranking in of_x]] = np.outer(sizes, sizes) - np.diag(sizes)
         return cls(*(np.triu(half) + np.triu(half, 1).swapaxes(-1, -2) for half in (concordance, untied_x, untied_y)))
 
     def tau_b(self, counts: NDArray) -> Floats:
