@@ -123,7 +123,7 @@ def plcc_replicates(x: Floats, y: Floats, resamples: Resamples) -> Floats:
     size = np.bincount(resamples.cluster, minlength=n_clusters)
 
     def sums(values: Floats) -> Floats:
-        return np.bincount(resamples.cluster, values, minlength=n_clusters)
+        return np.bincount(resamples.cluster, weights=values, minlength=n_clusters).astype(np.float64, copy=False)
 
     def split(values: Floats) -> tuple[Floats, Floats, float]:
         """Return the mean of each cluster, differences from them, and the largest square."""

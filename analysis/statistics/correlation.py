@@ -10,6 +10,7 @@ PLCC is raw: no logistic is fitted, so it also rewards a measure for being linea
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,8 +132,9 @@ def krcc(
         0.667
     """
     x, y = checked_pair(score, label)
-    tau = stats.kendalltau(x, y, method="asymptotic").statistic  # the method is that of its p
-    return orientation(score_higher_is_better, label_higher_is_better) * float(tau)
+    # The method is that of its p; scipy does not declare what it returns.
+    found: Any = stats.kendalltau(x, y, method="asymptotic")
+    return orientation(score_higher_is_better, label_higher_is_better) * float(found.statistic)
 
 
 def plcc(
