@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .statistics.assessment import ITEM, jackknife
+from .statistics.assessment import jackknife
 from .statistics.bootstrap import LEVEL, Resamples, srcc_replicates
-from .statistics.correlation import orientation, srcc
-from .statistics.frames import grouped
-from .statistics.rated import status_of
+from .statistics.frames import Row, grouped
+from .statistics.score_matrix import ScoreMatrix
 
 COLUMNS = ["dataset", "distortion", "measure", "n", "n_references", "srcc", "srcc_low", "srcc_high", "status"]
 
@@ -40,24 +39,30 @@ def assess_distortions(fr_scores: pd.DataFrame, *, level: float = LEVEL) -> pd.D
         1      noise  6  0.86
     """
     rows = []
-    for (dataset, distortion, measure), scores in grouped(fr_scores, "dataset", "distortion", "measure"):
-        of_set = fr_scores.loc[fr_scores["dataset"] == dataset, "distortion"]
-        if of_set.nunique() < 2:
+    for dataset, of_dataset in grouped(fr_scores, "dataset"):
+        if of_dataset["distortion"].nunique() < 2:
             continue
-        scores = scores.sort_values(ITEM)
-        ok = (scores["status"] == "ok").to_numpy(dtype=bool)
-        score, label = (scores[name].to_numpy(dtype=float) for name in ("score", "label"))
-        references, cluster = np.unique(scores["reference"].astype(str), return_inverse=True)
-        row = {"dataset": dataset, "distortion": distortion, "measure": measure, "n": len(scores)}
-        row |= {"n_references": len(references)} | dict.fromkeys(("srcc", "srcc_low", "srcc_high"), np.nan)
-        row["status"] = status_of(np.where(ok, score, np.nan), label, int((~ok).sum()))
-        if row["status"] == "ok":
-            first = scores.iloc[0]
-            directions = bool(first["higher_is_better"]), bool(first["label_higher_is_better"])
-            resamples = Resamples(cluster, 1 - np.eye(len(references), dtype=np.int64))
-            parts = orientation(*directions) * srcc_replicates(score, label, resamples)
-            value = srcc(score, label, score_higher_is_better=directions[0], label_higher_is_better=directions[1])
-            low, high = jackknife(value, parts).interval(level)
-            row |= {"srcc": value, "srcc_low": max(low, -1.0), "srcc_high": min(high, 1.0)}
-        rows.append(row)
+        whole = ScoreMatrix.of(of_dataset)
+        for distortion in np.unique(whole.images["distortion"].dropna()):
+            matrix = whole.only((whole.images["distortion"] == distortion).to_numpy())
+            rows += [{"dataset": dataset, "distortion": distortion} | row for row in _correlate(matrix, level)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _correlate(matrix: ScoreMatrix, level: float) -> list[Row]:
+    """Return a row for every measure, with the SRCC over all images."""
+    references, cluster = np.unique(matrix.images["reference"], return_inverse=True)
+    n_references, statuses = len(references), matrix.statuses()
+    usable = np.array([status == "ok" for status in statuses])
+    values = np.full((len(statuses), 1 + n_references), np.nan)
+    if usable.any():
+        # The sample itself, then without each reference.
+        counts = 1 - np.eye(n_references + 1, n_references, -1, dtype=np.int64)
+        agreeing = matrix.signs[usable, None] * matrix.scores[usable]
+        values[usable] = srcc_replicates(agreeing, matrix.label, Resamples(cluster, counts))
+    rows = []
+    for measure, status, (value, *parts) in zip(matrix.measures["measure"], statuses, values, strict=True):
+        low, high = jackknife(value, np.array(parts)).interval(level)
+        row = {"measure": measure, "n": len(matrix.images), "n_references": n_references, "srcc": value}
+        rows.append(row | {"srcc_low": max(low, -1.0), "srcc_high": min(high, 1.0), "status": status})
+    return rows

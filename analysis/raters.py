@@ -106,7 +106,8 @@ def compare_raters(
     """
     found: dict[str, list[Rater]] = {}
     labels: dict[str, pd.DataFrame] = {}
-    for dataset, rater, images in (*_measures(fr_scores), *_models(nr_scores), *_llms(mllm_scores)):
+    others = [*_models(nr_scores), *_llms(mllm_scores)]
+    for dataset, rater, images in (*_measures(fr_scores, {dataset for dataset, *_ in others}), *others):
         found.setdefault(dataset, []).append(rater)
         labels[dataset] = _joined(labels.get(dataset), images, dataset, rater.name)
     rows, differences = [], []
@@ -118,10 +119,11 @@ def compare_raters(
     return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCE_COLUMNS)
 
 
-def _measures(scores: pd.DataFrame) -> Iterator[tuple[str, Rater, pd.DataFrame]]:
-    """Yield data set, rater and labels by image of every measure."""
+def _measures(scores: pd.DataFrame, datasets: set[str]) -> Iterator[tuple[str, Rater, pd.DataFrame]]:
+    """Yield data set, rater and labels by image of every measure, for data sets that others rate too."""
     for (dataset, measure), of in grouped(scores, "dataset", "measure") if len(scores) else ():
-        if of["image"].duplicated().any():  # without names of their own, images cannot be matched
+        # Without names of their own, images cannot be matched.
+        if str(dataset) not in datasets or of["image"].duplicated().any():
             continue
         yield str(dataset), _whole(str(measure), MEASURE, of, "score"), _images(of)
 

@@ -14,7 +14,10 @@ import numpy as np
 from null_rates import Rate, main, rate_of
 from numpy.typing import NDArray
 
+from lopsided.analysis.claims.rankings import repeats_for_change
 from lopsided.analysis.statistics import noise_free_interval, rho_change, spearman
+from lopsided.analysis.statistics.frames import Row
+from lopsided.analysis.statistics.noise_free_rho import RhoChange
 
 Floats = NDArray[np.float64]
 Truth = Callable[[int, np.random.Generator], tuple[Floats, Floats]]
@@ -105,6 +108,36 @@ def changes(
     return rate_of("change of ρ declared", scenario, kind, hits, n_studies)
 
 
+def repeated(n: int, noise: float, times: int | None, n_studies: int, seed: int) -> Rate:
+    """How often is a reversed order found by a sample, and by one as many times as large as the first one asks for?
+
+    Args:
+        n: Number of measures.
+        noise: Of the first sample, on all sides.
+        times: So many times the first sample; None for what ``repeats_for_change`` says of it.
+        n_studies: Number of pairs of samples.
+        seed: Of the noise.
+    """
+    rng, hits, asked = np.random.default_rng(seed), 0, []
+
+    def sample(a: Floats, o: Floats, sd: float, draws: int) -> tuple[RhoChange, Row]:
+        x, before, after = (side + sd * rng.standard_normal(n) for side in (a, o, -o))
+        found = rho_change(x, sd**2, before, sd**2, after, sd**2, seed=draws)
+        row: Row = {"rho_without": spearman(x, before), "rho_with": spearman(x, after)}
+        for name, (low, high) in (("rho_without", found.before), ("rho_with", found.after)):
+            row |= {f"{name}_low": low, f"{name}_high": high}
+        return found, row
+
+    for study in range(n_studies):
+        a, o = map(unit, TRUTHS["ρ = 1"](n, rng))
+        wanted = times or repeats_for_change(sample(a, o, noise, study)[1])
+        if wanted is not None:
+            asked.append(wanted)
+            hits += sample(a, o, noise / wanted**0.5, study)[0].verdict != "undecided"
+    scenario = f"ρ from 1 to −1; n = {n}, noise {noise}, {np.median(asked):g} × the sample (median)"
+    return rate_of("change of ρ declared", scenario, "power", hits, n_studies)
+
+
 def rates(n_studies: int, seed: int) -> list[Rate]:
     """Return all rates; 300 studies take about seven minutes of one core."""
     found = [coverage(name, n, noise, n_studies, seed) for name in TRUTHS for n in SIZES for noise in NOISE]
@@ -114,6 +147,7 @@ def rates(n_studies: int, seed: int) -> list[Rate]:
             changes("normal, r = −.7", n, (1, 1.0), (1, 0.1), n_studies, seed),
             changes("ρ = 1", n, (1, 0.2), (0.4, 0.2), n_studies, seed),
             changes("ρ = 1", n, (1, 0.2), (-1, 0.2), n_studies, seed),
+            *(repeated(n, noise, times, n_studies, seed) for noise in (0.5, 0.8) for times in (1, None)),
         ]
     return found
 

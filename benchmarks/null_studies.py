@@ -19,6 +19,7 @@ Scenarios:
   discriminator (only T2 is untrue).
 - ``power``: planted effects: ρ = −1, one inversion, an order turned round by discriminators, a dominant discriminator,
   judges that prefer their own kind, a better patch discriminator.
+- ``curves``: the same effects at a quarter, half and all of their size, 3 seeds × 14 images, SD of seeds 0.3.
 
 For comparison, ``old …`` are the rules this toolkit had before: bootstrap intervals at 95 % that leave out 0, without
 a correction for how many there are.
@@ -84,6 +85,7 @@ class Scenario:
         own_judges: Whether each measure has a related judge beside the four that all share: panels are then unlike.
         tastes: SD of a judge's liking of a setting as a whole, equal for all cells of the setting.
         planted: "" or the effect that is there.
+        size: Factor of that effect.
     """
 
     seeds: int = 3
@@ -95,6 +97,7 @@ class Scenario:
     own_judges: bool = True
     tastes: float = 0.0
     planted: str = ""
+    size: float = 1.0
 
     def __str__(self) -> str:
         extra = " ".join(
@@ -104,6 +107,7 @@ class Scenario:
                 "" if self.own_judges else "one panel",
                 f"tastes {self.tastes:g}" * bool(self.tastes),
                 self.planted,
+                f"× {self.size:g}" * (self.size != 1),
             )
             if part
         )
@@ -169,11 +173,11 @@ def scores_of(scenario: Scenario, rng: np.random.Generator) -> Floats:
     judges = judges_of(scenario)
     liking = scenario.tastes * rng.normal(size=(g, 1, len(judges), 1, 1))
     liking[0] = 0
-    truth = np.concatenate([np.zeros((g, 1)), gain], axis=1)[:, :, None, None, None]
+    truth = scenario.size * np.concatenate([np.zeros((g, 1)), gain], axis=1)[:, :, None, None, None]
     own = 0.0
     if scenario.planted == "own":
         own = np.zeros((n + 1, len(judges)))
-        own[np.arange(1, n + 1), 4 + np.arange(n)] = 0.8
+        own[np.arange(1, n + 1), 4 + np.arange(n)] = 0.8 * scenario.size
         own = own[None, :, :, None, None]
     return (
         truth
@@ -405,6 +409,9 @@ def scenarios(names: list[str], quick: bool) -> Iterator[tuple[str, Scenario]]:
         for planted in PLANTED:
             for seeds, images in ((2, 6), (3, 14), (5, 14), (5, 100)):
                 yield "power", Scenario(seeds, images, planted=planted, seed_sd=0.1)
+    if "curves" in names:
+        for planted, size in product(PLANTED, (0.25, 0.5, 1.0)):
+            yield "curves", replace(base, planted=planted, size=size)
 
 
 def main() -> int:
@@ -412,7 +419,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Whole-study error rates and power on simulated studies.")
     parser.add_argument("--quick", action="store_true", help="four scenarios in about a minute")
     parser.add_argument("--studies", type=int, help="studies per scenario, 300 by default")
-    parser.add_argument("--only", nargs="+", default=["null", "full", "many", "unlike", "panels", "order", "power"])
+    groups = ["null", "full", "many", "unlike", "panels", "order", "power", "curves"]
+    parser.add_argument("--only", nargs="+", default=groups, choices=groups)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="file of finished scenarios, one JSON object per line")
     options = parser.parse_args()

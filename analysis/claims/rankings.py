@@ -110,18 +110,22 @@ def agree_less(study: Study) -> Iterator[Finding]:
 
 
 def enough_for_change(row: Row, n_tests: int, n_cells: int) -> str:
-    """Say what would decide on a change of ρ: intervals as narrow as the change, and a change of the trend.
-
-    The width of an interval of ρ is taken to fall with the square root of seeds, images and references.
-    """
+    """Say what would decide on a change of ρ: intervals as narrow as the change, and a change of the trend."""
     change = Estimate.of(row, "trend_change", "trend_change")
     trend = f"{enough_seeds(change, n_tests, n_cells)} for the change of the trend" if np.isfinite(change.se) else ""
+    times = repeats_for_change(row)
+    repeats = f"{times} × the seeds, images and references for ρ as seen" if times else ""
+    return "; ".join(part for part in (repeats, trend) if part)
+
+
+def repeats_for_change(row: Row) -> int | None:
+    """Return how many times the seeds, images and references intervals of ρ need that do not overlap, for ρ as seen.
+
+    The width of an interval is taken to fall with their square root. None if there is no change, or no interval.
+    """
     high, low = sorted(("rho_without", "rho_with"), key=lambda name: -row[name])
     fall, width = row[high] - row[low], row[high] - row[f"{high}_low"] + row[f"{low}_high"] - row[low]
-    if not fall > 0 or np.isnan(width):
-        return trend
-    repeats = f"{max(1, math.ceil((width / fall) ** 2))} × the seeds, images and references for ρ as seen"
-    return "; ".join(part for part in (repeats, trend) if part)
+    return max(1, math.ceil((width / fall) ** 2)) if fall > 0 and np.isfinite(width) else None
 
 
 def random_vgg_is_better(study: Study) -> Iterator[Finding]:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from .noise_free_rho import RhoChange, noise_free_interval, rho_change
     from .rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
     from .ranks import Friedman, friedman
-    from .rated import AS_MEAN, KRCC_CLUSTERS, STATISTICS, VALID, correlations, status_of
+    from .rated import AS_MEAN, MOST_CLUSTERS, STATISTICS, VALID, correlations, status_of
     from .variance_components import Component, VarianceComponents, split_variance
 
 __all__ = [
     "AS_MEAN",
-    "KRCC_CLUSTERS",
     "LEVEL",
+    "MOST_CLUSTERS",
     "STATISTICS",
     "VALID",
     "Assessment",
@@ -124,7 +124,7 @@ __getattr__, __dir__ = door(
         ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],
         ".rank_correlation": ["critical_rho", "exact_p", "minimum_detectable_rho", "spearman"],
         ".ranks": ["Friedman", "friedman"],
-        ".rated": ["AS_MEAN", "KRCC_CLUSTERS", "STATISTICS", "VALID", "correlations", "status_of"],
+        ".rated": ["AS_MEAN", "MOST_CLUSTERS", "STATISTICS", "VALID", "correlations", "status_of"],
         ".variance_components": ["Component", "VarianceComponents", "split_variance"],
     },
 )

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import AnalysisError
-from .correlation import Floats, checked_pair, orientation
+from .correlation import Floats, Ranking, checked_pair, orientation
 
 # Labels further apart than this many standard errors of their difference differ significantly: two-sided 5 %.
 SIGNIFICANT_Z = 1.96
 # An error larger than this many standard errors of the label makes an outlier.
 OUTLIER_ERRORS = 2.0
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 
 
 def label_errors(label_std: ArrayLike, votes: ArrayLike | None = None) -> Floats:
@@ -103,24 +103,45 @@ def concordance(
         (1.0, 2)
     """
     x, y = checked_pair(score, label)
+    sign = orientation(score_higher_is_better, label_higher_is_better)
+    shares, pairs = ordered_pairs((sign * x)[None], y, label_error, z=z)
+    return float(shares[0]), pairs
+
+
+def ordered_pairs(
+    scores: Floats, label: Floats, label_error: ArrayLike, *, z: float = SIGNIFICANT_Z
+) -> tuple[Floats, int]:
+    """Return the ``concordance`` of several measures, ``(measures,)``, and the number of pairs, which is one for all.
+
+    Args:
+        scores: ``(measures, n)``, finite; higher scores mean higher labels.
+        label: ``(n,)``, finite.
+        label_error: ``(n,)``.
+        z: Threshold in standard errors.
+
+    Raises:
+        AnalysisError: See ``label_errors``; as many errors as labels are needed.
+    """
     error = label_errors(label_error)
-    if error.shape != y.shape:
-        raise AnalysisError(f"{len(y)} labels but standard errors of shape {error.shape}.")
-    order = np.argsort(-y, kind="stable")
-    x, y = orientation(score_higher_is_better, label_higher_is_better) * x[order], y[order]
-    variance = (z * error[order]) ** 2
-    right = equal = pairs = 0
+    if error.shape != label.shape:
+        raise AnalysisError(f"{len(label)} labels but standard errors of shape {error.shape}.")
+    order = np.argsort(-label, kind="stable")
+    y, variance = label[order], (z * error[order]) ** 2
+    rankings = [Ranking(values) for values in scores]
+    ranks = [ranking.group[order].astype(np.int32) for ranking in rankings]
+    right, equal, pairs = np.zeros(len(scores)), np.zeros(len(scores)), 0
     # In descending order the later of two has the lower label, so each pair is counted once.
-    block = max(1, BLOCK // len(x))
-    for start in range(0, len(x), block):
-        rows = slice(start, start + block)
-        apart = y[rows, None] - y[start:]
-        counts = (apart > 0) & (apart * apart > variance[rows, None] + variance[start:])
-        agreeing = x[rows, None] - x[start:]
+    block = max(1, BLOCK // len(y))
+    for start in range(0, len(y), block):
+        rows, columns = slice(start, start + block), slice(start, None)
+        apart = y[rows, None] - y[columns]
+        counts = (apart > 0) & (apart * apart > variance[rows, None] + variance[columns])
         pairs += int(np.count_nonzero(counts))
-        right += int(np.count_nonzero(counts & (agreeing > 0)))
-        equal += int(np.count_nonzero(counts & (agreeing == 0)))
-    return ((right + 0.5 * equal) / pairs if pairs else float("nan")), pairs
+        for k, rank in enumerate(ranks):
+            right[k] += np.count_nonzero(counts & (rank[rows, None] > rank[columns]))
+            if rankings[k].tied:
+                equal[k] += np.count_nonzero(counts & (rank[rows, None] == rank[columns]))
+    return (right + 0.5 * equal) / pairs if pairs else np.full(len(scores), np.nan), pairs
 
 
 def two_afc(score_a: ArrayLike, score_b: ArrayLike, preference_b: ArrayLike, *, score_higher_is_better: bool) -> float:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from .agreement import concordance, label_errors, outlier_ratio
-from .bootstrap import LEVEL, Resamples, draw_resamples, percentile_interval, share_above_zero, srcc_replicates
+from .agreement import label_errors, ordered_pairs, outlier_ratio
+from .bootstrap import LEVEL, Resamples, draw_resamples, percentile_interval, share_above_zero
 from .contrast import Estimate
-from .correlation import Floats, orientation, srcc
+from .correlation import Floats
 from .frames import grouped, records, require_finite_where_ok, require_one, require_unique
 from .logistic import fit_logistic
 from .multiplicity import holm
+from .rank_correlation import spearman
 from .ranks import friedman
-from .rated import STATISTICS, status_of
+from .rated import STATISTICS
+from .score_matrix import ITEM, ScoreMatrix
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
 # Fewer give no standard error worth the name.
 MIN_REFERENCES = 3
-ITEM = ["reference", "image", "distortion", "level"]
 COLUMNS = [
     *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
@@ -130,59 +131,30 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
     rows, differences, ranks = [], [], []
     leave_one_out: dict[tuple[str, str], Floats] = {}
     for dataset, of_dataset in grouped(fr_scores, "dataset"):
-        items = of_dataset.drop_duplicates(ITEM).set_index(ITEM).sort_index()
-        label = items["label"].to_numpy(dtype=float)
-        errors, errors_status = known_errors(items)
-        references = items.index.get_level_values("reference")
-        n_references = references.nunique()
-        groups = [np.flatnonzero(references == reference) for reference in references.unique()]
-        resamples = draw_resamples(references, n_boot, np.random.default_rng([seed, 0]))
-        without_each = Resamples(resamples.cluster, 1 - np.eye(n_references, dtype=np.int64))
-        complete, within = [], []
-        replicates: dict[str, Floats] = {}
-        for measure, scores in grouped(of_dataset, "measure"):
-            first = scores.iloc[0]
-            ok = scores[scores["status"] == "ok"].set_index(ITEM)["score"].reindex(items.index).to_numpy(dtype=float)
-            n_not_ok = int((scores["status"] != "ok").sum())
-            row = dict.fromkeys(COLUMNS, float("nan")) | {
-                "dataset": dataset,
-                "dataset_id": first["dataset_id"],
-                "measure": measure,
-                "measure_id": first["measure_id"],
-                "label_kind": first["label_kind"],
-                "n": len(items),
-                "n_references": n_references,
-                "n_not_ok": n_not_ok,
-                "n_missing": len(items) - len(scores),
-                "n_significant_pairs": 0,
-                "label_error_status": errors_status,
-                "n_undefined": 0,
-                "status": status_of(ok, label, n_not_ok),
-            }
-            row |= {"logistic4_status": row["status"], "logistic5_status": row["status"]}
-            if row["status"] == "ok":
-                directions = {
-                    "score_higher_is_better": bool(first["higher_is_better"]),
-                    "label_higher_is_better": bool(first["label_higher_is_better"]),
-                }
-                for name, (value, resampled) in STATISTICS.items():
-                    again = orientation(*directions.values()) * resampled(ok, label, resamples)
-                    if n_references < MIN_REFERENCES:
-                        again = np.full(n_boot, np.nan)
-                    row[name] = value(ok, label, **directions)
-                    row[name + "_low"], row[name + "_high"] = percentile_interval(again, level, n_clusters=n_references)
-                    if name == "srcc":
-                        replicates[str(measure)] = again
-                        row["n_undefined"] = int(np.isnan(again).sum())
-                sign = orientation(*directions.values())
-                leave_one_out[str(dataset), str(measure)] = sign * srcc_replicates(ok, label, without_each)
-                row |= mapped_agreement(ok, label, errors, directions)
-                complete.append(row)
-                within.append([srcc_or_nan(ok[of], label[of], directions) for of in groups])
-            rows.append(row)
-        differences += paired_differences(complete, replicates, leave_one_out, level)
-        measures = [row["measure"] for row in complete]
-        ranks += rank_rows(str(dataset), "references", measures, np.array(within).T, level)
+        matrix = ScoreMatrix.of(of_dataset)
+        errors, errors_status = known_errors(matrix.images)
+        described = describe_measures(matrix, errors_status)
+        rows += described
+        usable = np.array([row["status"] == "ok" for row in described])
+        if not usable.any():
+            continue
+        complete = [row for row in described if row["status"] == "ok"]
+        measures, label = [row["measure"] for row in complete], matrix.label
+        scores, signs = matrix.scores[usable], matrix.signs[usable]
+        agreeing = signs[:, None] * scores
+        resamples = draw_resamples(matrix.images["reference"], n_boot, np.random.default_rng([seed, 0]))
+        parts, replicates = correlate(complete, agreeing, label, resamples, level)
+        leave_one_out |= {(str(dataset), measure): part for measure, part in zip(measures, parts, strict=True)}
+        for row, values, sign in zip(complete, scores, signs, strict=True):
+            row |= map_scores(values, label, errors, score_higher_is_better=bool(sign > 0))
+        if errors is not None:
+            shares, n_pairs = ordered_pairs(agreeing, label, errors)
+            for row, share in zip(complete, shares, strict=True):
+                row |= {"concordance": float(share), "n_significant_pairs": n_pairs}
+        differences += paired_differences(complete, dict(zip(measures, replicates, strict=True)), leave_one_out, level)
+        of_references = [np.flatnonzero(resamples.cluster == r) for r in range(resamples.counts.shape[1])]
+        within = np.stack([spearman(agreeing[:, of], label[of]) for of in of_references])
+        ranks += rank_rows(str(dataset), "references", measures, within, level)
     table = pd.DataFrame(rows, columns=COLUMNS)
     of_sets = table.pivot(index="dataset", columns="measure", values="srcc").dropna(axis=1, how="all")
     ranks += rank_rows("", "data sets", list(of_sets.columns), of_sets.to_numpy(dtype=float), level)
@@ -194,49 +166,93 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
     )
 
 
-def known_errors(items: pd.DataFrame) -> tuple[Floats | None, str]:
+def known_errors(images: pd.DataFrame) -> tuple[Floats | None, str]:
     """Return the standard error of each label and "ok", or None and why it is unknown."""
 
     def column(name: str) -> Floats:
-        return items[name].to_numpy(dtype=float) if name in items else np.full(len(items), np.nan)
+        return images[name].to_numpy(dtype=float) if name in images else np.full(len(images), np.nan)
 
     std, votes = column("label_std"), column("votes")
-    of = set(items["label_std_of"].dropna()) - {""} if "label_std_of" in items else set()
+    of = set(images["label_std_of"].dropna()) - {""} if "label_std_of" in images else set()
     if unknown := int(np.isnan(std).sum()):
-        return None, f"{unknown} of {len(items)} labels have no label_std"
+        return None, f"{unknown} of {len(images)} labels have no label_std"
     if of == {"mean"}:
         return label_errors(std), "ok"
     if of != {"votes"}:
         return None, f"label_std_of is {' and '.join(sorted(of)) or 'unknown'}, not mean or votes"
     if unknown := int(np.isnan(votes).sum()):
-        return None, f"label_std is of votes, whose number is unknown for {unknown} of {len(items)} labels"
+        return None, f"label_std is of votes, whose number is unknown for {unknown} of {len(images)} labels"
     return label_errors(std, votes), "ok"
 
 
-def mapped_agreement(
-    score: Floats, label: Floats, errors: Floats | None, directions: dict[str, bool]
-) -> dict[str, float | int | str]:
-    """Return the values that need a logistic fit or the uncertainty of the labels."""
-    four, five = (fit_logistic(score, label, n, **directions) for n in (4, 5))
-    found = {
+def describe_measures(matrix: ScoreMatrix, label_error_status: str) -> list[dict]:
+    """Return a row of ``Assessment.table`` for every measure of a data set, as yet without values."""
+    images, n_references = len(matrix.images), matrix.images["reference"].nunique()
+    return [
+        dict.fromkeys(COLUMNS, float("nan"))
+        | {name: first[name] for name in ("dataset", "dataset_id", "measure", "measure_id", "label_kind")}
+        | {
+            "n": images,
+            "n_references": n_references,
+            "n_not_ok": int(not_ok.sum()),
+            "n_missing": int((np.isnan(scores) & ~not_ok).sum()),
+            "n_significant_pairs": 0,
+            "label_error_status": label_error_status,
+            "n_undefined": 0,
+        }
+        | dict.fromkeys(("status", "logistic4_status", "logistic5_status"), status)
+        for first, scores, not_ok, status in zip(
+            records(matrix.measures), matrix.scores, matrix.not_ok, matrix.statuses(), strict=True
+        )
+    ]
+
+
+def correlate(
+    rows: list[dict], scores: Floats, label: Floats, resamples: Resamples, level: float
+) -> tuple[Floats, Floats]:
+    """Add every correlation of ``scores`` ``(rows, images)``, with its interval, to the rows.
+
+    Returns:
+        SRCC without each reference, ``(rows, references)``, and of each resample, ``(rows, resamples)``.
+    """
+    n_references = resamples.counts.shape[1]
+    # The sample itself, then without each reference, then the resamples: all in one go.
+    everyone = np.ones((1, n_references), dtype=np.int64)
+    again = replace(
+        resamples, counts=np.concatenate([everyone, everyone - np.eye(n_references, dtype=np.int64), resamples.counts])
+    )
+    parts = drawn = np.empty((len(rows), 0))
+    for name, (_, replicates) in STATISTICS.items():
+        found = replicates(scores, label, again)
+        of_resamples = found[:, 1 + n_references :]
+        if n_references < MIN_REFERENCES:
+            of_resamples = np.full_like(of_resamples, np.nan)
+        for row, value, values in zip(rows, found[:, 0], of_resamples, strict=True):
+            low, high = percentile_interval(values, level, n_clusters=n_references)
+            row |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
+        if name == "srcc":
+            parts, drawn = found[:, 1 : 1 + n_references], of_resamples
+    for row, values in zip(rows, drawn, strict=True):
+        row["n_undefined"] = int(np.isnan(values).sum())
+    return parts, drawn
+
+
+def map_scores(
+    score: Floats, label: Floats, errors: Floats | None, *, score_higher_is_better: bool
+) -> dict[str, float | str]:
+    """Return the values that need a logistic fit; scores and labels agree if higher scores mean higher labels."""
+    four, five = (fit_logistic(score, label, n, score_higher_is_better=score_higher_is_better) for n in (4, 5))
+    outliers = float("nan")
+    if errors is not None and np.isfinite(four.rmse):
+        outliers = outlier_ratio(four(score), label, errors)
+    return {
         "plcc_logistic4": four.plcc,
         "logistic4_status": four.status,
         "plcc_logistic5": five.plcc,
         "logistic5_status": five.status,
         "rmse": four.rmse,
+        "outlier_ratio": outliers,
     }
-    if errors is None:
-        return found
-    share, pairs = concordance(score, label, errors, **directions)
-    outliers = outlier_ratio(four(score), label, errors) if np.isfinite(four.rmse) else float("nan")
-    return found | {"outlier_ratio": outliers, "concordance": share, "n_significant_pairs": pairs}
-
-
-def srcc_or_nan(score: Floats, label: Floats, directions: dict[str, bool]) -> float:
-    """Return the SRCC, or NaN where it is undefined."""
-    if len(score) < 2 or np.ptp(score) == 0 or np.ptp(label) == 0:
-        return float("nan")
-    return srcc(score, label, **directions)
 
 
 def rank_rows(dataset: str, over: str, measures: list[str], values: Floats, level: float) -> list[dict]:

@@ -15,13 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ..errors import AnalysisError
-from .correlation import Counts, Floats, PairCounts, Ranking, weighted_pearson
+from .correlation import ROUNDING, Counts, Floats, PairCounts
+from .resampled_ranks import RankSums
 
 LEVEL = 0.95
 # There is no interval when more than this share of its resamples left the statistic undefined.
 MAX_UNDEFINED = 0.05
-# Work is done on this many (resample, observation) entries at a time: arrays of ⅛ MB stay in a core's cache.
-BLOCK = 1 << 14
+# Work is done on this many (resample, observation) entries at a time: arrays of ½ or 1 MB stay in a core's cache.
+BLOCK = 1 << 17
+# Kendall's tables of pairs of clusters, and what is computed from them, hold this many entries at a time.
+TABLES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,16 @@ class Resamples:
     cluster: NDArray[np.intp]
     counts: Counts
 
-    def replicates(self, statistic: Callable[[Counts], Floats]) -> Floats:
-        """Return ``statistic(counts)`` over all resamples, where ``counts`` is a block ``(some, clusters)`` of them."""
-        block = max(1, BLOCK // len(self.cluster))
+    def replicates(self, statistic: Callable[[Counts], Floats], width: int) -> Floats:
+        """Return ``statistic(counts)``, ``(variables, some)``, over all resamples, so many at a time as suit the cache.
+
+        Args:
+            statistic: Takes a block ``(some, clusters)`` of the counts.
+            width: Numbers per resample that it holds.
+        """
+        block = max(1, BLOCK // width)
         return np.concatenate(
-            [statistic(self.counts[start : start + block]) for start in range(0, len(self.counts), block)]
+            [statistic(self.counts[start : start + block]) for start in range(0, len(self.counts), block)], axis=1
         )
 
 
@@ -75,9 +83,17 @@ def draw_resamples(clusters: ArrayLike, n_boot: int, rng: np.random.Generator) -
 
 
 def srcc_replicates(x: Floats, y: Floats, resamples: Resamples) -> Floats:
-    """Return Spearman's rho of each resample, ``(resamples,)``; NaN where a resample is constant in x or y.
+    """Return Spearman's rho of each resample; NaN where a resample is constant in x or y.
 
-    Both variables are sorted once; a resample then costs two cumulative sums and no sorting.
+    What concerns only y is done once for all x.
+
+    Args:
+        x: ``(n,)``, or ``(variables, n)``.
+        y: ``(n,)``.
+        resamples: The resamples.
+
+    Returns:
+        ``(resamples,)``, or ``(variables, resamples)``.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -87,32 +103,72 @@ def srcc_replicates(x: Floats, y: Floats, resamples: Resamples) -> Floats:
         >>> [round(bound, 2) for bound in percentile_interval(replicates, n_clusters=10)]
         [-0.11, 0.76]
     """
-    by_x, by_y = Ranking(x), Ranking(y)
-    cluster_x, cluster_y = resamples.cluster[by_x.order], resamples.cluster[by_y.order]
-    y_group = by_y.group[by_x.order]
+    sums = RankSums(np.atleast_2d(x), y, resamples.cluster, resamples.counts.shape[1])
 
     def rho(counts: Counts) -> Floats:
-        drawn = np.take(counts, cluster_x, axis=1)
-        x_counts, x_rank = by_x.midranks(drawn)
-        y_counts, y_rank = by_y.midranks(np.take(counts, cluster_y, axis=1))
-        xy = np.einsum("bi,bi->b", by_x.group_sums(drawn * np.take(y_rank, y_group, axis=1)), x_rank)
-        xx = np.einsum("bi,bi->b", x_counts * x_rank, x_rank)
-        yy = np.einsum("bi,bi->b", y_counts * y_rank, y_rank)
-        # A constant side has sums of exactly zero, and 0 / 0 gives the NaN it should be.
+        xy, xx, yy = sums(counts)
+        # A constant side has a sum of exactly zero, and 0 / 0 gives the NaN it should be.
         with np.errstate(invalid="ignore"):
             return xy / np.sqrt(xx * yy)
 
-    return resamples.replicates(rho)
+    return resamples.replicates(rho, len(y)).reshape(*np.shape(x)[:-1], -1)
 
 
 def plcc_replicates(x: Floats, y: Floats, resamples: Resamples) -> Floats:
-    """Return Pearson's r of each resample, ``(resamples,)``; NaN where a resample is constant in x or y."""
-    return resamples.replicates(lambda counts: weighted_pearson(x, y, counts[:, resamples.cluster]))
+    """Return Pearson's r of each resample, shaped as by ``srcc_replicates``; NaN where one is constant in x or y.
+
+    A sum of squares is that within the clusters plus that of their means, so a resample costs sums over clusters.
+    """
+    n_clusters = resamples.counts.shape[1]
+    size = np.bincount(resamples.cluster, minlength=n_clusters)
+
+    def sums(values: Floats) -> Floats:
+        return np.bincount(resamples.cluster, weights=values, minlength=n_clusters).astype(np.float64, copy=False)
+
+    def split(values: Floats) -> tuple[Floats, Floats, float]:
+        """Return the mean of each cluster, differences from them, and the largest square."""
+        values = values - values.mean()  # first, so that a large offset costs no precision
+        means = sums(values) / np.maximum(size, 1)
+        return means, values - means[resamples.cluster], float((values**2).max())
+
+    y_means, y_rest, y_scale = split(y)
+    yy_within = sums(y_rest**2)
+    within = [(means, sums(rest**2), sums(rest * y_rest), scale) for means, rest, scale in map(split, np.atleast_2d(x))]
+
+    def r(counts: Counts) -> Floats:
+        weights = counts * size
+        total = weights.sum(axis=1)
+
+        def centred(means: Floats) -> Floats:
+            return means - (weights @ means / total)[:, None]
+
+        def mean(part: Floats, a: Floats, b: Floats) -> Floats:
+            return (counts @ part + (weights * a * b).sum(axis=1)) / total
+
+        dy = centred(y_means)
+        yy = mean(yy_within, dy, dy)
+        found = []
+        for means, xx_within, xy_within, scale in within:
+            dx = centred(means)
+            xx, xy = mean(xx_within, dx, dx), mean(xy_within, dx, dy)
+            constant = (xx <= ROUNDING * scale) | (yy <= ROUNDING * y_scale)
+            found.append(np.where(constant, np.nan, np.clip(xy / np.sqrt(xx * yy), -1.0, 1.0)))
+        return np.stack(found)
+
+    # An empty resample has no mean, and a constant one no correlation: both give NaN.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return resamples.replicates(r, n_clusters).reshape(*np.shape(x)[:-1], -1)
 
 
 def krcc_replicates(x: Floats, y: Floats, resamples: Resamples) -> Floats:
-    """Return Kendall's tau-b of each resample, ``(resamples,)``; NaN where a resample is constant in x or y."""
-    return PairCounts.of(x, y, resamples.cluster).tau_b(resamples.counts)
+    """Return tau-b of each resample, shaped as by ``srcc_replicates``; NaN where one is constant in x or y."""
+    xs, n_clusters = np.atleast_2d(x), resamples.counts.shape[1]
+    at_once = max(1, TABLES // (n_clusters * max(resamples.counts.shape)))
+    found = [
+        PairCounts.of(xs[start : start + at_once], y, resamples.cluster).tau_b(resamples.counts)
+        for start in range(0, len(xs), at_once)
+    ]
+    return np.concatenate(found).reshape(*np.shape(x)[:-1], -1)
 
 
 def percentile_interval(

@@ -9,8 +9,12 @@ PLCC is raw: no logistic is fitted, so it also rewards a measure for being linea
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from ..errors import AnalysisError
 
@@ -19,6 +23,10 @@ Counts = NDArray[np.int64]
 
 # A variance below this share of the squared range is rounding error, i.e. the values are constant.
 ROUNDING = 1e-20
+# A sum of so many signs fits into a byte.
+MOST_ROWS = 127
+# So many signs are held at a time: they stay in a core's cache.
+PAIRS = 1 << 18
 
 
 class Ranking:
@@ -37,69 +45,31 @@ class Ranking:
         self.group = np.empty(len(values), dtype=np.intp)
         self.group[self.order] = np.repeat(np.arange(len(self.starts)), np.diff(np.r_[self.starts, len(values)]))
 
-    def group_sums(self, values: NDArray) -> NDArray:
-        """Sum ``(..., n)`` values, **in ascending order** of the variable, over each group: ``(..., groups)``."""
-        untied = len(self.starts) == values.shape[-1]
-        return values if untied else np.add.reduceat(values, self.starts, axis=-1)
+    @property
+    def tied(self) -> bool:
+        """Whether any two values are equal."""
+        return len(self.starts) < len(self.order)
 
-    def midranks(self, counts: Counts) -> tuple[Counts, Floats]:
-        """Return how often each group occurs and its mid-rank in the expanded sample, both ``(..., groups)``.
+    def midranks(self, counts: NDArray[np.integer]) -> Floats:
+        """Return the mid-rank of each group in the expanded sample minus the mean rank, ``(..., groups)``.
 
         Args:
-            counts: ``(..., n)``, ≥ 0, **in ascending order** of the variable. Integers are added up several times
-                faster than floats.
-
-        Returns:
-            The counts, and the mid-ranks minus the mean rank. Below 10⁵ observations these, their squares and all sums
-            of those are multiples of ¼ below 2⁵³, so they are exact in any order of addition.
+            counts: ``(..., n)``, ≥ 0, **in ascending order** of the variable.
         """
-        grouped = self.group_sums(counts)
+        grouped = np.add.reduceat(counts, self.starts, axis=-1) if self.tied else counts
         up_to = np.cumsum(grouped, axis=-1)
-        return grouped, up_to - 0.5 * (grouped + up_to[..., -1:])
+        return up_to - 0.5 * (grouped + up_to[..., -1:])
 
 
-def weighted_midranks(values: Floats, counts: Counts) -> Floats:
-    """Return the mid-ranks of ``values`` where each value occurs ``counts`` times.
+def pearson(x: Floats, y: Floats) -> float:
+    """Return Pearson's correlation, in [−1, 1]; neither side may be constant."""
 
-    Args:
-        values: ``(n,)``, finite.
-        counts: ``(..., n)``, ≥ 0; leading axes are resamples.
+    def centred(values: Floats) -> Floats:
+        values = values - values.mean()  # twice, so that a large offset costs no precision
+        return values - values.mean()
 
-    Returns:
-        ``(..., n)``, the mean of the 1-based positions that each value's copies (and ties) hold in the expanded sample.
-        An entry of weight zero gets the rank its value would be inserted at; it carries no weight in any later sum.
-    """
-    ranking = Ranking(values)
-    _, centred = ranking.midranks(counts[..., ranking.order])
-    return centred[..., ranking.group] + (counts.sum(axis=-1, keepdims=True) + 1) / 2
-
-
-def weighted_pearson(x: Floats, y: Floats, weights: NDArray) -> Floats:
-    """Return Pearson's correlation along the last axis; NaN where ``x`` or ``y`` is constant among positive weights.
-
-    Args:
-        x: ``(..., n)``.
-        y: ``(..., n)``.
-        weights: ``(..., n)``, counts ≥ 0.
-
-    Returns:
-        ``(...)``, in [−1, 1].
-    """
-    total = weights.sum(axis=-1, keepdims=True)
-
-    def centred(values: Floats) -> tuple[Floats, Floats, NDArray]:
-        values = values - values.mean(axis=-1, keepdims=True)  # first, so that a large offset costs no precision
-        scale = (values**2).max(axis=-1)
-        values = values - (weights * values).sum(axis=-1, keepdims=True) / total
-        variance = (weights * values**2).sum(axis=-1) / total[..., 0]
-        return values, variance, variance <= ROUNDING * scale
-
-    x, x_variance, x_constant = centred(x)
-    y, y_variance, y_constant = centred(y)
-    covariance = (weights * x * y).sum(axis=-1) / total[..., 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = covariance / np.sqrt(x_variance * y_variance)
-    return np.where(x_constant | y_constant, np.nan, np.clip(r, -1.0, 1.0))
+    x, y = centred(x), centred(y)
+    return float(np.clip((x * y).mean() / np.sqrt((x**2).mean() * (y**2).mean()), -1.0, 1.0))
 
 
 def orientation(score_higher_is_better: bool, label_higher_is_better: bool) -> int:
@@ -145,9 +115,8 @@ def srcc(
         0.8
     """
     x, y = checked_pair(score, label)
-    once = np.ones(len(x), dtype=np.int64)
-    r = weighted_pearson(weighted_midranks(x, once), weighted_midranks(y, once), once)
-    return orientation(score_higher_is_better, label_higher_is_better) * float(r)
+    r = pearson(stats.rankdata(x), stats.rankdata(y))
+    return orientation(score_higher_is_better, label_higher_is_better) * r
 
 
 def krcc(
@@ -163,10 +132,9 @@ def krcc(
         0.667
     """
     x, y = checked_pair(score, label)
-    # Any grouping gives the same total; groups of 100 keep the memory linear in the number of scores.
-    cluster = np.arange(len(x)) // 100
-    tau = PairCounts.of(x, y, cluster).tau_b(np.ones((1, cluster[-1] + 1)))[0]
-    return orientation(score_higher_is_better, label_higher_is_better) * float(tau)
+    # The method is that of its p; scipy does not declare what it returns.
+    found: Any = stats.kendalltau(x, y, method="asymptotic")
+    return orientation(score_higher_is_better, label_higher_is_better) * float(found.statistic)
 
 
 def plcc(
@@ -182,8 +150,7 @@ def plcc(
         0.8
     """
     x, y = checked_pair(score, label)
-    r = weighted_pearson(x, y, np.ones_like(x))
-    return orientation(score_higher_is_better, label_higher_is_better) * float(r)
+    return orientation(score_higher_is_better, label_higher_is_better) * pearson(x, y)
 
 
 def signs(a: NDArray, b: NDArray) -> NDArray[np.int8]:
@@ -198,9 +165,9 @@ class PairCounts:
     uᵀKu / √(uᵀXu · uᵀYu), where K sums sign(Δx)·sign(Δy) and X, Y count the pairs untied in x and in y.
 
     Attributes:
-        concordance: K, ``(clusters, clusters)``.
+        concordance: K, ``(variables, clusters, clusters)``.
         untied_x: X, same shape.
-        untied_y: Y, same shape.
+        untied_y: Y, ``(clusters, clusters)``.
     """
 
     def __init__(self, concordance: Floats, untied_x: Floats, untied_y: Floats):
@@ -208,22 +175,50 @@ class PairCounts:
 
     @classmethod
     def of(cls, x: Floats, y: Floats, cluster: NDArray) -> PairCounts:
-        """Count over all pairs of ``n`` observations; ``cluster`` ``(n,)`` holds 0 … clusters−1."""
+        """Count over all pairs of ``n`` observations.
+
+        Args:
+            x: ``(variables, n)``.
+            y: ``(n,)``.
+            cluster: ``(n,)``, 0 … clusters−1.
+        """
         n_clusters = int(cluster.max()) + 1
         order = np.argsort(cluster, kind="stable")
-        starts = np.searchsorted(cluster[order], np.arange(n_clusters))
+        starts = np.searchsorted(cluster[order], np.arange(n_clusters + 1))
+        of_x = [Ranking(values) for values in x]
         # Ranks order as the values do, and small integers are compared many times faster.
-        ranks_x, ranks_y = (Ranking(values).group[order].astype(np.int32) for values in (x, y))
-        tables = [np.empty((n_clusters, n_clusters)) for _ in range(3)]
-        for row, members in enumerate(np.split(np.arange(len(order)), starts[1:])):
-            dx, dy = signs(ranks_x[members], ranks_x), signs(ranks_y[members], ranks_y)
-            for table, pairs in zip(tables, (dx * dy, dx != 0, dy != 0), strict=True):
-                table[row] = np.add.reduceat(pairs.sum(axis=0, dtype=np.int32).astype(np.int64), starts)
-        return cls(*tables)
+        small = np.int16 if len(order) < 1 << 15 else np.int32
+        rank_y, *ranks = (ranking.group[order].astype(small) for ranking in (Ranking(y), *of_x))
+        concordance, untied_x = np.zeros((2, len(x), n_clusters, n_clusters))
+        untied_y = np.zeros((n_clusters, n_clusters))
+        at_once = max(1, min(MOST_ROWS, PAIRS // len(order)))
+        for c, (start, end) in enumerate(pairwise(starts)):
+            # Clusters before this one have met it already.
+            columns, bounds = slice(start, None), starts[c:-1] - start
+
+            def by_cluster(pairs: NDArray[np.int8]) -> NDArray[np.int64]:
+                return np.add.reduceat(pairs.sum(axis=0, dtype=np.int8), bounds, dtype=np.int64)  # noqa: B023
+
+            for first in range(start, end, at_once):
+                rows = slice(first, min(first + at_once, end))
+                dy = signs(rank_y[rows], rank_y[columns])
+                sum_y = by_cluster(dy)
+                untied_y[c, c:] += by_cluster(dy & 1)
+                for k, rank in enumerate(ranks):
+                    if of_x[k].tied:
+                        dx = signs(rank[rows], rank[columns])
+                        concordance[k, c, c:] += by_cluster(dx * dy)
+                        untied_x[k, c, c:] += by_cluster(dx & 1)
+                    else:  # sign(Δx) is 2·[Δx > 0] − 1, except for an observation and itself, where Δy is 0
+                        above = (rank[rows, None] > rank[columns]).view(np.int8)
+                        concordance[k, c, c:] += 2 * by_cluster(above * dy) - sum_y
+        sizes = np.diff(starts)
+        untied_x[[not ranking.tied for ranking in of_x]] = np.outer(sizes, sizes) - np.diag(sizes)
+        return cls(*(np.triu(half) + np.triu(half, 1).swapaxes(-1, -2) for half in (concordance, untied_x, untied_y)))
 
     def tau_b(self, counts: NDArray) -> Floats:
-        """Return tau-b per resample, NaN where one side is constant; ``counts`` is ``(resamples, clusters)``."""
+        """Return tau-b, ``(variables, resamples)``, for ``(resamples, clusters)``; NaN where a side is constant."""
         u = np.asarray(counts, dtype=np.float64)
-        k, x, y = (((u @ table) * u).sum(axis=1) for table in (self.concordance, self.untied_x, self.untied_y))
+        k, x, y = (((u @ table) * u).sum(axis=-1) for table in (self.concordance, self.untied_x, self.untied_y))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where((x > 0) & (y > 0), k / np.sqrt(x * y), np.nan)

@@ -40,6 +40,8 @@ WIDEST, NARROWEST = 10.0, 0.1
 START_CENTRES, START_WIDTHS, FOLLOWED = 7, 7, 4
 # A search has converged if the share of variance left changes by less than this per unit of φ and of log width.
 STATIONARY = 1e-6
+# A sigmoid of which only this share is beyond offset and slope adds nothing to them.
+NOTHING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,15 @@ class _Projected:
         by_width = by_centre @ (self.x - centre) + by_centre.sum() * BEYOND * width * (2 * theta[0] - 1)
         return float(left @ left / total), np.array([by_phi, by_width])
 
+    def losses(self, centres: Floats, width: float) -> Floats:
+        """Return the share of the variance that the best fit leaves for each of several centres."""
+        sigmoid = expit((self.x - centres[:, None]) / width)
+        beyond = sigmoid - (sigmoid @ self.basis) @ self.basis.T
+        squares = np.einsum("ci,ci->c", beyond, beyond)
+        there = squares > NOTHING**2 * np.einsum("ci,ci->c", sigmoid, sigmoid)
+        explained = np.divide((beyond @ self.rest) ** 2, squares, out=np.zeros_like(squares), where=there)
+        return 1 - explained / (self.rest @ self.rest)
+
     def minima(self) -> list[Floats]:
         """Return the end points of the searches that start from the deepest dips of a grid and converge, best first.
 
@@ -180,7 +191,7 @@ class _Projected:
         widths = np.geomspace(1.5 * self.narrowest, 2 * self.range, START_WIDTHS)
         share = (centres[:, None] - self.low + BEYOND * widths) / (self.range + 2 * BEYOND * widths)
         grid = np.stack([share, np.broadcast_to(np.log(widths), share.shape)], axis=-1)
-        loss = np.array([[self.loss(theta)[0] for theta in row] for row in grid])
+        loss = np.stack([self.losses(centres, width) for width in widths], axis=1)
         dip = loss <= ndimage.minimum_filter(loss, size=3, mode="nearest")
         low, high = np.array([[0.0, np.log(self.narrowest)], [1.0, np.log(WIDEST * self.range)]])
         found = [
@@ -225,6 +236,6 @@ class _Projected:
         sigmoid = expit((self.x - centre) / width)
         beyond = self._away(sigmoid)
         length = float(np.linalg.norm(beyond))
-        if length <= 1e-13 * np.linalg.norm(sigmoid):
+        if length <= NOTHING * np.linalg.norm(sigmoid):
             return sigmoid, np.zeros_like(sigmoid), 0.0
         return sigmoid, beyond / length, length

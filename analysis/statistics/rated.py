@@ -13,8 +13,8 @@ from .frames import Row, incomplete
 STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 # Readings of failed replies: leave them out, or give them the mean of the scorer's own values.
 VALID, AS_MEAN = "valid only", "failures as mean"
-# Kendall's replicates need tables of clusters²: with more clusters its interval is left out.
-KRCC_CLUSTERS = 1_000
+# With more references, groups of them are drawn together; KRCC, which then costs too much, has no interval.
+MOST_CLUSTERS = 1_000
 
 
 def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
@@ -53,11 +53,12 @@ def correlations(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> R
         "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
         "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
     }
-    resamples = draw_resamples(rated["reference"], n_boot, np.random.default_rng([seed, 0]))
+    references, names = pd.factorize(rated["reference"], sort=True, use_na_sentinel=False)
+    resamples = draw_resamples(references % MOST_CLUSTERS, n_boot, np.random.default_rng([seed, 0]))
     n_clusters = resamples.counts.shape[1]
     for name, (statistic, replicates) in STATISTICS.items():
         found[name] = statistic(value, target, **directions)
-        if n_clusters > 1 and (name != "krcc" or n_clusters <= KRCC_CLUSTERS):
+        if n_clusters > 1 and (name != "krcc" or len(names) <= MOST_CLUSTERS):
             again: Floats = orientation(*directions.values()) * replicates(value, target, resamples)
             found[f"{name}_low"], found[f"{name}_high"] = percentile_interval(again, level, n_clusters=n_clusters)
     return found

@@ -25,7 +25,9 @@ def test_what_cannot_be_correlated_has_a_status(synthetic_tables):
     scores = synthetic_tables.fr_scores(references=2)
     bad = (scores["measure"] == "ms_ssim") & (scores["distortion"] == "d1") & (scores["level"] == 1)
     scores.loc[bad, ["score", "status"]] = [np.nan, "non-finite"]
-    found = assess_distortions(scores).set_index(["distortion", "measure"])
+    gone = (scores["measure"] == "lpips-alexnet") & (scores["distortion"] == "d2") & (scores["level"] == 1)
+    found = assess_distortions(scores[~gone]).set_index(["distortion", "measure"])
     assert found.loc[("d1", "ms_ssim"), "status"] == "2 not ok of 10 scores"
+    assert found.loc[("d2", "lpips-alexnet"), "status"] == "2 missing of 10 scores"
     assert found["srcc_low"].isna().all()  # two references
     assert assess_distortions(scores[scores["distortion"] == "d0"]).empty

@@ -11,6 +11,7 @@ from scipy import stats
 
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.scorers import AS_MEAN, VALID, assess_scorers
+from lopsided.analysis.statistics import rated
 from lopsided.analysis.statistics.frames import records, where
 
 REFERENCES, VERSIONS = 10, 4
@@ -111,3 +112,13 @@ def test_what_cannot_be_computed_says_why() -> None:
 def test_ambiguous_tables_are_refused(scores: pd.DataFrame, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
         assess_scorers(scores, n_boot=200)
+
+
+def test_very_many_references_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = table().assign(reference=lambda t: t["item"])
+    every = assessed(scores)
+    monkeypatch.setattr(rated, "MOST_CLUSTERS", 8)
+    grouped = assessed(scores)
+    assert every["srcc_low"] != grouped["srcc_low"] < grouped["srcc"] < grouped["srcc_high"]
+    assert np.isnan([grouped["krcc_low"], grouped["krcc_high"]]).all()
+    assert grouped["n_references"] == REFERENCES * VERSIONS

@@ -128,3 +128,16 @@ def test_the_widened_interval_of_few_clusters_covers_and_the_iid_one_does_not():
             held[i] += low <= 0 <= high
     assert held[0] / 300 > 0.91
     assert held[1] / 300 < 0.85
+
+
+@pytest.mark.parametrize(
+    "replicates", [bootstrap.srcc_replicates, bootstrap.krcc_replicates, bootstrap.plcc_replicates]
+)
+def test_several_variables_at_once_give_what_each_gives_alone(sample, replicates, monkeypatch):
+    x, y, reference = sample
+    resamples = bootstrap.draw_resamples(reference, 50, np.random.default_rng(0))
+    untied = np.random.default_rng(1).permutation(len(x)).astype(float)
+    several = np.stack([x, untied, -x, np.round(untied, -1)])
+    monkeypatch.setattr(bootstrap, "TABLES", 1000)  # two at a time
+    found = replicates(several, y, resamples)
+    np.testing.assert_array_equal(found, np.stack([replicates(one, y, resamples) for one in several]))
