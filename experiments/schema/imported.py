@@ -106,7 +106,7 @@ class ImportedSet(Settings):
         names = {str(wanted): column for column, wanted in self.columns}
         if missing := [wanted for wanted in names if wanted not in table]:
             raise SourceError(f"'{path}' has no column '{missing[0]}', only {', '.join(table)}; name it in `columns`")
-        table = table[list(names)].rename(columns=names)
+        table = table[list(names)].set_axis(list(names.values()), axis=1)
         for column in ("label", "score"):
             values = np.array(pd.to_numeric(table[column], errors="coerce"), dtype=float)
             if bad := int((~np.isfinite(values)).sum()):
