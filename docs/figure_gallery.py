@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data, filters, transform
 
-from lopsided.analysis import Study, StudyTables, analyse, figures
+from lopsided.analysis import Study, StudyTables, analyse, compare, figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -103,6 +103,11 @@ SHOWN = (
         "figures.recovery_strips(recovered_rows)",
     ),
     (
+        "comparison_forest",
+        "Did two experiments find different gains?",
+        "figures.comparison_forest(compared.gains)",
+    ),
+    (
         "claim_table",
         "What became of the claims of the paper?",
         'figures.claim_table(study.parts["claims"])',
@@ -154,9 +159,9 @@ JUDGES = {
 SETTINGS = (("none", 0.0), ("patch", 0.01), ("patch", 0.03), ("patch", 0.1), ("vanilla", 0.03))
 
 
-def study() -> Study:
+def study(seed: int = 7) -> Study:
     """Return a study of invented tables."""
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     better = dict(zip(MEASURES, (0.5, 1.0, 0.8, 1.5, 0.9, 0.3, -0.2), strict=True))
     effects = {(key, d): gain + random.normal(0, 0.25) for key, gain in better.items() for d, _ in SETTINGS}
     families = {key: of for key, (of, _) in MEASURES.items()}
@@ -274,6 +279,7 @@ def main() -> None:
         "probabilities": where_few(whole.parts["inversion_probabilities"]),
         "found": at_setting(whole.asymmetry.by_judge),
         "ranks": whole.assessment.ranks,
+        "compared": compare({"first": whole, "second": study(8)}),
         "at_setting": at_setting,
         "gallery_rows": gallery_rows,
         "recovered_rows": recovered_rows,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from .. import figures
 from ..figures.assessment_forest import caption as assessment_forest_caption
+from ..figures.critical_difference import caption as critical_difference_caption
 from ..figures.style import pretty
+from ..statistics.frames import grouped
 from ..study import Study
-from .blocks import Block, name, number, p_value, picture, resampled, table, text, with_interval
+from .blocks import Block, Picture, name, number, p_value, picture, resampled, table, text, with_interval
 
 
 def assessment_blocks(study: Study) -> list[Block]:
@@ -87,6 +89,13 @@ def assessment_blocks(study: Study) -> list[Block]:
             "p": p_value("friedman_p"),
             "critical difference": number("critical_difference"),
         }
+        for (over, dataset), of_blocks in grouped(ranks, "over", "dataset"):
+            if len(of_blocks) > 2:  # two measures make no diagram that their mean ranks do not say
+                drawn = figures.critical_difference(of_blocks)
+                described = f"Critical-difference diagram over {over}: mean ranks as below."
+                said = "As above." if isinstance(blocks[-1], Picture) else critical_difference_caption(of_blocks)
+                of = pretty(dataset) if dataset else "All data sets"
+                blocks.append(picture(drawn, described, f"{of}. {said}"))
         ordered = ranks.sort_values(["over", "dataset", "mean_rank"], ascending=[False, True, True], kind="stable")
         note = (
             "Measures ranked by SRCC within each reference or data set, 1 is best. p: Friedman's test that all are"

@@ -100,13 +100,13 @@ class ImportedSet(Settings):
         """
         path = expanded(self.scores[key].path)
         try:
-            table = pd.read_csv(path)
+            found = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise SourceError(f"'{path}' cannot be read as a CSV: {one_line(error)}") from None
-        names = {str(wanted): column for column, wanted in self.columns}
-        if missing := [wanted for wanted in names if wanted not in table]:
-            raise SourceError(f"'{path}' has no column '{missing[0]}', only {', '.join(table)}; name it in `columns`")
-        table = table[list(names)].set_axis(list(names.values()), axis=1)
+        names = {column: str(wanted) for column, wanted in self.columns}
+        if missing := [wanted for wanted in names.values() if wanted not in found]:
+            raise SourceError(f"'{path}' has no column '{missing[0]}', only {', '.join(found)}; name it in `columns`")
+        table = pd.DataFrame({column: found[wanted] for column, wanted in names.items()})
         for column in ("label", "score"):
             values = np.array(pd.to_numeric(table[column], errors="coerce"), dtype=float)
             if bad := int((~np.isfinite(values)).sum()):
