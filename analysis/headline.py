@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .figures.style import count, gain_sample, interval, minus, pretty, setting_name
+from .figures.style import count, gain_sample, interval, label_name, minus, pretty, setting_name
 from .power import detectable, needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
@@ -186,7 +186,7 @@ def assessed(study: Study, dataset: str) -> str:
     best, worst = rows[0], rows[-1]
     text = (
         f"As metrics on {pretty(dataset)} ({count(best['n'], 'image')} of {count(best['n_references'], 'reference')},"
-        f" labelled by {str(best['label_kind']).replace('_', ' ')}), {pretty(best['measure'])} ranks first, SRCC"
+        f" labelled by {label_name(best['label_kind'])}), {pretty(best['measure'])} ranks first, SRCC"
         f" {interval(best['srcc'], best['srcc_low'], best['srcc_high'])}"
     )
     if len(rows) == 1:

@@ -149,6 +149,16 @@ def pretty(key: str) -> str:
     ) + ("-R" if random else "")
 
 
+def label_name(kind: str) -> str:
+    """Return a kind of label as people write it.
+
+    Examples:
+        >>> label_name("dmos"), label_name("severity_grade")
+        ('DMOS', 'severity grade')
+    """
+    return kind.upper() if kind in ("mos", "dmos") else kind.replace("_", " ")
+
+
 def setting_name(discriminator: str, gan_weight: float) -> str:
     """Return an adversarial setting as people write it: "no discriminator", "patch VGG-16 (weight 0.1)".
 

@@ -19,7 +19,7 @@ def claim_blocks(study: Study) -> list[Block]:
         "claim": text("claim"),
         "statement": text("statement"),
         "verdict": text("verdict"),
-        "all tests": text("tests"),
+        "all tests": lambda row: "–" if row["tests"] == row["verdict"] else row["tests"],
         "strongest test, or what is missing": lambda row: readable("evidence")(row).replace("\n", "; "),
     }
     blocks: list[Block] = [
