@@ -11,7 +11,7 @@ from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
 from .study import Study
-from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED, weakened
+from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_RANKED, MIN_SEEDS, SUGGESTED, weakened
 
 # The difference, in judge SDs, and the number of images that the needed sample is computed for.
 EFFECT, IMAGES = 0.5, 100
@@ -34,6 +34,9 @@ def headline(study: Study) -> list[list[str]]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
+        if several and rows["n"].max() < MIN_RANKED:  # a pair has no ranking to speak of
+            found.append([prefix + verdict_of(study, rows, pairs), *filter(None, [assessed(study, dataset)])])
+            continue
         evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
         found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
     return found
