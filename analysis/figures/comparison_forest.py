@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ..statistics.frames import records
 from ..verdicts import ESTABLISHED
-from .canvas import Panels, figure, require_one_of, robust_limits, span, text_width
+from .canvas import Panels, figure, require_one_of, span, text_width
 from .style import BLUE, GREY, SMALL, VERMILION, WIDTH, minus, pretty, setting_name
 
 MOST = 30  # rows; the table has them all
@@ -53,9 +53,9 @@ def comparison_forest(gains: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     width = min(WIDTH, 3.6 + max(map(text_width, names)) + max(map(text_width, beside)))
     panels = Panels(ax, 1, height=0.85 + 0.19 * max(len(rows), 3), width=width)
     axis = panels.axes[0]
-    values = (shown[f"difference{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
-    low, high = robust_limits(*values)
-    limits = min(low, -0.05 * (high - low)), max(high, 0.05 * (high - low))
+    low, high = min(0.0, shown["difference_low"].min()), max(0.0, shown["difference_high"].max())
+    margin = 0.05 * (high - low)
+    limits = low - margin, high + margin  # nothing is cut off: what is far from the others is what is looked for
     axis.axvline(0, color=GREY, linewidth=0.9)
     axis.grid(axis="x")
     for y, (row, gained) in enumerate(zip(rows, beside, strict=True)):
