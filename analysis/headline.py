@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .figures.style import count, gain_sample, interval, minus, pretty, setting_name
+from .figures.style import count, gain_sample, interval, label_name, minus, pretty, setting_name
 from .power import detectable, needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
 from .study import Study
-from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_SEEDS, SUGGESTED, weakened
+from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_RANKED, MIN_SEEDS, SUGGESTED, weakened
 
 # The difference, in judge SDs, and the number of images that the needed sample is computed for.
 EFFECT, IMAGES = 0.5, 100
@@ -34,6 +34,9 @@ def headline(study: Study) -> list[list[str]]:
             where(table, generator=generator, dataset=dataset)
             for table in (study.asymmetry.pairs, study.asymmetry.changes)
         )
+        if several and rows["n"].max() < MIN_RANKED:  # a pair has no ranking to speak of
+            found.append([prefix + verdict_of(study, rows, pairs), *filter(None, [assessed(study, dataset)])])
+            continue
         evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
         found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
     return found
@@ -186,7 +189,7 @@ def assessed(study: Study, dataset: str) -> str:
     best, worst = rows[0], rows[-1]
     text = (
         f"As metrics on {pretty(dataset)} ({count(best['n'], 'image')} of {count(best['n_references'], 'reference')},"
-        f" labelled by {str(best['label_kind']).replace('_', ' ')}), {pretty(best['measure'])} ranks first, SRCC"
+        f" labelled by {label_name(best['label_kind'])}), {pretty(best['measure'])} ranks first, SRCC"
         f" {interval(best['srcc'], best['srcc_low'], best['srcc_high'])}"
     )
     if len(rows) == 1:

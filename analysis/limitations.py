@@ -35,6 +35,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             " was applied, not the opinion of people. An SRCC with them says whether a measure or a model orders"
             " strengths, within and across distortions; it is not agreement with human scores."
         )
+    found += of_imports(study)
     names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"], *study.gains.judges["judge"]}
     if random := sorted(name for name in names if str(name).endswith("-r")):
         found.append(
@@ -97,6 +98,19 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
         " verdicts speak of these measures, settings and judges."
     )
     return found
+
+
+def of_imports(study: Study) -> list[str]:
+    """Say which scores were published elsewhere instead of computed here."""
+    scores = study.tables.fr_scores
+    if "imported_from" not in scores or scores["imported_from"].isna().all():
+        return []
+    sets = scores.dropna(subset="imported_from").groupby("dataset", sort=True)["imported_from"].first()
+    listed = "; ".join(f"{pretty(str(dataset))}: {origin}" for dataset, origin in sets.items())
+    return [
+        f"Scores of imported sets were published by others and not computed here ({listed}). Only the measures in their"
+        " tables are assessed there."
+    ]
 
 
 def of_seeds(study: Study) -> list[str]:

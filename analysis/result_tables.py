@@ -81,7 +81,7 @@ class StudyTables:
         counted_by=("judge",),
     )
     fr_scores: pd.DataFrame = _table(
-        "Measures' scores of distorted images, with labels.",
+        "Measures' scores of distorted images, with labels; optional: ``imported_from``, of scores not computed here.",
         *("measure", "measure_id", "dataset", "dataset_id", "reference", "image", "distortion", "level", "label"),
         *("label_kind", "label_higher_is_better", "higher_is_better", "score", "status"),
         counted_by=("measure", "dataset"),

@@ -15,6 +15,7 @@ __all__ = [
     "ESTABLISHED",
     "FAMILIES",
     "MEASURE_DOMINATES",
+    "MIN_RANKED",
     "MIN_SEEDS",
     "SETTING_DOMINATES",
     "SUGGESTED",
@@ -30,6 +31,8 @@ SUPPORTED, CONTRADICTED, UNTESTABLE = "supported", "contradicted", "not testable
 ESTABLISHED, SUGGESTED = "established", "suggested"
 # With two seeds of strongly unequal noise whole-study error is .06-.08 instead of .05: too much for "established".
 MIN_SEEDS = 3
+# Measures from which a ranking is worth a picture and a sentence, where other data sets have one.
+MIN_RANKED = 3
 SUGGESTED_BELOW = 0.2
 # The first sentence of a report picks among trends and pairs. Each has its own correction, so together they could be
 # wrong twice as often.

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data, filters, transform
 
-from lopsided.analysis import Study, StudyTables, analyse, figures
+from lopsided.analysis import Study, StudyTables, analyse, compare, figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -103,6 +103,11 @@ SHOWN = (
         "figures.recovery_strips(recovered_rows)",
     ),
     (
+        "comparison_forest",
+        "Did two experiments find different gains?",
+        "figures.comparison_forest(compared.gains)",
+    ),
+    (
         "claim_table",
         "What became of the claims of the paper?",
         'figures.claim_table(study.parts["claims"])',
@@ -185,6 +190,16 @@ def study() -> Study:
         ),
         n_boot=500,
     )
+
+
+def again(first: Study) -> Study:
+    """Return a second study of the same cells and images, with noise of its own, in which one measure trains better."""
+    scores = first.tables.sr_scores
+    unit = scores["judge"].map({key: sd * (1 if higher else -1) for key, (_, higher, sd) in JUDGES.items()})
+    change = np.random.default_rng(8).normal(0, 0.5, len(scores)) + 1.5 * (scores["fidelity"] == "dists-vgg16")
+    value = scores["value"] + change * unit * (scores["fidelity"] != "bicubic")
+    scores = scores.assign(cell=scores["cell"] + " again", value=value)
+    return analyse(StudyTables(sr_scores=scores, fr_scores=first.tables.fr_scores), n_boot=100)
 
 
 def diagnostics(random: np.random.Generator) -> pd.DataFrame:
@@ -274,6 +289,7 @@ def main() -> None:
         "probabilities": where_few(whole.parts["inversion_probabilities"]),
         "found": at_setting(whole.asymmetry.by_judge),
         "ranks": whole.assessment.ranks,
+        "compared": compare({"first": whole, "second": again(whole)}),
         "at_setting": at_setting,
         "gallery_rows": gallery_rows,
         "recovered_rows": recovered_rows,

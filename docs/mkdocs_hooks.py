@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+# The package as the API reference reads it: links to its parts alone. Where the whole repository is linked under the
+# package's name, the reader follows that link inside itself forty times, each time through the virtual environment.
+PACKAGE = ROOT / "build" / "package" / "lopsided"
 NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md", *NOTEBOOKS]
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".cff": "yaml"}
@@ -19,7 +24,8 @@ LINK = re.compile(r"(?<=\]\()([\w./-]+)(\.(?:py|yaml|json|cff|ipynb))(?=[)#])")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the API reference in the navigation."""
+    """Link the package's parts, and list the API reference in the navigation."""
+    _link_package()
     pages = [{door.path.removeprefix("lopsided."): f"api/{door.path}.md"} for door in _doors()]
     config.nav = [*(config.nav or []), {"API": pages}]
     return config
@@ -80,9 +86,17 @@ def _of_notebook(notebook: Path) -> dict[str, str | bytes]:
     return {f"{folder}/{notebook.stem}.md": text, **pictures}
 
 
+def _link_package() -> None:
+    shutil.rmtree(PACKAGE.parent, ignore_errors=True)
+    PACKAGE.mkdir(parents=True)
+    for part in (*ROOT.glob("*.py"), *(init.parent for init in ROOT.glob("[a-z]*/__init__.py"))):
+        (PACKAGE / part.name).symlink_to(part)
+
+
+@cache
 def _doors() -> list[griffe.Module]:
     """Return the packages that export something, the names in their ``__all__``."""
-    package = griffe.load("lopsided", search_paths=[str(ROOT / ".typing")])
+    package = griffe.load("lopsided", search_paths=[str(PACKAGE.parent)])
     found, waiting = [], [package]
     while waiting:
         module = waiting.pop(0)

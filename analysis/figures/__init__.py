@@ -9,6 +9,7 @@ that say why. What a figure shows in full is in the ``caption`` of its module.
 from .assessment_forest import assessment_forest
 from .canvas import axes_of, figure_of
 from .claim_table import claim_table
+from .comparison_forest import comparison_forest
 from .critical_difference import critical_difference
 from .diagnostics_panels import diagnostics_panels
 from .gain_forest import gain_forest
@@ -33,6 +34,7 @@ __all__ = [
     "assessment_forest",
     "axes_of",
     "claim_table",
+    "comparison_forest",
     "critical_difference",
     "diagnostics_panels",
     "figure_of",

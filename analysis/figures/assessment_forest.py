@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from ..statistics.frames import grouped, records, where
 from .canvas import Drawn, Given, Panels, figure, note, require_one_of, text_width
-from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, most_rows, pretty
+from .style import BLUE, GREEN, GREY, ORANGE, VERMILION, count, label_name, pretty
 
 MARKS = {"srcc": ("o", BLUE, "SRCC"), "krcc": ("s", ORANGE, "KRCC (τ-b)"), "plcc": ("D", GREEN, "PLCC (raw)")}
 
@@ -39,10 +39,12 @@ def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """
     require_one_of(assessment, [], "assessment_forest", "no measure was assessed")
     datasets = sorted(assessment["dataset"].unique())
-    most = max(3, most_rows(assessment, "dataset"))
     longest = max(text_width(pretty(key)) for key in assessment["measure"])
     per_row = 2 if len(datasets) > 1 and longest <= LONG else 1
-    panels = Panels(ax, len(datasets), per_row=per_row, height=0.85 + 0.27 * most)
+    rows_of = [max(3, int((assessment["dataset"] == dataset).sum())) for dataset in datasets]
+    panels = Panels(ax, len(datasets), per_row=per_row, height=1.0)
+    lines = [max(rows_of[start : start + per_row]) for start in range(0, len(datasets), per_row)]
+    panels.resize([1.0 + 0.27 * rows for rows in lines])
     for axis, dataset in zip(panels.axes, datasets, strict=True):
         rows = where(assessment, dataset=dataset).sort_values("srcc", ascending=False, na_position="last")
         axis.axvline(0, color=GREY, linewidth=0.9)
@@ -55,11 +57,11 @@ def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
                 axis.plot([row[f"{name}_low"], row[f"{name}_high"]], [y + offset] * 2, color=colour, linewidth=1.4)
                 axis.plot(row[name], y + offset, marker, color=colour, markersize=3.6 if marker == "D" else 4)
         axis.set_title(
-            f"{pretty(dataset)}   ({count(int(rows['n'].max()), 'image')},"
+            f"{pretty(dataset)}\n({count(int(rows['n'].max()), 'image')},"
             f" {count(int(rows['n_references'].max()), 'reference')})"
         )
         axis.set_yticks(range(len(rows)), [pretty(key) for key in rows["measure"]])
-        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.set_ylim(max(3, len(rows)) - 0.4, -0.6)
         values = rows[list(MARKS)].to_numpy(dtype=float)
         lows = np.clip(rows[[f"{name}_low" for name in MARKS]].to_numpy(dtype=float), FLOOR, None)
         low = np.nanmin(np.concatenate([values.ravel(), lows.ravel(), [0.0]]))
@@ -77,7 +79,7 @@ def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
 def caption(assessment: pd.DataFrame, method: str) -> str:
     """Return what the figure shows; ``method`` says how the intervals were made."""
     kinds = "; ".join(
-        f"{pretty(dataset)}: {str(rows['label_kind'].iloc[0]).replace('_', ' ')}"
+        f"{pretty(dataset)}: {label_name(rows['label_kind'].iloc[0])}"
         for dataset, rows in grouped(assessment, "dataset")
     )
     return (

@@ -33,7 +33,12 @@ def draw_matrix(
     """Draw values ``(rows, columns)`` as cells with a text in each, and a small one below it; NaN stays white."""
     norm, colours = Normalize(*limits), mpl.colormaps[cmap]
     limited = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1], "cbar": False, "linewidths": 1.0}
+    # seaborn draws the whole figure to see whether names overlap: hidden, that costs nothing. They are turned below.
+    whole = axis.figure
+    seen = whole.get_visible()
+    whole.set_visible(False)
     sns.heatmap(values, mask=np.isnan(values), ax=axis, xticklabels=list(columns), yticklabels=list(rows), **limited)
+    whole.set_visible(seen)
     luminance = colours(norm(np.nan_to_num(values, nan=limits[0])))[..., :3] @ [0.299, 0.587, 0.114]
     for y, x in itertools.product(range(len(rows)), range(len(columns))):
         value = values[y, x]

@@ -11,7 +11,7 @@ import pandas as pd
 from ..no_reference import DISCRIMINATOR, SOURCE, ZERO_LABEL
 from ..statistics.frames import Row, grouped, records
 from .canvas import Drawn, Given, Panels, figure, note, require_one_of
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, pretty
+from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, label_name, pretty
 
 COLOURS = {
     "pretrained": BLUE,
@@ -140,8 +140,7 @@ def arm_name(row: Row, sources: Mapping[tuple[Any, ...], str]) -> str:
 def caption(table: pd.DataFrame, level: float) -> str:
     """Return what the figure shows; ``level`` is the coverage of the intervals."""
     kinds = "; ".join(
-        f"{pretty(dataset)}: {str(rows['label_kind'].iloc[0]).replace('_', ' ')}"
-        for dataset, rows in grouped(table, "dataset")
+        f"{pretty(dataset)}: {label_name(rows['label_kind'].iloc[0])}" for dataset, rows in grouped(table, "dataset")
     )
     seeds = sorted({int(n) for n in table["n_seeds"]})
     several = count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"

@@ -126,18 +126,37 @@ def pretty(key: str) -> str:
     Examples:
         >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff"), pretty("dists-vgg16-r@seed2")
         ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)', 'DISTS VGG-16-R (seed 2)')
+        >>> pretty("dists-vgg16@vgg16"), pretty("tid2013 (imported)")
+        ('DISTS VGG-16', 'TID2013 (imported)')
     """
     if key == "none":
         return "pixel loss"
     if "/" in key:  # a multimodal LLM and its preset: shown as they are
         return key
+    if key.endswith(")") and " (" in key:  # what tables add to the name of a data set
+        name, _, added = key.partition(" (")
+        return f"{pretty(name)} ({added}"
     if found := MARK.search(key):
-        return f"{pretty(key[: found.start()])} ({found[1].replace('seed', 'seed ')})"
+        plain = key[: found.start()]
+        backbone = NAMES.get(plain.split("-")[-1])
+        if backbone and NAMES.get(found[1], "").startswith(backbone):  # weights of the backbone that the key names
+            return pretty(plain)
+        return f"{pretty(plain)} ({found[1].replace('seed', 'seed ')})"
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
     return " ".join(
         NAMES.get(word) or " ".join(NAMES.get(part, part) for part in word.split("_")) for word in words
     ) + ("-R" if random else "")
+
+
+def label_name(kind: str) -> str:
+    """Return a kind of label as people write it.
+
+    Examples:
+        >>> label_name("dmos"), label_name("severity_grade")
+        ('DMOS', 'severity grade')
+    """
+    return kind.upper() if kind in ("mos", "dmos") else kind.replace("_", " ")
 
 
 def setting_name(discriminator: str, gan_weight: float) -> str:

@@ -15,7 +15,7 @@ from ..statistics.frames import Row, grouped, records, where
 from ..statistics.multiplicity import ALPHA
 from ..study import Study
 from ..trained import CellKey
-from ..verdicts import FAMILIES, MIN_SEEDS, SUGGESTED_BELOW
+from ..verdicts import FAMILIES, MIN_RANKED, MIN_SEEDS, SUGGESTED_BELOW
 from .blocks import (
     Block,
     Cell,
@@ -149,6 +149,8 @@ def asymmetry_blocks(study: Study) -> list[Block]:
     drawn = study.asymmetry.points.dropna(subset=["gain", "rank_gain"])
     for (generator, dataset), points in grouped(drawn, "generator", "dataset"):
         settings = where(study.asymmetry.settings, generator=generator, dataset=dataset)
+        if several and settings["n"].max() < MIN_RANKED:
+            continue
         of = f"{pretty(generator)} on {pretty(dataset)}"
         prefix = f"{of}. " if several else ""
         pairs, ranks = (
@@ -194,6 +196,8 @@ def by_judge_blocks(study: Study, several: bool) -> list[Block]:
     by_judge = study.asymmetry.by_judge
     blocks: list[Block] = []
     for (generator, dataset), found in grouped(by_judge, "generator", "dataset"):
+        if several and found["n"].max() < MIN_RANKED:
+            continue
         assessed = where(study.assessment.table, dataset=dataset, status="ok")
         for of_setting in figures.settings_of(found):
             at = {"discriminator": of_setting[0], "gan_weight": of_setting[1]}

@@ -19,8 +19,8 @@ from ..study import Study
 
 # What a word of a text written from keys can be: an adversarial setting at the end of a part, a key, a minus sign.
 WORDS = re.compile(
-    r"(?P<d>(?!at\b)[A-Za-z](?:[\w.+:-]*[\w+])?) (?P<w>\d[\d.e-]*)(?=$| ·)"
-    r"|(?P<key>[A-Za-z](?:[\w.+:-]*[\w+])?)|(?<!\w)-(?=\d)"
+    r"(?P<d>(?!at\b)[A-Za-z](?:[\w.+:@-]*[\w+])?) (?P<w>\d[\d.e-]*)(?=$| ·)"
+    r"|(?P<key>[A-Za-z](?:[\w.+:@-]*[\w+])?)|(?<!\w)-(?=\d)"
 )
 
 Cell = Callable[[Row], str]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pandas as pd
 
 from ..claims import CLAIMS, UNTESTABLE
+from ..figures.claim_summary import summarise_claims
 from ..statistics.frames import Row, where
 from ..study import Study
 from ..verdicts import MIN_SEEDS
@@ -19,8 +18,9 @@ def claim_blocks(study: Study) -> list[Block]:
     overview: dict[str, Cell] = {
         "claim": text("claim"),
         "statement": text("statement"),
-        "verdicts": text("verdicts"),
-        "what is missing": readable("missing"),
+        "verdict": text("verdict"),
+        "all tests": lambda row: "–" if row["tests"] == row["verdict"] else row["tests"],
+        "strongest test, or what is missing": lambda row: readable("evidence")(row).replace("\n", "; "),
     }
     blocks: list[Block] = [
         Text(
@@ -29,7 +29,7 @@ def claim_blocks(study: Study) -> list[Block]:
             f" for the tests of the claim, from {MIN_SEEDS} seeds or more where seeds play a part. Undecided is no"
             " evidence against a claim. An estimate above 0, or a ratio above 1, speaks for it."
         ),
-        table(pd.DataFrame(map(summary, _rows_of_claims(claims))), "All claims", overview),
+        table(summarise_claims(claims), "All claims", overview),
     ]
     tested: dict[str, Cell] = {
         "where": readable("where"),
@@ -53,19 +53,6 @@ def claim_blocks(study: Study) -> list[Block]:
 
 def _rows_of_claims(claims: pd.DataFrame) -> list[pd.DataFrame]:
     return [rows for claim in CLAIMS if len(rows := where(claims, claim=claim.key))]
-
-
-def summary(rows: pd.DataFrame) -> Row:
-    """Return one row for all tests of a claim."""
-    verdicts = Counter(rows["verdict"])
-    said = ", ".join(verdict if len(rows) == 1 else f"{n} × {verdict}" for verdict, n in verdicts.most_common())
-    missing = "; ".join(dict.fromkeys(reason for reason in rows["missing"] if reason))
-    return {
-        "claim": rows["claim"].iloc[0],
-        "statement": rows["statement"].iloc[0],
-        "verdicts": said,
-        "missing": missing,
-    }
 
 
 def estimate(row: Row) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
+from .. import figures
 from ..comparison import NOT_TESTED, Comparison, compare
+from ..figures.comparison_forest import caption as comparison_forest_caption
 from ..figures.style import count, interval, pretty, setting_name
 from ..headline import headline
-from ..statistics.frames import Row, records
+from ..statistics.frames import Row, grouped, records
 from ..study import Study
 from ..verdicts import ESTABLISHED, MIN_SEEDS, SUGGESTED, SUGGESTED_BELOW
 from .asymmetry import PLACE
@@ -23,6 +25,7 @@ from .blocks import (
     name,
     number,
     p_value,
+    picture,
     setting,
     table,
     text,
@@ -184,8 +187,16 @@ def gain_blocks(compared: Comparison) -> list[Block]:
         " columns. Row “pixel loss, no discriminator”: the difference of the scores of the two baselines. Images count"
         f" as the same if all common judges give them the same scores before any training. {VERDICTS}"
     )
+    blocks: list[Block] = [
+        picture(
+            figures.comparison_forest(pair),
+            f"Forest plot of the differences in gain between {a} and {b}: values as below.",
+            comparison_forest_caption(pair),
+        )
+        for (a, b), pair in grouped(compared.gains.loc[compared.gains["p"].notna()], "a", "b")
+    ]
     ordered = compared.gains.sort_values(["p_holm", "p"], kind="stable")
-    return [table(ordered, "Gains beside one another, the clearest difference first", columns, note=note)]
+    return [*blocks, table(ordered, "Gains beside one another, the clearest difference first", columns, note=note)]
 
 
 def metric_blocks(compared: Comparison) -> list[Block]:

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy
 
 from ..figures.no_reference_forest import model_name
-from ..figures.style import pretty
+from ..figures.style import label_name, pretty
 from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
 from .blocks import (
@@ -50,7 +50,7 @@ def data_blocks(study: Study) -> list[Block]:
             "images": text("images"),
             "references": text("references"),
             "distortions": text("distortions"),
-            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "labels": lambda row: label_name(row["label_kind"]),
             "higher label is better": yes("label_higher_is_better"),
             "measures": text("measures"),
         }
@@ -74,7 +74,7 @@ def data_blocks(study: Study) -> list[Block]:
             "test images": text("n"),
             "references": text("n_references"),
             "splits": text("n_splits"),
-            "labels": lambda row: row["label_kind"].replace("_", " "),
+            "labels": lambda row: label_name(row["label_kind"]),
             "higher label is better": yes("label_higher_is_better"),
             "models": text("models"),
         }

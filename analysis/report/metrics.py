@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from .. import figures
 from ..figures.assessment_forest import caption as assessment_forest_caption
-from ..figures.style import pretty
+from ..figures.critical_difference import caption as critical_difference_caption
+from ..figures.style import label_name, pretty
+from ..statistics.frames import grouped
 from ..study import Study
-from .blocks import Block, name, number, p_value, picture, resampled, table, text, with_interval
+from .blocks import Block, Picture, name, number, p_value, picture, resampled, table, text, with_interval
 
 
 def assessment_blocks(study: Study) -> list[Block]:
@@ -19,7 +21,7 @@ def assessment_blocks(study: Study) -> list[Block]:
         "data set": name("dataset"),
         "measure": name("measure"),
         "id": text("measure_id"),
-        "labels": lambda row: row["label_kind"].replace("_", " "),
+        "labels": lambda row: label_name(row["label_kind"]),
         "images": text("n"),
         "references": text("n_references"),
         "SRCC": with_interval("srcc"),
@@ -87,6 +89,13 @@ def assessment_blocks(study: Study) -> list[Block]:
             "p": p_value("friedman_p"),
             "critical difference": number("critical_difference"),
         }
+        for (over, dataset), of_blocks in grouped(ranks, "over", "dataset"):
+            if of_blocks["critical_difference"].iloc[0] < len(of_blocks) - 1:  # else the test can tell nothing apart
+                drawn = figures.critical_difference(of_blocks)
+                described = f"Critical-difference diagram over {over}: mean ranks as below."
+                said = "As above." if isinstance(blocks[-1], Picture) else critical_difference_caption(of_blocks)
+                of = pretty(dataset) if dataset else "All data sets"
+                blocks.append(picture(drawn, described, f"{of}. {said}"))
         ordered = ranks.sort_values(["over", "dataset", "mean_rank"], ascending=[False, True, True], kind="stable")
         note = (
             "Measures ranked by SRCC within each reference or data set, 1 is best. p: Friedman's test that all are"

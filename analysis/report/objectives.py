@@ -9,6 +9,7 @@ from ..contrasts import MIN_TRIMMED
 from ..figures.gain_forest import caption as gain_forest_caption
 from ..figures.judge_heatmap import caption as judge_heatmap_caption
 from ..figures.style import pretty
+from ..figures.variance_components import caption as variance_components_caption
 from ..result_tables import UNTRAINED
 from ..statistics.frames import grouped, where
 from ..study import Study
@@ -136,7 +137,12 @@ def spreads(study: Study) -> list[Block]:
         " the ratio that leaves out 1. Left out: measures or settings that lack a cell."
     )
     title = "What matters more, the measure or the adversarial setting?"
-    return [table(study.spreads, title, columns, note=note, optional=["left out", "status"])]
+    drawn = figures.variance_components(study.spreads)
+    shown = variance_components_caption(study.spreads, tested(study))
+    return [
+        picture(drawn, "SD of true gains over measures and over settings: values as below.", shown),
+        table(study.spreads, title, columns, note=note, optional=["left out", "status"]),
+    ]
 
 
 def means_table(means: pd.DataFrame) -> Table:

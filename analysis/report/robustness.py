@@ -11,6 +11,7 @@ from ..figures.style import pretty
 from ..robustness import N_DRAWS
 from ..statistics.frames import Row, grouped, where
 from ..study import Study
+from ..verdicts import MIN_RANKED
 from .asymmetry import PLACE
 from .blocks import Block, name, named_list, number, p_value, picture, span, table, text, yes
 
@@ -48,8 +49,11 @@ def robustness_blocks(study: Study) -> list[Block]:
     inversions = study.parts["inversion_probabilities"]
     several = inversions.groupby(["generator", "dataset"]).ngroups > 1
     for (generator, dataset), rows in grouped(inversions, "generator", "dataset"):
+        points = where(study.asymmetry.points, generator=generator, dataset=dataset)
+        if several and points["measure"].nunique() < MIN_RANKED:
+            continue
         of = f"{pretty(generator)} on {pretty(dataset)}"
-        drawn = figures.inversion_matrix(rows, where(study.asymmetry.points, generator=generator, dataset=dataset))
+        drawn = figures.inversion_matrix(rows, points)
         prefix = f"{of}. " if several else ""
         blocks.append(picture(drawn, f"Probabilities of inversions, {of}.", prefix + inversion_matrix_caption(N_DRAWS)))
     if len(ranks):

@@ -49,4 +49,20 @@ def section(study: Study) -> Section:
             " of a probability, not those of Wasserstein or relativistic objectives."
         )
         blocks.append(table(steadiness, "Stability of adversarial training", columns, note=note))
+    pulled = study.parts["gradients"]
+    if len(pulled):
+        columns = {
+            "generator": name("generator"),
+            "trained with": name("fidelity"),
+            "adversarial setting": setting,
+            "runs": text("trainings"),
+            "fidelity over pixel": with_range("fidelity_ratio"),
+            "adversarial share": with_range("adversarial_share", 3),
+        }
+        note = (
+            "Norms of the gradients of the weighted terms on the restored image, mean over a training, then over runs"
+            " (least–largest). Fidelity over pixel: 1 if the fidelity term pulls as hard as the pixel loss. Adversarial"
+            " share: of the sum of all terms. They are covariates: where they differ, gains may differ for that reason."
+        )
+        blocks.append(table(pulled, "How hard each term of the loss pulled", columns, note=note, folded=True))
     return Section("training", "Training", blocks)

@@ -20,6 +20,7 @@ from ..schema.datasets import LabelledSet
 from ..schema.experiment import Experiment
 from ..schema.measures import LearntDists
 from ..stages.assess_fr import AssessFR
+from ..stages.import_fr import imported_name
 
 
 def contamination(plan: Plan) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def contamination(plan: Plan) -> pd.DataFrame:
 
     Subjects are the measures and judges (of full-reference sets), the multimodal LLMs, the super-resolvers' training
     images, from which discriminators learn, and their test images: where a data set has the same photographs, its side
-    and that of optimization are not independent.
+    and that of optimization are not independent. Of an imported set only names are compared: its images are not here.
 
     Raises:
         LopsidedError: an image that cannot be read any more.
@@ -52,6 +53,10 @@ def contamination(plan: Plan) -> pd.DataFrame:
         rows.append(_row("training images", "training", name, overlap_by_content(training, pictures)))
         for test, images in tests.items():
             rows.append(_row(f"test images of {test}", "test images", name, overlap_by_content(images, pictures)))
+    for name, imported in experiment.assessment.imported.items():
+        for measure in imported.measures.values():
+            overlap = overlap_by_name(measure.trained_on, imported.known_as(name))
+            rows.append(_row(measure.key, "measure", imported_name(name), overlap))
     return pd.DataFrame(rows, columns=list(SCHEMAS["contamination"])).astype({"n_shared": "Int64", "n": "Int64"})
 
 

@@ -26,6 +26,7 @@ from .datasets import FRSet
 from .diagnose import Diagnose
 from .errors import ExperimentError, LocatedError, PlacedError, unknown
 from .execution import Execution
+from .imported import ImportedSet
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
 from .mllm import Mllm
 from .no_reference import NoReference
@@ -45,10 +46,17 @@ class Assessment(Settings):
     measures: list[AssessedMeasure] = Field(
         default=[], description="Measures to assess besides the grid's fidelity measures."
     )
+    imported: dict[str, ImportedSet] = Field(
+        default={}, description="Published scores of FR sets whose images are not at hand, by name; docs/assessment.md."
+    )
     no_reference: NoReference | None = Field(default=None, description="No-reference models; default: none.")
 
     @model_validator(mode="after")
     def _rated_sets_exist(self) -> Assessment:
+        if both := sorted(self.imported.keys() & self.datasets.keys()):
+            raise PlacedError(
+                f"'{both[0]}' is the name of a set in `datasets` too; choose another", "imported", both[0]
+            )
         if (nr := self.no_reference) is None:
             return self
         for index, name in enumerate(nr.fr_sets):

@@ -97,7 +97,8 @@ def _measure(value: Any) -> MeasureSpec:
     return spec
 
 
-def _defined(value: Any) -> MeasureSpec:
+def defined_measure(value: Any) -> MeasureSpec:
+    """Return the measure of a key or mapping; ValueError for one that the experiment learns, or an unknown one."""
     spec = _measure(value)
     if isinstance(spec, LearntDists):
         raise ValueError(f"'{value}' is learnt by the experiment; name it in the grid or in assessment.measures")
@@ -170,7 +171,9 @@ AssessedMeasure = Annotated[
     MeasureSpec, PlainValidator(_measure), _dump, ByKey(list_measures(), mapping=_MEASURE, others=(_LEARNT,))
 ]
 
-DefinedMeasure = Annotated[MeasureSpec, PlainValidator(_defined), _dump, ByKey(list_measures(), mapping=_MEASURE)]
+DefinedMeasure = Annotated[
+    MeasureSpec, PlainValidator(defined_measure), _dump, ByKey(list_measures(), mapping=_MEASURE)
+]
 
 _DISTS = [key for key in list_measures() if key.startswith("dists-")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .assess_fr import AssessFR
 from .assess_nr import AssessNR
 from .diagnose import Diagnose, MaximumDifferentiation
+from .import_fr import ImportFR
 from .judge import JudgeImages
 from .learn_weights import LearnWeights
 from .rate import Rate
@@ -20,6 +21,7 @@ STAGES: tuple[type[Stage], ...] = (
     JudgeImages,
     Rate,
     AssessFR,
+    ImportFR,
     AssessNR,
     Diagnose,
     MaximumDifferentiation,

@@ -79,6 +79,12 @@ def study(request, synthetic_tables):
     return make(synthetic_tables, n_measures, n_settings, seeds=seeds)
 
 
+def compared_with_itself(gains):
+    """Return gains as a comparison has them: of a study, and of one in which nothing is gained."""
+    ends = {f"difference{end}": gains[f"gain{end}"] for end in ("", "_low", "_high")}
+    return gains.assign(a="first", b="second", gain_a=0.0, gain_b=gains["gain"], **ends, verdict="undecided")
+
+
 def arguments(study, generator="swinir_tiny", dataset="ladder"):
     """Return the tables that each figure takes, of one generator, data set and, for single judges, setting."""
     asymmetry, gains, assessed = study.asymmetry, study.gains, study.assessment
@@ -105,6 +111,7 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
         "training_curves": (where(study.tables.training, generator=generator),),
         "validation_curves": (where(study.tables.training, generator=generator),),
         "diagnostics_panels": (study.parts["diagnostics_summary"],),
+        "comparison_forest": (compared_with_itself(gains.table),),
         "claim_table": (study.parts["claims"],),
     }
 
