@@ -1,0 +1,1 @@
+"""Training multimodal LLMs to rate as people do, and using them as rewards."""
