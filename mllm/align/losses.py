@@ -38,7 +38,7 @@ def digit_targets(
         MllmError: not a digit, or η outside [0, 1].
 
     Examples:
-        >>> digit_targets(torch.tensor([5]))[0, 3:7].numpy().round(3).tolist()
+        >>> [round(q, 3) for q in digit_targets(torch.tensor([5]))[0, 3:7].tolist()]
         [0.018, 0.024, 0.88, 0.024]
     """
     if not 0 <= eta <= 1 or (digits.numel() and not (int(digits.min()) >= 0 and int(digits.max()) <= 9)):

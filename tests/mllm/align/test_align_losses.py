@@ -1,5 +1,7 @@
 """The training losses against their numpy twins, golden values and numeric gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -137,7 +139,7 @@ def test_gradients_are_those_of_finite_differences():
     logits = torch.randn(2, 4, 20, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([tokens("5.57"), tokens("b 1.")])
     # The losses compute in float32, so the differences are coarse.
-    options = {"eps": 1e-2, "atol": 2e-2, "rtol": 1e-2, "nondet_tol": 1e-6}
+    options: Any = {"eps": 1e-2, "atol": 2e-2, "rtol": 1e-2, "nondet_tol": 1e-6}
     assert torch.autograd.gradcheck(
         lambda x: soft_digit_loss(x, labels, DIGITS, POINT, place_weight=0.5).double(), logits, **options
     )

@@ -1,6 +1,7 @@
 """Rewards of parsed replies, and what a failure costs."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,11 @@ from lopsided.mllm.align.rewards import (
 )
 
 
-def item(target=50.0, scale=(0, 100), name="1", task="rate", dimension="IQA"):
+def item(target: Any = 50.0, scale: Any = (0, 100), name="1", task: Any = "rate", dimension="IQA"):
     return Item(benchmark="b", dimension=dimension, id=name, task=task, images=(), target=target, scale=scale)
 
 
-def reply(value, of=None, text="x", status="ok", tokens=3):
+def reply(value: Any = None, of: Any = None, text="x", status: Any = "ok", tokens=3):
     return ParsedReply(value, status, text, tokens, of or item())
 
 
