@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,8 @@ def report(rows: Sequence[tuple[str, ArrayLike]], labels: ArrayLike) -> pd.DataF
         x, y = _checked(ratings, labels, 3)
         error = x - y
         still = np.ptp(x) == 0 or np.ptp(y) == 0
-        plcc, srcc = (float("nan"),) * 2 if still else (float(f(x, y)[0]) for f in (pearsonr, spearmanr))
+        plcc = math.nan if still else float(cast(Any, pearsonr(x, y)).statistic)
+        srcc = math.nan if still else float(cast(Any, spearmanr(x, y)).statistic)
         rmse, mae = float(np.sqrt(np.mean(error**2))), float(np.abs(error).mean())
         lines.append({"calibration": name, "n": len(x), "rmse": rmse, "mae": mae, "plcc": plcc, "srcc": srcc})
     return pd.DataFrame(lines)

@@ -154,14 +154,13 @@ class _Looks:
         if self.near is None or not mine or not theirs:
             return {}
         ours, others = self.thumbnails(mine), self.thumbnails(theirs)
-        means = [_means(pixels) for pixels in (ours, others)]
+        means = _means(ours), _means(others)
         ours, others = _standardised(ours), _standardised(others)
         found = {}
         for begin in range(0, len(mine), BLOCK):
             rows = slice(begin, begin + BLOCK)
-            likeness = ours[rows] @ others.T
             unlike = np.abs(means[0][rows, None] - means[1][None]).max(2) > SAME_BRIGHTNESS
-            likeness[unlike] = -1
+            likeness = np.where(unlike, -1, ours[rows] @ others.T)
             best = likeness.argmax(1)
             for row in np.flatnonzero(likeness.max(1) >= self.near):
                 found[mine[begin + row]] = theirs[best[row]], float(likeness[row, best[row]])
