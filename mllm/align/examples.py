@@ -67,7 +67,7 @@ class Example:
         text: what the user says.
         prefix: how the answer begins; part of ``answer``.
         answer: the whole right answer.
-        score: the label on the preset's scale; NaN for a question with options.
+        score: the label on the preset's scale; NaN for a question.
         std: deviation of the label there; NaN where the item does not say (group ``std``).
     """
 
@@ -95,7 +95,7 @@ def ask(preset: Preset, item: Item, images: Sequence[Image.Image]) -> Prompt:
     elif item.task == "answer":
         scorer.answers([list(images)], [item.question], [item.options])
     else:
-        raise MllmError(f"item {item.id} of {item.benchmark} is an open question; it cannot be trained on")
+        scorer.reply([list(images)], [item.question])
     return listener.prompts[0]
 
 
@@ -129,7 +129,7 @@ def make_example(item: Item, preset: Preset, target: Target, scale: tuple[float,
             raise MllmError(f"{where} does not say its scale: give scale: [lowest, highest] under data")
         item = replace(item, scale=scale)
     prompt = ask(preset, item, [_BLANK] * max(len(item.images), 1))
-    if item.task == "answer":
+    if item.task != "rate":
         return Example(item, prompt.system, prompt.text, "", str(item.target), math.nan, math.nan)
     assert item.scale is not None  # noqa: S101 - set above
     if not isinstance(item.target, int | float) or not item.scale[0] <= item.target <= item.scale[1]:

@@ -146,6 +146,8 @@ def plan_alignment(alignment: Alignment) -> Plan:
 
     draw = random.Random(alignment.seed)  # noqa: S311
     examples = [made for item in split.train for made in [example(item)] * _times(scales[_name(item)][0], draw)]
+    if alignment.method != "sft" and any(each.item.task == "open" for each in examples):
+        raise MllmError(f"an open question has no wrong answers to compare with: {alignment.method} cannot train on it")
     if not examples:
         raise MllmError("the weights of the data leave nothing to train on")
     return Plan(

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -135,7 +137,6 @@ def test_the_prompt_is_the_one_a_scorer_sends():
         (rating(5.0, None), "does not say its scale"),
         (rating(101.0), "outside its scale"),
         (rating(5.0, dimension="charm"), "does not rate 'charm'"),
-        (Item(benchmark="b", dimension="d", id="1", task="open", images=(), question="?", target="x"), "open question"),
     ],
 )
 def test_items_that_cannot_be_trained_on_are_refused(item, words):
@@ -162,3 +163,19 @@ def test_the_dry_run_says_what_would_be_done(tiny, rated, tmp_path):
     assert 9 < len(plan.examples) < 18
     assert json.loads(json.dumps(plan.split.record()))["held_out"]
     assert "--to FOLDER" in invoke("align", file).err
+
+
+RECIPES = sorted((Path(__file__).parents[3] / "mllm" / "align" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_says_what_is_published(recipe):
+    load_alignment(recipe)
+    assert {"published", "ours"} <= set(re.findall(r"[a-z]+", recipe.read_text().lower()))
+
+
+def test_there_is_a_recipe_of_every_system():
+    assert {path.stem for path in RECIPES} == {
+        *("cogip_qwen", "cogip_gemma", "cogip_llama", "unipercept", "tatar", "q_insight", "visualquality_r1"),
+        *("deqa", "q_realign", "culturemix"),
+    }
