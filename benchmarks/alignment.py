@@ -190,7 +190,7 @@ def kill(folder, seeds, steps):
     for name, way in ways.items():
         for lora in (None, {"rank": 8, "dropout": 0.05, "head": True}):
             optim = {"rate": 1e-3, "batch": 8, "steps": steps}
-            made = settings(path, preset="numeric", optim=optim, lora=lora, **way) | {"save_every": 3, "log_every": 1}
+            made = settings(path, preset="numeric", optim=optim, lora=lora, **way) | {"save_every": 2, "log_every": 1}
             file = folder / "kill.yaml"
             file.write_text(yaml.safe_dump(made))
             kind = "adapters" if lora else "all weights"
@@ -198,7 +198,7 @@ def kill(folder, seeds, steps):
             command = [sys.executable, "-m", "lopsided", "align", str(file), "--to"]
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             subprocess.run([*command, str(whole)], check=True, **quiet)
-            at = random.Random(f"{name} {lora}").randint(4, steps - 1)
+            at = random.Random(f"{name} {lora}").randint(3, steps - 1)
             process = subprocess.Popen([*command, str(killed)], **quiet)
             log = killed / "log.jsonl"
             while process.poll() is None and (not log.exists() or log.read_text().count("\n") < at):

@@ -196,7 +196,7 @@ class Alignment(Settings):
     model: ModelSettings = Field(description="The model.")
     method: Method = Field(description="sft: imitate answers; grpo: reinforce rewards; dpo: prefer right answers.")
     preset: str = Field(
-        description="What is asked and how replies are read.", json_schema_extra={"enum": list_presets()}
+        description="What is asked and how replies are read.", json_schema_extra={"enum": [*list_presets()]}
     )
     options: dict[str, Any] = Field(default={}, description="Options of the preset, see docs/scorers.md.")
     data: list[TrainingData] = Field(min_length=1, description="What is trained on.")

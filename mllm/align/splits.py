@@ -146,7 +146,7 @@ class _Looks:
         for path in paths:
             if path not in self._thumbnails:
                 small = Image.fromarray(read_rgb(path)).resize((SIDE, SIDE), Image.Resampling.BOX)
-                self._thumbnails[path] = np.asarray(small, np.float32).reshape(-1) / 255
+                self._thumbnails[path] = (np.asarray(small).reshape(-1) / 255).astype(np.float32)
         return np.array([self._thumbnails[path] for path in paths]).reshape(-1, 3 * SIDE * SIDE)
 
     def nearest(self, mine: Sequence[Path], theirs: Sequence[Path]) -> dict[Path, tuple[Path, float]]:

@@ -230,7 +230,7 @@ def align(
     resumed = latest_checkpoint(folder)
     before = folder / "before.csv"
     if rated and not before.exists():
-        _write_ratings(before, *_ratings(backend, alignment.asked, rated))
+        _write_table(before, _ratings(backend, alignment.asked, rated)[0])
     with _curves_in(folder / "runs"):
         trainer = trainers.make_trainer(alignment, plan.examples, backend, model, optimiser, folder, callbacks)
         done = trainers.train(trainer, resumed)
@@ -348,8 +348,7 @@ def _numbers(backend: TransformersBackend, preset: Preset, examples: Sequence[Ex
     return numbers
 
 
-def _write_ratings(path: Path, table: pd.DataFrame, logs: np.ndarray | None) -> None:
-    del logs
+def _write_table(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -357,11 +356,11 @@ def _write_ratings(path: Path, table: pd.DataFrame, logs: np.ndarray | None) -> 
 def _evaluate(folder: Path, backend: TransformersBackend, preset: Preset, examples: Sequence[Example]) -> pd.DataFrame:
     """Compare held-out ratings with people: before, after, and after calibration on the other half."""
     table, logs = _ratings(backend, preset, examples)
-    _write_ratings(folder / "after.csv", table, logs)
+    _write_table(folder / "after.csv", table)
     before = pd.read_csv(folder / "before.csv")
     lines, fitted = [], {}
     for dimension, rows in table.groupby("dimension"):
-        earlier = before[before["dimension"] == dimension].dropna(subset="value")
+        earlier = before.loc[before["dimension"] == dimension].dropna(subset=["value"])
         read = rows.dropna(subset="value")
         parts = [("before", earlier["value"], earlier["label"], len(rows))]
         parts.append(("after", read["value"], read["label"], len(rows)))
@@ -383,8 +382,7 @@ def _evaluate(folder: Path, backend: TransformersBackend, preset: Preset, exampl
                 line = report([(name, values)], labels).assign(dimension=dimension, of=of)
                 lines.append(line.rename(columns={"calibration": "ratings"}))
     evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
-    with atomic_path(folder / EVALUATION) as temporary:
-        evaluation.to_csv(temporary, index=False)
+    _write_table(folder / EVALUATION, evaluation)
     write_json(folder / CALIBRATION, {name: [asdict(one) for one in all_] for name, all_ in fitted.items()})
     return evaluation
 

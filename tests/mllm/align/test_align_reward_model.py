@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def packed(image, kind="PNG"):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def ask(service, body, *, path="/reward", method="POST", **headers):
+def ask(service, body, *, path="/reward", method="POST", **headers) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     connection.request(method, path, content, {"Content-Type": "application/json", **headers})

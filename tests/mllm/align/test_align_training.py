@@ -94,8 +94,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(alignment, settings, tm
 
 
 def test_a_folder_belongs_to_one_alignment(alignment, tmp_path):
-    made = alignment(SFT, optim={"steps": 1})
-    run(made, tmp_path)
+    made = alignment(SFT)
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path, stop_after=1)
     with pytest.raises(MllmError, match="another alignment"):
         run(made.model_copy(update={"seed": 1}), tmp_path)
 
