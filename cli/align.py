@@ -53,9 +53,9 @@ def align(
         console.say(f"continued from step {done.resumed}")
     if not done.evaluation.empty:
         numbers = ["n", "of", "srcc", "plcc", "rmse"]
-        table = console.table("held-out ratings", *numbers, numbers=numbers)
+        table = console.table("ratings", *numbers, numbers=numbers)
         for row in done.evaluation.to_dict("records"):
             values = (f"{row[name]}" if name in ("n", "of") else f"{row[name]:.3f}" for name in numbers)
-            table.add_row(f"{row['dimension']}, {row['ratings']}", *values)
+            table.add_row(f"{row['set']}, {row['dimension']}, {row['ratings']}", *values)
         console.show(table)
     console.say(f"model: {done.model}")

@@ -18,12 +18,13 @@ from ...common.doors import door
 if TYPE_CHECKING:
     from .calibration import Calibration, fit_isotonic, fit_temperature
     from .config import Alignment, load_alignment
+    from .evaluation import load_calibration
     from .reward_model import RewardModel
     from .rewards import ParsedReply, Rewards
     from .selection import BestOf, best_of
     from .service import RewardService
     from .splits import Split, split_items
-    from .training import Aligned, Plan, align, load_calibration, plan_alignment
+    from .training import Aligned, Plan, align, plan_alignment
 
 __all__ = [
     "Aligned",
@@ -52,10 +53,11 @@ __getattr__, __dir__ = door(
         ".selection": ["BestOf", "best_of"],
         ".calibration": ["Calibration", "fit_isotonic", "fit_temperature"],
         ".config": ["Alignment", "load_alignment"],
+        ".evaluation": ["load_calibration"],
         ".reward_model": ["RewardModel"],
         ".rewards": ["ParsedReply", "Rewards"],
         ".service": ["RewardService"],
         ".splits": ["Split", "split_items"],
-        ".training": ["Aligned", "Plan", "align", "load_calibration", "plan_alignment"],
+        ".training": ["Aligned", "Plan", "align", "plan_alignment"],
     },
 )

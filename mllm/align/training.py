@@ -8,7 +8,8 @@
 ``runs/``                   the same curves for TensorBoard
 ``adapter/``                the adapters, if there are some
 ``model/``                  the trained model, adapters merged: a folder for ``lopsided rate --model``
-``evaluation.csv``          held-out ratings against people, before and after training, without and with calibration
+``before.csv``              ratings of held-out items and benchmarks before training; ``after.csv`` after it
+``evaluation.csv``          both against people, without and with calibration
 ``calibration.json``        the calibration
 ==========================  =========================================================================================
 """
@@ -21,26 +22,21 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from ...common.files import atomic_path, temporary_name, write_json
-from ...common.images import read_rgb
+from ...common.files import temporary_name, write_json
 from ..errors import MllmError
 from ..item import Item
-from ..scoring.preset import Preset
-from ..scoring.scale import ScoreScale
-from ..scoring.scorer import Scorer
-from .calibration import FEWEST, Calibration, at_temperature, fit_isotonic, fit_temperature, report
 from .config import Alignment
+from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, write_table
 from .examples import Example, make_example
 from .splits import Split, split_items
 
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
     from ..backends import TransformersBackend
 
 SETTINGS, SPLIT, LOG, MODEL, ADAPTER = "alignment.json", "split.json", "log.jsonl", "model", "adapter"
-EVALUATION, CALIBRATION = "evaluation.csv", "calibration.json"
 LIBRARIES = ("trl", "peft", "datasets")
 Progress = Callable[[float, int, str], None]
 
@@ -61,6 +56,7 @@ class Plan:
         alignment: the settings.
         examples: what is trained on, in the order of the files, repeated by weight.
         held_out: what is kept, labelled.
+        benchmarks: what is rated besides, by the name of the benchmark.
         split: what was refused, and why.
         steps: number of optimiser steps.
         notes: what the benchmarks' readers say.
@@ -69,9 +65,19 @@ class Plan:
     alignment: Alignment
     examples: tuple[Example, ...]
     held_out: tuple[Example, ...]
+    benchmarks: Mapping[str, tuple[Example, ...]]
     split: Split
     steps: int
     notes: tuple[str, ...]
+
+    def sets(self) -> dict[str, list[Example]]:
+        """Return the ratings to evaluate, as many of each set as ``evaluate.limit`` says."""
+        sets = {HELD_OUT: self.held_out, **self.benchmarks}
+        limited = {
+            name: [each for each in examples if each.item.task == "rate"][: self.alignment.evaluate.limit]
+            for name, examples in sets.items()
+        }
+        return {name: examples for name, examples in limited.items() if examples}
 
     def lines(self) -> Iterator[str]:
         """Say it in words."""
@@ -98,7 +104,7 @@ class Aligned:
     Attributes:
         folder: with everything in it.
         model: folder of the trained model.
-        evaluation: held-out ratings against people; see ``EVALUATION``.
+        evaluation: see :func:`lopsided.mllm.align.evaluation.evaluate_into`.
         resumed: step that it continued from; 0 if it did not.
     """
 
@@ -135,8 +141,9 @@ def plan_alignment(alignment: Alignment) -> Plan:
     if len(scales) != len(items):
         twice = next(name for name, count in Counter(map(_name, items)).items() if count > 1)
         raise MllmError(f"item {' / '.join(twice)} is in data twice: use weight to show it more often")
-    evaluated = [*alignment.split.against, *alignment.evaluate.benchmarks.values()]
-    against = [item for benchmark in evaluated for item in benchmark.open().items]
+    benchmarks = {name: benchmark.open().items for name, benchmark in alignment.evaluate.benchmarks.items()}
+    against = [item for benchmark in alignment.split.against for item in benchmark.open().items]
+    against += [item for found in benchmarks.values() for item in found]
     split = split_items(
         items, held_out=alignment.split.held_out, against=against, near=alignment.split.near, seed=alignment.seed
     )
@@ -150,10 +157,19 @@ def plan_alignment(alignment: Alignment) -> Plan:
         raise MllmError(f"an open question has no wrong answers to compare with: {alignment.method} cannot train on it")
     if not examples:
         raise MllmError("the weights of the data leave nothing to train on")
+    rated = {
+        name: tuple(
+            make_example(item, alignment.asked, alignment.target)
+            for item in found
+            if item.task == "rate" and item.target is not None
+        )
+        for name, found in benchmarks.items()
+    }
     return Plan(
         alignment,
         tuple(examples),
         tuple(map(example, split.held_out)),
+        rated,
         split,
         _steps(alignment, len(examples)),
         tuple(notes),
@@ -220,17 +236,18 @@ def align(
     if alignment.lora is not None:
         model = adapters.add_adapters(model, alignment.lora)
     optimiser = adapters.make_optimiser(model, alignment.optim)
-    rated = [each for each in plan.held_out if each.item.task == "rate"][: alignment.evaluate.limit]
+    sets = plan.sets()
+
+    def ratings() -> pd.DataFrame:
+        return rate_sets(backend, alignment.asked, sets)
+
     log = trainers.LogLines(folder / LOG, progress)
     callbacks: list[Any] = [log, trainers.Marks()]
-    if alignment.evaluate.every:
-        callbacks.append(
-            trainers.Evaluates(alignment.evaluate.every, lambda: _numbers(backend, alignment.asked, rated), log)
-        )
+    if alignment.evaluate.every and sets:
+        callbacks.append(trainers.Evaluates(alignment.evaluate.every, lambda: numbers_of(ratings()), log))
     resumed = latest_checkpoint(folder)
-    before = folder / "before.csv"
-    if rated and not before.exists():
-        _write_table(before, _ratings(backend, alignment.asked, rated)[0])
+    if sets and not (folder / BEFORE).exists():
+        write_table(folder / BEFORE, ratings())
     with _curves_in(folder / "runs"):
         trainer = trainers.make_trainer(alignment, plan.examples, backend, model, optimiser, folder, callbacks)
         done = trainers.train(trainer, resumed)
@@ -241,7 +258,7 @@ def align(
         _save(folder / ADAPTER, lambda place: model.save_pretrained(place))
         model = adapters.merged(model)
     _save(folder / MODEL, lambda place: _save_model(model, backend, place))
-    evaluation = _evaluate(folder, backend, alignment.asked, rated) if rated else pd.DataFrame()
+    evaluation = evaluate_into(folder, ratings(), alignment.asked) if sets else pd.DataFrame()
     return Aligned(folder, folder / MODEL, evaluation, int(resumed.name.split("-")[1]) if resumed else 0)
 
 
@@ -308,94 +325,3 @@ def _save_model(model: Any, backend: TransformersBackend, place: Path) -> None:
     backend.processor.save_pretrained(place)
     if (original := backend.folder / "generation_config.json").exists():  # the one of training is plain
         shutil.copyfile(original, place / original.name)
-
-
-# --- evaluation ------------------------------------------------------------------------------------------------------
-
-
-def _ratings(
-    backend: TransformersBackend, preset: Preset, examples: Sequence[Example]
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Rate examples greedily: one row each, and the log-probabilities of levels where the preset reads them."""
-    scorer = Scorer(backend, preset)
-    rows, logs = [], []
-    by_dimension: dict[str, list[Example]] = {}
-    for example in examples:
-        by_dimension.setdefault(example.item.dimension, []).append(example)
-    for dimension, group in by_dimension.items():
-        images = [Image.fromarray(read_rgb(example.item.images[0])) for example in group]
-        questions = [example.item.question for example in group]
-        ratings = scorer.rate(images, dimension=dimension, questions=questions)
-        for example, rating in zip(group, ratings, strict=True):
-            name = {"benchmark": example.item.benchmark, "dimension": dimension, "item": example.item.id}
-            rows.append({**name, "label": example.score, "value": rating.value, "status": rating.status})
-            if rating.distribution:
-                logs.append([math.log(max(p, 1e-300)) for p in rating.distribution.values()])
-    return pd.DataFrame(rows), np.array(logs) if len(logs) == len(rows) else None
-
-
-def _numbers(backend: TransformersBackend, preset: Preset, examples: Sequence[Example]) -> Mapping[str, Any]:
-    """Return an evaluation during training as numbers for the log."""
-    table, _ = _ratings(backend, preset, examples)
-    numbers: dict[str, Any] = {}
-    for dimension, rows in table.groupby("dimension"):
-        read = rows.dropna(subset="value")
-        name = f"eval/{dimension}"
-        numbers[f"{name}/read"] = len(read) / len(rows)
-        if len(read) >= 3:
-            line = report([("none", read["value"])], read["label"]).iloc[0]
-            numbers |= {f"{name}/{metric}": float(line[metric]) for metric in ("srcc", "plcc", "rmse")}
-    return numbers
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def _evaluate(folder: Path, backend: TransformersBackend, preset: Preset, examples: Sequence[Example]) -> pd.DataFrame:
-    """Compare held-out ratings with people: before, after, and after calibration on the other half."""
-    table, logs = _ratings(backend, preset, examples)
-    _write_table(folder / "after.csv", table)
-    before = pd.read_csv(folder / "before.csv")
-    lines, fitted = [], {}
-    for dimension, rows in table.groupby("dimension"):
-        earlier = before.loc[before["dimension"] == dimension].dropna(subset=["value"])
-        read = rows.dropna(subset="value")
-        parts = [("before", earlier["value"], earlier["label"], len(rows))]
-        parts.append(("after", read["value"], read["label"], len(rows)))
-        half = len(read) // 2  # the order is that of hashed references, so halves are alike
-        fit, rest = read.iloc[:half], read.iloc[half:]
-        if half >= FEWEST:
-            isotonic = fit_isotonic(fit["value"], fit["label"])
-            fitted[str(dimension)] = [isotonic]
-            parts.append(("after, second half", rest["value"], rest["label"], len(rest)))
-            parts.append(("after, second half, isotonic", isotonic(rest["value"]), rest["label"], len(rest)))
-            scale = preset.scale(str(dimension))
-            if isinstance(scale, ScoreScale) and logs is not None:
-                temperature = fit_temperature(logs[fit.index], fit["label"], scale)
-                values = at_temperature(logs[rest.index], scale, temperature.temperature)
-                fitted[str(dimension)].append(temperature)
-                parts.append(("after, second half, temperature", values, rest["label"], len(rest)))
-        for name, values, labels, of in parts:
-            if len(values) >= 3:
-                line = report([(name, values)], labels).assign(dimension=dimension, of=of)
-                lines.append(line.rename(columns={"calibration": "ratings"}))
-    evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
-    _write_table(folder / EVALUATION, evaluation)
-    write_json(folder / CALIBRATION, {name: [asdict(one) for one in all_] for name, all_ in fitted.items()})
-    return evaluation
-
-
-def load_calibration(folder: str | Path, dimension: str) -> list[Calibration]:
-    """Return the calibrations of a dimension that an alignment left.
-
-    Raises:
-        MllmError: there are none.
-    """
-    path = Path(folder) / CALIBRATION
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return [Calibration(**one) for one in known[dimension]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise MllmError(f"{path} has no calibration of {dimension!r}: were 20 or more items of it held out?") from None
