@@ -226,7 +226,9 @@ def test_an_adapter_saved_reloaded_and_merged_says_the_same(tiny, tied, tmp_path
     again = adapters.add_adapters(backend_of(tmp_path / "base").model, Lora(**LORA))
     adapters.load_weights(again, tmp_path / "adapter")
     assert float((logits(again, processor) - tuned).abs().max()) <= 1e-5
-    adapters.merged(again).save_pretrained(tmp_path / "merged")
+    whole = adapters.merged(again)
+    assert adapters.ties(whole) == tied
+    whole.save_pretrained(tmp_path / "merged")
     processor.save_pretrained(tmp_path / "merged")
     assert float((logits(backend_of(tmp_path / "merged").model, processor) - tuned).abs().max()) <= 1e-5
 
