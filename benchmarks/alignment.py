@@ -73,6 +73,10 @@ def ratings(model, preset, dimension, pictures):
     return [rating.value for rating in scorer.rate(pictures, dimension=dimension)]
 
 
+def srcc(values, truth):
+    return float(np.asarray(stats.spearmanr(values, truth))[0])
+
+
 def interval(differences):
     """Mean of paired differences with its 95 % interval (Student's t)."""
     values = np.asarray(differences, float)
@@ -96,7 +100,7 @@ def sft(folder, seeds, steps):
     }
     found = {name: [] for name in arms}
     untrained, seconds = [], []
-    start = stats.spearmanr(ratings(tiny_vlm.trained(), "q-align", "aesthetics", test), truth)[0]
+    start = srcc(ratings(tiny_vlm.trained(), "q-align", "aesthetics", test), truth)
     for seed in range(seeds):
         pictures = tinted(160, seed)
         labels = [redness(picture) for picture in pictures]
@@ -109,9 +113,9 @@ def sft(folder, seeds, steps):
             out, began = folder / f"out-{arm}{seed}", time.perf_counter()
             done = align(plan_alignment(Alignment.model_validate(made)), out)
             seconds.append(time.perf_counter() - began)
-            found[arm].append(stats.spearmanr(ratings(done.model, "q-align", "aesthetics", test), truth)[0])
+            found[arm].append(srcc(ratings(done.model, "q-align", "aesthetics", test), truth))
             if arm == "soft":
-                untrained.append(stats.spearmanr(ratings(done.model, "q-align", "quality", test), bright)[0])
+                untrained.append(srcc(ratings(done.model, "q-align", "quality", test), bright))
             shutil.rmtree(out)
             print(seed, arm, f"{found[arm][-1]:.3f}", f"{seconds[-1]:.0f} s", flush=True)
     print(f"held-out SRCC before: {start:.3f}; a run takes {np.median(seconds):.0f} s (median)")

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ...analysis.statistics import grouped
 from ...common.files import atomic_path, write_json
 from ...common.images import read_rgb
 from ..errors import MllmError
@@ -60,7 +61,7 @@ def rate_sets(backend: TransformersBackend, preset: Preset, sets: Sets) -> pd.Da
 def numbers_of(table: pd.DataFrame) -> dict[str, float]:
     """Return agreement with people as numbers for the log, and the share of ratings that could be read."""
     numbers: dict[str, float] = {}
-    for (name, dimension), rows in table.groupby(["set", "dimension"]):
+    for (name, dimension), rows in grouped(table, "set", "dimension"):
         read = rows.dropna(subset=["value"])
         place = f"eval/{name}/{dimension}"
         numbers[f"{place}/read"] = len(read) / len(rows)

@@ -69,7 +69,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
 
 def rating(target, scale=(0, 100), dimension="quality", **more):
     return Item(
-        benchmark="b", dimension=dimension, id="1", task="rate", images=("x",), target=target, scale=scale, **more
+        benchmark="b", dimension=dimension, id="1", task="rate", images=(Path("x"),), target=target, scale=scale, **more
     )
 
 
@@ -114,7 +114,7 @@ def test_the_prompt_is_the_one_a_scorer_sends():
         dimension="q",
         id="1",
         task="answer",
-        images=("x",),
+        images=(Path("x"),),
         question="Q?",
         options=("a", "b"),
         target="B",
