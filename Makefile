@@ -34,7 +34,7 @@ $(VENV)/.study: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.study
-	$(INSTALL) --no-build-isolation --editable ".[study,mllm,docs,dev]"
+	$(INSTALL) --no-build-isolation --editable ".[study,mllm,align,docs,dev]"
 	mkdir -p .typing && ln -sfn .. .typing/lopsided
 	touch $@
 

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import console, data, published, weights
+from .align import align
 from .compare import compare
 from .export import export
 from .gc import gc
@@ -26,6 +27,7 @@ from .restore import restore
 from .run import run
 from .schema import schema
 from .score import score
+from .serve_reward import serve_reward
 from .status import status
 from .tables import tables
 from .verify import verify
@@ -43,7 +45,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Use trained networks": [restore, export],
     "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],
-    "Multimodal LLMs": [rate, published.app],
+    "Multimodal LLMs": [rate, align, serve_reward, published.app],
 }
 
 

@@ -17,7 +17,7 @@ from ..common.doors import door
 
 if TYPE_CHECKING:
     from .backends import Backend, Meter, ServerBackend, TransformersBackend, decision_config
-    from .benchmarks import Benchmark, benchmark_info, list_benchmarks, open_benchmark
+    from .benchmarks import Benchmark, BenchmarkSettings, benchmark_info, list_benchmarks, open_benchmark
     from .errors import MllmError
     from .item import Item
     from .metrics import summarise
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "Benchmark",
+    "BenchmarkSettings",
     "Choice",
     "Comparison",
     "Item",
@@ -69,7 +70,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".backends": ["Backend", "Meter", "ServerBackend", "TransformersBackend", "decision_config"],
-        ".benchmarks": ["Benchmark", "benchmark_info", "list_benchmarks", "open_benchmark"],
+        ".benchmarks": ["Benchmark", "BenchmarkSettings", "benchmark_info", "list_benchmarks", "open_benchmark"],
         ".errors": ["MllmError"],
         ".item": ["Item"],
         ".metrics": ["summarise"],

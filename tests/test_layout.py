@@ -42,7 +42,10 @@ CONFINED = {
     "pyiqa": {"losses/through_pyiqa.py"},
     "spandrel": {"sr/generators.py"},
     "lpips": set(),
-    "transformers": {"mllm/backends/transformers.py"},
+    "transformers": {"mllm/backends/transformers.py", "mllm/align/trainers.py"},
+    "trl": {"mllm/align/trainers.py"},
+    "peft": {"mllm/align/adapters.py"},
+    "datasets": {"mllm/align/trainers.py"},
     "httpx": {"mllm/backends/sending.py"},
     "typer": None,  # the whole of cli/
 }

@@ -6,14 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, model_validator
 
 from ...backbones import DeclaredFamilies
 from ...common.errors import LopsidedError
 from ...common.families import plain, with_declared
 from ...common.fields import BATCH, COUNT, NUMBER, Settings, by_own_key
 from ...iqa.manifest import hash_file
-from ...mllm import Benchmark, Preset, create_preset, list_benchmarks, list_presets, open_benchmark
+from ...mllm import BenchmarkSettings, Preset, create_preset, list_presets
 from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
@@ -165,32 +165,6 @@ class ServedModel(_ScorerSettings):
 ScorerSettings = Annotated[
     Annotated[LocalModel, Tag("local")] | Annotated[ServedModel, Tag("server")], by_own_key("server", default="local")
 ]
-
-
-class BenchmarkSettings(Settings):
-    """A benchmark in its official layout."""
-
-    benchmark: str = Field(
-        description="Which benchmark, see docs/mllm_benchmarks.md.", json_schema_extra={"enum": [*list_benchmarks()]}
-    )
-    path: Path = Field(description="Its folder; for jsonl, the file.")
-    options: dict[str, Any] = Field(default={}, description="Options of its reader.")
-    strict: bool = Field(default=True, description="Refuse it unless it has its official number of items.")
-
-    @field_validator("benchmark")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in list_benchmarks():
-            raise ValueError(f"unknown benchmark '{value}'; known: {', '.join(list_benchmarks())}")
-        return value
-
-    def open(self) -> Benchmark:
-        """Read and check the benchmark.
-
-        Raises:
-            MllmError: what is wrong with it.
-        """
-        return open_benchmark(self.benchmark, self.path, strict=self.strict, **self.options)
 
 
 class Mllm(Settings):

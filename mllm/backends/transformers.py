@@ -225,10 +225,14 @@ class TransformersBackend(Backend):
 
     def check_candidates(self, candidates: Sequence[str]) -> None:
         """Raise MllmError unless every candidate is one token after the generation prompt, and no two are the same."""
-        self._candidate_ids("", tuple(candidates))
+        self.candidate_ids("", tuple(candidates))
 
-    def _candidate_ids(self, prefix: str, candidates: tuple[str, ...]) -> list[int]:
-        """Return the candidates' token ids where they follow a prefix."""
+    def candidate_ids(self, prefix: str, candidates: tuple[str, ...]) -> list[int]:
+        """Return the candidates' token ids where they follow a prefix.
+
+        Raises:
+            MllmError: a candidate is not one token there, or two are the same one.
+        """
         if (prefix, candidates) in self._candidates:
             return self._candidates[prefix, candidates]
         before = self._generation_prompt + prefix
@@ -318,10 +322,10 @@ class TransformersBackend(Backend):
 
     def _levels(self, prompts: Sequence[Prompt], candidates: tuple[str, ...], batch_size: int) -> list[LevelLogits]:
         for prefix in dict.fromkeys(prompt.prefix for prompt in prompts):
-            self._candidate_ids(prefix, candidates)
+            self.candidate_ids(prefix, candidates)
 
         def score(batch: list[_Rendered]) -> list[LevelLogits]:
-            ids = torch.tensor([self._candidate_ids(rendered.prompt.prefix, candidates) for rendered in batch])
+            ids = torch.tensor([self.candidate_ids(rendered.prompt.prefix, candidates) for rendered in batch])
             logits, tokens = self._next_token(batch)
             logits = logits.float()
             chosen = logits.gather(1, ids.to(logits.device)) - logits.logsumexp(1, keepdim=True)

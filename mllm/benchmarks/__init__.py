@@ -5,10 +5,12 @@ from .benchmark import Benchmark
 from .opening import open_benchmark
 from .reading import Count, Found
 from .registry import BenchmarkInfo, benchmark_info, list_benchmarks, register_benchmark
+from .settings import BenchmarkSettings
 
 __all__ = [
     "Benchmark",
     "BenchmarkInfo",
+    "BenchmarkSettings",
     "Count",
     "Found",
     "OpenAnswer",

@@ -14,7 +14,7 @@ from lopsided.mllm.benchmarks import benchmark_info, register_benchmark
 from lopsided.mllm.published import list_tables, published_table, register_table
 from lopsided.mllm.scoring import register_preset
 
-DOORS = ["", ".backends", ".benchmarks", ".metrics", ".published", ".scoring"]
+DOORS = ["", ".align", ".backends", ".benchmarks", ".metrics", ".published", ".scoring"]
 HEAVY = ["torch", "transformers", "httpx", "pandas", "scipy", "numpy"]
 
 

@@ -1,0 +1,63 @@
+"""Training multimodal LLMs to rate as people do, and using them as rewards.
+
+::
+
+    from lopsided.mllm.align import align, load_alignment, plan_alignment
+
+    plan = plan_alignment(load_alignment("cogip.yaml"))  # checks data, prompts and answers; loads no model
+    align(plan, "out/cogip")  # trl trains; the same call continues after a kill
+
+Training needs the extra ``align`` (trl, peft, datasets); rewards, splits, calibration and the use of a model as a
+reward do not. Names are imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from ...common.doors import door
+
+if TYPE_CHECKING:
+    from .calibration import Calibration, fit_isotonic, fit_temperature
+    from .config import Alignment, load_alignment
+    from .evaluation import load_calibration
+    from .reward_model import RewardModel
+    from .rewards import ParsedReply, Rewards
+    from .selection import BestOf, best_of
+    from .service import RewardService
+    from .splits import Split, split_items
+    from .training import Aligned, Plan, align, plan_alignment
+
+__all__ = [
+    "Aligned",
+    "Alignment",
+    "BestOf",
+    "Calibration",
+    "ParsedReply",
+    "Plan",
+    "RewardModel",
+    "RewardService",
+    "Rewards",
+    "Split",
+    "align",
+    "best_of",
+    "fit_isotonic",
+    "fit_temperature",
+    "load_alignment",
+    "load_calibration",
+    "plan_alignment",
+    "split_items",
+]
+
+__getattr__, __dir__ = door(
+    __name__,
+    {
+        ".selection": ["BestOf", "best_of"],
+        ".calibration": ["Calibration", "fit_isotonic", "fit_temperature"],
+        ".config": ["Alignment", "load_alignment"],
+        ".evaluation": ["load_calibration"],
+        ".reward_model": ["RewardModel"],
+        ".rewards": ["ParsedReply", "Rewards"],
+        ".service": ["RewardService"],
+        ".splits": ["Split", "split_items"],
+        ".training": ["Aligned", "Plan", "align", "plan_alignment"],
+    },
+)

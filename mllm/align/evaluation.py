@@ -1,0 +1,159 @@
+"""Ratings of what was not trained on, compared with people: before and after training, without and with calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ...analysis.statistics import grouped
+from ...common.files import atomic_path, write_json
+from ...common.images import read_rgb
+from ..errors import MllmError
+from ..scoring.preset import Preset
+from ..scoring.scale import ScoreScale
+from ..scoring.scorer import Scorer
+from .calibration import FEWEST, Calibration, at_temperature, fit_isotonic, fit_temperature, report
+from .examples import Example
+
+if TYPE_CHECKING:
+    from ..backends import TransformersBackend
+
+BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
+HELD_OUT = "held-out"
+LOGS = "log_probabilities"  # of levels; in memory only
+Sets = Mapping[str, Sequence[Example]]
+
+
+def rate_sets(backend: TransformersBackend, preset: Preset, sets: Sets) -> pd.DataFrame:
+    """Rate examples greedily: one row each, with the label on the preset's scale."""
+    scorer = Scorer(backend, preset)
+    rows = []
+    for name, examples in sets.items():
+        by_dimension: dict[str, list[Example]] = {}
+        for example in examples:
+            by_dimension.setdefault(example.item.dimension, []).append(example)
+        for dimension, group in by_dimension.items():
+            images = [Image.fromarray(read_rgb(example.item.images[0])) for example in group]
+            questions = [example.item.question for example in group]
+            ratings = scorer.rate(images, dimension=dimension, questions=questions)
+            for example, rating in zip(group, ratings, strict=True):
+                said = {"label": example.score, "value": rating.value, "status": rating.status}
+                levels = rating.distribution and [math.log(max(p, 1e-300)) for p in rating.distribution.values()]
+                about = {
+                    "set": name,
+                    "dimension": dimension,
+                    "item": example.item.id,
+                    "reference": example.item.cluster,
+                }
+                rows.append({**about, **said, LOGS: levels})
+    return pd.DataFrame(rows)
+
+
+def numbers_of(table: pd.DataFrame) -> dict[str, float]:
+    """Return agreement with people as numbers for the log, and the share of ratings that could be read."""
+    numbers: dict[str, float] = {}
+    for (name, dimension), rows in grouped(table, "set", "dimension"):
+        read = rows.dropna(subset=["value"])
+        place = f"eval/{name}/{dimension}"
+        numbers[f"{place}/read"] = len(read) / len(rows)
+        if len(read) >= 3:
+            line = report([("", read["value"])], read["label"]).iloc[0]
+            numbers |= {f"{place}/{metric}": float(line[metric]) for metric in ("srcc", "plcc", "rmse")}
+    return numbers
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.drop(columns=LOGS, errors="ignore").to_csv(temporary, index=False)
+
+
+def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataFrame:
+    """Compare ratings after training with those before, and with calibrated ones.
+
+    Calibration is fitted on half of the held-out references, and judged on the other half and on the other sets.
+
+    Args:
+        folder: has the ratings before; gets those after, the comparison and the calibration.
+        table: see :func:`rate_sets`.
+        preset: what was asked.
+
+    Returns:
+        One row per set, dimension and kind of ratings: ``n`` of ``of`` could be read, ``rmse``, ``mae``, ``plcc``,
+        ``srcc``.
+    """
+    write_table(folder / AFTER, table)
+    before = pd.read_csv(folder / BEFORE)
+    lines, fitted = [], {}
+    for dimension in table["dimension"].unique():
+        mine = table.loc[table["dimension"] == dimension]
+        first = _first_half(mine.loc[mine["set"] == HELD_OUT])
+        fit, rest = mine.loc[first].dropna(subset=["value"]), mine.drop(index=first)
+        maps = _fit(fit, preset, str(dimension)) if len(fit) >= FEWEST else []
+        fitted[str(dimension)] = [asdict(one) for one in maps]
+        for name in mine["set"].unique():
+            of = mine.loc[mine["set"] == name]
+            earlier = before.loc[(before["dimension"] == dimension) & (before["set"] == name)]
+            parts: list[tuple[str, pd.DataFrame, Calibration]] = [("before", earlier, Calibration("none"))]
+            parts.append(("after", of, Calibration("none")))
+            judged = rest.loc[rest["set"] == name]
+            part = ", other half" if name == HELD_OUT else ""
+            if maps and part:
+                parts.append((f"after{part}", judged, Calibration("none")))
+            parts += [(f"after{part}, {one.kind}", judged, one) for one in maps]
+            for what, rows, one in parts:
+                read = rows.dropna(subset=["value"])
+                if len(read) >= 3:
+                    line = report([(what, _calibrated(read, one, preset, str(dimension)))], read["label"])
+                    line = line.rename(columns={"calibration": "ratings"})
+                    lines.append(line.assign(set=name, dimension=dimension, of=len(rows)))
+    evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+    write_table(folder / EVALUATION, evaluation)
+    write_json(folder / CALIBRATION, fitted)
+    return evaluation
+
+
+def _first_half(rows: pd.DataFrame) -> pd.Index:
+    """Return the rows of half of the references, chosen by their names."""
+    references = sorted(rows["reference"].unique(), key=lambda name: hashlib.sha256(str(name).encode()).hexdigest())
+    return rows.index[rows["reference"].isin(references[: len(references) // 2])]
+
+
+def _fit(rows: pd.DataFrame, preset: Preset, dimension: str) -> list[Calibration]:
+    scale = preset.scale(dimension)
+    found = [fit_isotonic(rows["value"], rows["label"])]
+    if isinstance(scale, ScoreScale):
+        found.append(fit_temperature(np.array(rows[LOGS].tolist()), rows["label"], scale))
+    return found
+
+
+def _calibrated(rows: pd.DataFrame, calibration: Calibration, preset: Preset, dimension: str) -> Any:
+    scale = preset.scale(dimension)
+    if calibration.kind == "temperature" and isinstance(scale, ScoreScale):
+        return at_temperature(np.array(rows[LOGS].tolist()), scale, calibration.temperature)
+    return calibration(rows["value"])
+
+
+def load_calibration(folder: str | Path, dimension: str) -> list[Calibration]:
+    """Return the calibrations of a dimension that an alignment left.
+
+    Raises:
+        MllmError: there are none.
+    """
+    path = Path(folder) / CALIBRATION
+    try:
+        found = [Calibration(**one) for one in json.loads(path.read_text(encoding="utf-8"))[dimension]]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = []
+    if not found:
+        raise MllmError(f"{path} has no calibration of {dimension!r}: were some 20 ratings of it held out?")
+    return found

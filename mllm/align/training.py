@@ -1,0 +1,327 @@
+"""Carrying out an alignment: data, split, training, evaluation, and a folder that any run can continue.
+
+==========================  =========================================================================================
+``alignment.json``          the settings, and what was planned; a folder belongs to one alignment
+``split.json``              which items are trained on, held out and refused, and why
+``log.jsonl``               loss, rewards, statuses and evaluations by step; equal for equal runs, killed or not
+``checkpoint-<step>/``      the last two checkpoints, with the optimiser and the random generators
+``runs/``                   the same curves for TensorBoard
+``adapter/``                the adapters, if there are some
+``model/``                  the trained model, adapters merged: a folder for ``lopsided rate --model``
+``before.csv``              ratings of held-out items and benchmarks before training; ``after.csv`` after it
+``evaluation.csv``          both against people, without and with calibration
+``calibration.json``        the calibration
+==========================  =========================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ...common.files import temporary_name, write_json
+from ..errors import MllmError
+from ..item import Item
+from .config import Alignment
+from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, write_table
+from .examples import Example, make_example
+from .splits import Split, split_items
+
+if TYPE_CHECKING:
+    from ..backends import TransformersBackend
+
+SETTINGS, SPLIT, LOG, MODEL, ADAPTER = "alignment.json", "split.json", "log.jsonl", "model", "adapter"
+LIBRARIES = ("trl", "peft", "datasets")
+Progress = Callable[[float, int, str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an alignment would do.
+
+    Attributes:
+        alignment: the settings.
+        examples: what is trained on, in the order of the files, repeated by weight.
+        held_out: what is kept, labelled.
+        benchmarks: what is rated besides, by the name of the benchmark.
+        split: what was refused, and why.
+        steps: number of optimiser steps.
+        notes: what the benchmarks' readers say.
+    """
+
+    alignment: Alignment
+    examples: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    benchmarks: Mapping[str, tuple[Example, ...]]
+    split: Split
+    steps: int
+    notes: tuple[str, ...]
+
+    def sets(self) -> dict[str, list[Example]]:
+        """Return the ratings to evaluate, as many of each set as ``evaluate.limit`` says."""
+        sets = {HELD_OUT: self.held_out, **self.benchmarks}
+        limited = {
+            name: [each for each in examples if each.item.task == "rate"][: self.alignment.evaluate.limit]
+            for name, examples in sets.items()
+        }
+        return {name: examples for name, examples in limited.items() if examples}
+
+    def lines(self) -> Iterator[str]:
+        """Say it in words."""
+        alignment, optim = self.alignment, self.alignment.optim
+        trained = "all weights" if alignment.lora is None else f"adapters of rank {alignment.lora.rank}"
+        yield f"{alignment.method} of {alignment.model.path}, preset {alignment.asked.key}, {trained}"
+        counts = len(self.examples), len(self.held_out), len(self.split.refused)
+        yield "{} examples per epoch, {} held out, {} refused".format(*counts)
+        yield from (f"refused: {count} {finding}" for finding, count in self.split.record()["counts"].items())
+        yield f"{self.steps} steps of {optim.batch} × {optim.accumulation}"
+        first = self.examples[0]
+        yield f"first prompt: {first.text!r}"
+        if alignment.method != "grpo":
+            yield f"first answer: {first.answer!r}"
+        for reward in alignment.rewards:
+            failed = reward.lowest if reward.on_failure is None else reward.on_failure
+            yield f"reward {reward.name}, weight {reward.weight:g}; an unreadable reply gets {failed}"
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What an alignment left.
+
+    Attributes:
+        folder: with everything in it.
+        model: folder of the trained model.
+        evaluation: see :func:`lopsided.mllm.align.evaluation.evaluate_into`.
+        resumed: step that it continued from; 0 if it did not.
+    """
+
+    folder: Path
+    model: Path
+    evaluation: pd.DataFrame
+    resumed: int
+
+
+def require_libraries() -> None:
+    """Raise MllmError unless the libraries of the extra ``align`` are installed."""
+    if absent := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise MllmError(f"training needs {', '.join(absent)}: pip install 'lopsided[align]'")
+
+
+def plan_alignment(alignment: Alignment) -> Plan:
+    """Read and split the data, and check every prompt and answer; no model is loaded.
+
+    Raises:
+        MllmError: what is wrong.
+        ImageError: an image that cannot be read.
+    """
+    from ..backends.model_folder import find_model
+
+    find_model(alignment.model.path, alignment.model.revision)
+    items: list[Item] = []
+    notes: list[str] = []
+    scales: dict[tuple[str, str, str], tuple[float, tuple[float, float] | None]] = {}
+    for data in alignment.data:
+        found = data.open()
+        notes += found.notes
+        items += found.items
+        scales |= {_name(item): (data.weight, data.scale) for item in found.items}
+    if len(scales) != len(items):
+        twice = next(name for name, count in Counter(map(_name, items)).items() if count > 1)
+        raise MllmError(f"item {' / '.join(twice)} is in data twice: use weight to show it more often")
+    benchmarks = {name: benchmark.open().items for name, benchmark in alignment.evaluate.benchmarks.items()}
+    against = [item for benchmark in alignment.split.against for item in benchmark.open().items]
+    against += [item for found in benchmarks.values() for item in found]
+    split = split_items(
+        items, held_out=alignment.split.held_out, against=against, near=alignment.split.near, seed=alignment.seed
+    )
+
+    def example(item: Item) -> Example:
+        return make_example(item, alignment.asked, alignment.target, scales[_name(item)][1])
+
+    draw = random.Random(alignment.seed)  # noqa: S311
+    examples = [made for item in split.train for made in [example(item)] * _times(scales[_name(item)][0], draw)]
+    if alignment.method != "sft" and any(each.item.task == "open" for each in examples):
+        raise MllmError(f"an open question has no wrong answers to compare with: {alignment.method} cannot train on it")
+    if not examples:
+        raise MllmError("the weights of the data leave nothing to train on")
+    rated = {
+        name: tuple(
+            make_example(item, alignment.asked, alignment.target)
+            for item in found
+            if item.task == "rate" and item.target is not None
+        )
+        for name, found in benchmarks.items()
+    }
+    return Plan(
+        alignment,
+        tuple(examples),
+        tuple(map(example, split.held_out)),
+        rated,
+        split,
+        _steps(alignment, len(examples)),
+        tuple(notes),
+    )
+
+
+def _name(item: Item) -> tuple[str, str, str]:
+    return item.benchmark, item.dimension, item.id
+
+
+def _times(weight: float, draw: random.Random) -> int:
+    """Return how often an item is shown: the whole part of its weight, and once more by chance."""
+    return int(weight) + (draw.random() < weight % 1)
+
+
+def _steps(alignment: Alignment, examples: int) -> int:
+    optim = alignment.optim
+    if optim.steps:
+        return optim.steps
+    if alignment.method == "grpo":
+        prompts = optim.batch * optim.accumulation // alignment.generation.replies
+        return math.ceil(optim.epochs * (examples // prompts) * alignment.grpo.iterations)
+    return math.ceil(optim.epochs * math.ceil(math.ceil(examples / optim.batch) / optim.accumulation))
+
+
+def align(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda _done, _total, _note: None,
+) -> Aligned:
+    """Carry out an alignment; after an interruption or a kill the same call continues from the last checkpoint.
+
+    A continued run ends with exactly the weights and the log of one that was not interrupted, on the same machine and
+    libraries.
+
+    Args:
+        plan: from :func:`plan_alignment`.
+        folder: for all results.
+        device: ``cpu``, ``cuda``, ….
+        progress: told (steps done, all steps, note).
+
+    Raises:
+        MllmError: missing libraries, a folder of another alignment, a model that lacks what the alignment needs.
+    """
+    require_libraries()
+    from ..backends import TransformersBackend
+    from . import adapters, trainers
+
+    alignment, folder = plan.alignment, Path(folder)
+    _claim(folder, plan)
+    settings = alignment.model
+    _seed(alignment.seed)
+    backend = TransformersBackend(
+        settings.path,
+        revision=settings.revision,
+        device=device,
+        dtype=settings.dtype,
+        batch_size=alignment.optim.batch,
+        max_pixels=settings.max_pixels,
+    )
+    model: Any = backend.model
+    if alignment.lora is not None:
+        model = adapters.add_adapters(model, alignment.lora)
+    optimiser = adapters.make_optimiser(model, alignment.optim)
+    sets = plan.sets()
+
+    def ratings() -> pd.DataFrame:
+        return rate_sets(backend, alignment.asked, sets)
+
+    log = trainers.LogLines(folder / LOG, progress)
+    callbacks: list[Any] = [log, trainers.Marks()]
+    if alignment.evaluate.every and sets:
+        callbacks.append(trainers.Evaluates(alignment.evaluate.every, lambda: numbers_of(ratings()), log))
+    resumed = latest_checkpoint(folder)
+    if sets and not (folder / BEFORE).exists():
+        write_table(folder / BEFORE, ratings())
+    with _curves_in(folder / "runs"):
+        trainer = trainers.make_trainer(alignment, plan.examples, backend, model, optimiser, folder, callbacks)
+        done = trainers.train(trainer, resumed)
+    if done < 1:
+        raise MllmError("no step was made: there is less data than one step takes")
+    model.eval()
+    if alignment.lora is not None:
+        _save(folder / ADAPTER, lambda place: model.save_pretrained(place))
+        model = adapters.merged(model)
+    _save(folder / MODEL, lambda place: _save_model(model, backend, place))
+    evaluation = evaluate_into(folder, ratings(), alignment.asked) if sets else pd.DataFrame()
+    return Aligned(folder, folder / MODEL, evaluation, int(resumed.name.split("-")[1]) if resumed else 0)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the last checkpoint that is complete; delete those that are not."""
+    from .trainers import COMPLETE
+
+    found = sorted(folder.glob("checkpoint-*"), key=lambda place: int(place.name.split("-")[1]))
+    for place in found:
+        if not (place / COMPLETE).exists():
+            shutil.rmtree(place)
+    return next((place for place in reversed(found) if place.exists()), None)
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Write what the folder is for, or refuse one that is for something else."""
+    mine = {"identity": plan.alignment.identity, "steps": plan.steps, "examples": len(plan.examples)}
+    path = folder / SETTINGS
+    if path.exists():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            theirs = {name: known[name] for name in mine}
+        except (ValueError, KeyError, TypeError):
+            raise MllmError(f"{path} is damaged; give another folder") from None
+        if theirs != mine:
+            raise MllmError(f"{folder} belongs to another alignment (its {SETTINGS} differs); give another folder")
+    write_json(folder / SPLIT, plan.split.record())
+    write_json(path, {**mine, "settings": plan.alignment.model_dump(mode="json"), "notes": list(plan.notes)})
+
+
+def _seed(seed: int) -> None:
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what trl draws from
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _curves_in(folder: Path) -> Iterator[None]:
+    """Tell TensorBoard's callback where to write, which takes it from the environment only."""
+    name = "TENSORBOARD_LOGGING_DIR"
+    before = os.environ.get(name)
+    os.environ[name] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _save(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder that is whole or absent."""
+    temporary = temporary_name(folder)
+    write(temporary)
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+def _save_model(model: Any, backend: TransformersBackend, place: Path) -> None:
+    model.save_pretrained(place)
+    backend.processor.save_pretrained(place)
+    if (original := backend.folder / "generation_config.json").exists():  # the one of training is plain
+        shutil.copyfile(original, place / original.name)

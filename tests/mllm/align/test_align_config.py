@@ -1,0 +1,181 @@
+"""Alignment files, and items as examples."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support import tiny_vlm
+from support.command_line import invoke
+
+from lopsided.mllm import Item, MllmError, create_preset
+from lopsided.mllm.align.config import Alignment, Target, load_alignment
+from lopsided.mllm.align.examples import ask, make_example, read_replies
+from lopsided.mllm.align.training import plan_alignment
+from lopsided.mllm.backends import Reply
+
+BASE = {"model": "hub/name", "method": "sft", "preset": "numeric", "data": [{"benchmark": "jsonl", "path": "a.jsonl"}]}
+GRPO = BASE | {"method": "grpo", "rewards": [{"kind": "adaptive-gaussian"}]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (BASE | {"optim": {"raet": 1}}, "optim.raet: unknown key; did you mean 'rate'?"),
+        (
+            BASE | {"loss": {"kind": "soft-digits", "etta": 1}},
+            "loss.soft-digits.etta: unknown key; did you mean 'eta'?",
+        ),
+        (BASE | {"data": []}, "data: List should have at least 1 item"),
+        (BASE | {"preset": "q-aline"}, "unknown preset 'q-aline'; did you mean 'q-align'?"),
+        (BASE | {"loss": {"kind": "levels"}}, "needs a preset that reads levels"),
+        (BASE | {"loss": {"kind": "soft-digits"}, "preset": "q-align"}, "needs a preset of written numbers"),
+        (BASE | {"rewards": [{"kind": "window"}]}, "rewards are for grpo"),
+        (BASE | {"kl": 0.1}, "kl is for grpo"),
+        (BASE | {"method": "grpo"}, "grpo needs rewards"),
+        (GRPO | {"preset": "q-align"}, "begins the answer"),
+        (GRPO | {"optim": {"batch": 9}}, "must be a multiple of generation.replies = 8"),
+        (GRPO | {"options": {"parser": "constrained"}}, "nothing keeps replies to a form"),
+        (BASE | {"target": {"template": "good"}}, "lacks {number}"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_the_way_out(settings, words, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(MllmError) as error:
+        load_alignment(file)
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "a: [", "a: \x00"])
+def test_what_is_not_an_alignment_is_refused(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(MllmError, match=r"a\.yaml: "):
+        load_alignment(tmp_path / "a.yaml")
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE | {"model": {"path": "models"}}))
+    made = load_alignment(tmp_path / "a.yaml")
+    assert made.data[0].path == tmp_path / "a.jsonl"
+    assert made.model.path == str(tmp_path / "models")
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE))
+    assert load_alignment(tmp_path / "a.yaml").model.path == "hub/name"
+
+
+def rating(target, scale=(0, 100), dimension="quality", **more):
+    return Item(
+        benchmark="b", dimension=dimension, id="1", task="rate", images=(Path("x"),), target=target, scale=scale, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "preset", "options", "target", "answer", "score"),
+    [
+        (rating(72.0), "q-align", {}, {}, "The quality of the image is good", 3.88),
+        (rating(72.0), "unipercept", {}, {}, "dv", 72),
+        (rating(72.4), "numeric", {}, {}, "72", 72.4),
+        (rating(28.0, higher_is_better=False), "numeric", {}, {}, "72", 72),
+        (rating(3.0, (1, 5)), "numeric", {"high": 10}, {"decimals": 2}, "5.00", 5),
+        (
+            *(rating(5.577, (0, 10), "Aesthetics"), "cogip", {}),
+            *({"template": "{label} {number}", "decimals": 3}, "medium 5.577", 5.577),
+        ),
+        (rating(-0.04, (-3, 3), "Emotional_Valence"), "cogip", {}, {"decimals": 1}, "0.0", -0.04),
+        (
+            rating(2.0, (1, 5)),
+            "q-insight",
+            {},
+            {"template": '{"rating": {number}}', "decimals": 1},
+            '{"rating": 2.0}',
+            2,
+        ),
+    ],
+)
+def test_the_answer_that_is_taught_is_read_as_the_label(item, preset, options, target, answer, score):
+    asked, form = create_preset(preset, **options), Target(**target)
+    example = make_example(item, asked, form)
+    assert example.answer == answer
+    assert example.score == pytest.approx(score)
+    (read,) = read_replies([Reply(answer.removeprefix(example.prefix))], [item], asked)
+    step = 25 if preset == "q-align" else (item.scale[1] - item.scale[0]) / 100
+    assert read.status == "ok"
+    assert read.number == pytest.approx(item.target, abs=step)
+
+
+def test_the_prompt_is_the_one_a_scorer_sends():
+    picture = tiny_vlm.images(1)[0]
+    item = Item(
+        benchmark="b",
+        dimension="q",
+        id="1",
+        task="answer",
+        images=(Path("x"),),
+        question="Q?",
+        options=("a", "b"),
+        target="B",
+    )
+    asked = create_preset("numeric")
+    example = make_example(item, asked, Target())
+    assert example.answer == "B"
+    assert math.isnan(example.score)
+    assert example.text == ask(asked, item, [picture]).text
+    assert example.text.endswith("Q?\nA. a\nB. b")
+    assert [read_replies([Reply(t)], [item], asked)[0].value for t in ("B", "The answer is A.")] == ["B", "A"]
+    own = rating(1.0, question="How sharp, 0 to 100?")
+    assert make_example(own, asked, Target()).text == "How sharp, 0 to 100?"
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (rating(None), "no label"),
+        (rating(5.0, None), "does not say its scale"),
+        (rating(101.0), "outside its scale"),
+        (rating(5.0, dimension="charm"), "does not rate 'charm'"),
+    ],
+)
+def test_items_that_cannot_be_trained_on_are_refused(item, words):
+    with pytest.raises(MllmError, match=words):
+        make_example(item, create_preset("numeric"), Target())
+
+
+def test_the_dry_run_says_what_would_be_done(tiny, rated, tmp_path):
+    train = rated("dry", 12, 5)
+    settings = GRPO | {"model": str(tiny), "data": [{"benchmark": "jsonl", "path": train, "weight": 1.5}]}
+    settings |= {"split": {"held_out": 0.25, "against": [{"benchmark": "jsonl", "path": train}], "near": None}}
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1  # all of it is in the evaluation benchmark
+    assert "12 were refused" in shown.err
+    settings["split"].pop("against")
+    file.write_text(yaml.safe_dump(settings))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 0, shown.err
+    assert "3 held out" in shown.out
+    assert "reward adaptive-gaussian, weight 1; an unreadable reply gets 0.0" in shown.out
+    plan = plan_alignment(Alignment.model_validate(settings))
+    assert 9 < len(plan.examples) < 18
+    assert json.loads(json.dumps(plan.split.record()))["held_out"]
+    assert "--to FOLDER" in invoke("align", file).err
+
+
+RECIPES = sorted((Path(__file__).parents[3] / "mllm" / "align" / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_says_what_is_published(recipe):
+    load_alignment(recipe)
+    assert {"published", "ours"} <= set(re.findall(r"[a-z]+", recipe.read_text().lower()))
+
+
+def test_there_is_a_recipe_of_every_system():
+    assert {path.stem for path in RECIPES} == {
+        *("cogip_qwen", "cogip_gemma", "cogip_llama", "unipercept", "tatar", "q_insight", "visualquality_r1"),
+        *("deqa", "q_realign", "culturemix"),
+    }
