@@ -23,8 +23,11 @@ _CLASSES = {
         mos value answer result say give gives given deserve deserves get gets worth estimate estimated judge
         judgement judgment verdict pick go mark marks assign assigned evaluate evaluated assess memorability
         funniness valence iqa assessment evaluation call choose conclude settle merit merits earn earns
-        receive receives put award awarded place oceniam mets bewertung punktzahl wertung note qualität
-        bildqualität gebe geben nota voto doy daría darle donne donnerais attribue puntuación calificación
+        receive receives put award awarded place land lands landing settle settles stick keep commit merited
+        leaning oceniam mets bewertung bewerte bewerten vergebe urteil gesamturteil notée évalue attribue
+        attribuerais mettrais califico valoro otorgo otorgaría asigno pondría puntaje valoración assegno darei
+        direi valuto valutazione atribuo daria dou avaliação beoordeel geef waardering punktzahl wertung note qualität
+        bildqualität gebe geben nota voto doy daría darle donne donnerais puntuación calificación
         calidad qualité punteggio qualità pontuação qualidade ocena оценка оценку puan puanı skor điểm skóre
         betyg cijfer hodnocení karakter nilai kwaliteit kvalitet""",
     # says that it is the last word
@@ -46,12 +49,16 @@ _CLASSES = {
         higher lower change thought score's considering over under below than more less which has have been
         also still most personally honestly however but though although while und ist dem das den der die bild
         bildes ich würde sehr etwa ungefähr von mit es dieses diese für le la el un une una en est sur imagen
-        esta este cette cet à de du des pour il è di per questa immagine yo je se lo l'image bu için""",
+        esta este cette cet à de du des pour il è di per questa immagine yo je se lo l'image bu için mit mich mein meine lautet liegt
+        bei daher also mon ma soit environ mi sería con por circa mia sono minha com een
+        deze afbeelding
+        if whereas yet down up fairer reasonable realistic appropriate confident corresponds translates
+        requested stands using stand taken together anyway rounded""",
     # words of a scale
     "level": """
         low medium high bad poor good excellent terrible awful great mediocre acceptable decent perfect
         average superb outstanding amazing neutral positive negative worst best lowest highest worse better
-        moderate slight gut schlecht bueno bon""",
+        moderate slight fair unusable unacceptable horrible flawless pristine gut schlecht bueno bon""",
     # units of a score
     "unit": """
         point points pt pts star stars punkt punkte punkten étoile étoiles estrella estrellas estrela estrelas
@@ -62,11 +69,12 @@ _CLASSES = {
     # another image, or a first thought
     "other": """
         reference original originally other another previous previously earlier before typical ideal first
-        second third last initially baseline usual normal undistorted pristine average perfect""",
+        second third last initially initial baseline usual normal undistorted pristine average perfect""",
     # a change of a score
     "change": """
         deduct deducted deducting subtract subtracted take took taking taken remove removed lose loses lost
-        add added start starting started begin off minus""",
+        add added start starting started begin off minus costs cost drop drops dropped reduce reduces lowers drag
+        drags pull pulls bring brings push pushes raise raises limit limits cap caps bump bumps knock knocks""",
 }
 WORDS = MappingProxyType({name: words_of(words) for name, words in _CLASSES.items()})
 
@@ -76,10 +84,10 @@ FOREIGN_CLASSES = MappingProxyType(
     {
         "final": re.compile("总|總|综合|総合|итог|общ|총|المجموع"),
         "mark": re.compile(
-            "评分|得分|分数|評分|分數|打|给|給|评价|評価|スコア|점수|평점|คะแนน|คุณภาพ|оцен|स्कोर|गुणवत्ता|คุณภาพ|النتيجة|تقييم"
+            "评分|得分|分数|評分|分數|打|给|給|评价|評価|质量|品質|スコア|점수|평점|คะแนน|คุณภาพ|оцен|качеств|स्कोर|गुणवत्ता|คุณภาพ|النتيجة|تقييم"
         ),
         "unit": re.compile("^(?:分|点|點|점|балл)"),
-        "filler": re.compile("^(?:です|입니다|だ)"),
+        "filler": re.compile("^(?:です|입니다|だ|изображени|我|这张|這張|图片|この画像)"),
     }
 )
 
@@ -108,7 +116,9 @@ BOUND_AFTER = re.compile(
 # Takes back what was said before it.
 CORRECTION = re.compile(
     r"\b(?:wait|hm{1,5}|actually|correction|on (?:second thought|reflection)s?|or rather"
-    r"|let me (?:correct|reconsider|revise)|i (?:correct|revise)|scratch that|edit(?=:)|changed it to"
+    r"|let me (?:correct|reconsider|revise)|i (?:correct|revise)|scratch that"
+    r"|(?:revis|chang|adjust|lower|rais)(?:e|ing) (?:that|it|this|my (?:score|rating|answer|mark))(?: down| up)?(?= to\b)"
+    r"|edit(?=:)|changed it to"
     r"|reconsider(?:ing)?|my mistake)\b[\s,.:;!-]{0,4}(?:no,\s)?"
     r"|(?<![^.!?;…\n]) ?no, (?=\S)",
     re.IGNORECASE,
@@ -121,6 +131,7 @@ _DECLINED = (
 )
 REFUSAL = re.compile(
     rf"\b(?:can ?not|can['’]?t|could not|couldn['’]t|won['’]t|will not|(?:un|not )able to) (?:\w+ )?{_DECLINED}"
+    r"(?! (?:it |this )?(?:an?y? )?(?:more|less|higher|lower|above|below)\b)"
     r"|\bas an ai\b|\bI (?:can ?not|can['’]t)\W*$"
     r"|\bn/a\b|^\W*-/-\W*$"
     r"|kann ich (?:leider )?nicht|ich kann\b[^.!?]{0,80}\bnicht"

@@ -249,7 +249,7 @@ def test_letter(reply, options, expected):
         ('{"A": 0.4, "B": 0.4, "C": 0.1, "D": 0.1}', None),
         ("The options are A, B, C and D.", None),
         ("Anything but B.", None),
-        ("It could be A, but I'm more confident in C.", None),  # a person reads C; never A
+        ("It could be A, but I'm more confident in C.", "C"),
     ],
 )
 def test_letters_of_a_blind_trial(reply, expected):
