@@ -211,7 +211,7 @@ class NumberTokens:
                 self.another_scale |= values_of(token.found["number"], self.low, self.high) != {self.high}
 
     def _read_legends(self) -> None:
-        """Set numbers and ranges aside whose meaning is explained: "1 = worst", "0 means bad", "0-20: bad, 21-40: poor"."""
+        """Set numbers and ranges aside whose meaning is explained: "1 = worst", "0-20: bad, 21-40: poor"."""
         listed: dict[int, list[Token]] = {}  # by sentence; -1: those that begin a line
         sentence = 0
         for index, token in enumerate(self.tokens):
@@ -302,8 +302,8 @@ class NumberTokens:
             return frozenset()
         if found["upper"]:
             ends = [values_of(found[name], self.low, self.high) for name in ("number", "upper")]
-            falls = self.text[max(0, token.start - 6) : token.start].lower().endswith("from ") and min(ends[0]) > max(ends[1])
-            return ends[1] if falls else ends[0] | ends[1]
+            changes = self.text[max(0, token.start - 6) : token.start].lower().endswith("from ")
+            return ends[1] if changes and min(ends[0]) > max(ends[1]) else ends[0] | ends[1]
         if found["percent"]:
             return _share(found["number"], "100", self.low, self.high)
         return values_of(found["number"], self.low, self.high)

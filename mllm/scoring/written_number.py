@@ -22,7 +22,7 @@ from itertools import zip_longest
 
 from .answer_text import answer_text, fields
 from .answer_words import APOLOGY, BOUND_AFTER, BOUND_BEFORE, CORRECTION, REFUSAL, words_of
-from .number_tokens import NumberTokens, in_digits, values_of
+from .number_tokens import NumberTokens, Token, in_digits, values_of
 from .outcomes import Status
 
 
@@ -45,7 +45,7 @@ _EXPLAINS = words_of("because since as but due given which although though while
 _COUNTED = words_of("images pictures photos photographs times")
 _HYPOTHETICAL = words_of("would could might")
 _APART = words_of("but so and whereas while yet")  # a clause begins with them
-_RESULT = words_of("to at")
+_RESULT = words_of("to at from")
 # What would hold if the image were another one; "if I had to choose" is a choice.
 _CONDITION = re.compile(
     r"\b(?:if|unless|were it|had it|without)\b(?! (?:i|we|you|one) (?:have|had|must|need|was|were|am|may)\b"
@@ -53,6 +53,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _UNREAL = re.compile(r"\b(?:would|could|might|were)\b|['’]d\b", re.IGNORECASE)
+_MISSED_CHANCE = re.compile(r"\b(?:would|could|might)(?: \w+ly)? have (?:been|got|gotten|\w+ed)\b", re.IGNORECASE)
 _REAL_AGAIN = re.compile(r"[.!?;\n](?=\s|$)|\b(?:but|as it (?:is|stands)|however)\b", re.IGNORECASE)
 _SURE = words_of("sure confident certain certainty confidence probability probable")
 
@@ -75,11 +76,13 @@ class _Candidate:
 class _Reader(NumberTokens):
     """The tokens of an answer, and how clearly each number in it is one."""
 
+    last_number = 0  # its index among the tokens
     bounded = False  # whether a number was left out because it is a bound
 
     def candidates(self) -> list[_Candidate]:
         """Return the numbers that may be the answer."""
         found = []
+        self.last_number = max((index for index, token in enumerate(self.tokens) if token.kind == "number"), default=0)
         for index, token in enumerate(self.tokens):
             if token.kind == "number" and not token.is_scale and not token.is_operand:
                 tier = self._tier(index)
@@ -97,7 +100,7 @@ class _Reader(NumberTokens):
             return None
         if self.low < 0 and not self.text[: token.start].strip(" \n—–-") and token.start:
             return None  # a sign or a bullet
-        if self._is_label(index) or self._is_unreal(token):
+        if self._is_label(index) or self._is_asked(index) or self._is_unreal(token):
             return None
         unit = self._follows(index)
         if unit is None:
@@ -116,11 +119,16 @@ class _Reader(NumberTokens):
         after = self.tokens[index + 1 : index + 3]
         return len(after) == 2 and after[0].text in ":=" and after[1].kind == "number"
 
+    def _is_asked(self, index: int) -> bool:
+        """Return whether a number is a question that more numbers follow: "Perhaps 55? Rather 60."."""
+        after = self.tokens[index + 1 : index + 2]
+        return bool(after) and after[0].text == "?" and self.last_number > index
+
     def _is_unreal(self, token: Token) -> bool:
         """Return whether a number is of an image that there might have been: "would merit 80 if it were sharp"."""
         before = _REAL_AGAIN.split(self.text[max(0, token.start - _CLAUSE) : token.start])[-1]
         clause = before + token.text + _REAL_AGAIN.split(self.text[token.end : token.end + _CLAUSE])[0]
-        return bool(_CONDITION.search(clause) and _UNREAL.search(clause))
+        return bool(_MISSED_CHANCE.search(clause) or (_CONDITION.search(clause) and _UNREAL.search(clause)))
 
     def _on_scale(self, index: int) -> bool:
         """Return whether a number is followed by the scale asked for: "7 on the requested 1-10 scale"."""
@@ -153,8 +161,7 @@ class _Reader(NumberTokens):
     def _leads(self, index: int, marked: bool) -> int | None:
         """Return the tier that the words before a number give it; None if they are about something else."""
         final = colon = apart = named = False
-        before = self.near(index, -2) if (self.near(index, -1) or self.tokens[0]).text in ("a", "an") else None
-        result = (before or self.near(index, -1) or self.tokens[0]).text.lower() in _RESULT  # of a change: "down to a 5"
+        result = self._follows_word(index, _RESULT)  # of a change: "down to a 5"
         position = index - 1
         while position >= max(0, index - _FAR):
             token = self.tokens[position]
@@ -181,7 +188,7 @@ class _Reader(NumberTokens):
                 apart = True
             before = self.tokens[position].text.lower() if position >= 0 else ""
             if word in _OBJECTS and (marked or final) and (word in _SUBJECTS or before not in _PREPOSITIONS):
-                if self._is_first_thought(position):
+                if self._is_first_thought(position) or (not result and self._is_change(position)):
                     return None
                 break
             if apart and not token.classes & {"final", "mark", "filler", "level"}:
@@ -190,7 +197,8 @@ class _Reader(NumberTokens):
                 return None
             if "negation" in token.classes and not apart and not self._of_level(position + 1, index):
                 return None
-            if "other" in token.classes or ("change" in token.classes and not (result and (named or final))):
+            is_change = "change" in token.classes and not (result and (named or final or self._is_of_mark(position)))
+            if is_change or "other" in token.classes:
                 near = position == index - 2 or self.tokens[position + 2].text == ":"  # "a perfect 10", "Average: 6"
                 if not (near and "level" in token.classes):
                     return None
@@ -198,6 +206,14 @@ class _Reader(NumberTokens):
             named |= "mark" in token.classes
             marked |= named
         return _FINAL if final else _MARKED if marked else _BARE
+
+    def _is_of_mark(self, position: int) -> bool:
+        """Return whether the words up to a position end with what is asked for: "the score (drops to 40)"."""
+        return any(token.classes & {"mark", "final"} for token in self.tokens[max(0, position - 1) : position + 1])
+
+    def _is_change(self, position: int) -> bool:
+        """Return whether the word at a position is a change: "noise costs it 20 points"."""
+        return position >= 0 and "change" in self.tokens[position].classes
 
     def _is_first_thought(self, position: int) -> bool:
         """Return whether the clause that goes on before a position begins as "At first glance …" does."""
