@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .metrics import summarise
     from .rating import Run, rate
     from .rating_folder import folder_benchmark, rate_into
+    from .reparsing import reparse_into
     from .scoring import (
         Choice,
         Comparison,
@@ -60,6 +61,7 @@ __all__ = [
     "rate",
     "rate_against_anchors",
     "rate_into",
+    "reparse_into",
     "scores_table",
     "storable",
     "summarise",
@@ -75,6 +77,7 @@ __getattr__, __dir__ = door(
         ".metrics": ["summarise"],
         ".rating": ["Run", "rate"],
         ".rating_folder": ["folder_benchmark", "rate_into"],
+        ".reparsing": ["reparse_into"],
         ".scoring": [
             *("Choice", "Comparison", "Preset", "Rating", "Scorer"),
             *("create_preset", "list_presets", "rate_against_anchors"),

@@ -19,6 +19,7 @@ from .errors import MllmError
 from .item import Item
 from .results import Name, ResultFile, Row
 from .scoring.outcomes import Choice, Rating
+from .scoring.preset import Preset
 from .scoring.scorer import Scorer
 
 SHARED = {"seconds": 0.0}  # an item that gets the reply to an equal item costs no time
@@ -94,9 +95,9 @@ def rate(
     path = Path(path)
     _refuse_twins(items)
     scorer_id = remembered or scorer.identity
-    labels = [_labels(scorer, scorer_id, item) for item in items]
+    labels = [labels_of(scorer.key, scorer_id, scorer.preset, item) for item in items]
     hashes: dict[Path, str] = {}
-    keys = [_key(scorer_id, item, hashes) for item in items]
+    keys = [question_key(scorer_id, item, hashes) for item in items]
     asked = known = shared = done = 0
     with ResultFile(path, scorer_id) as file:
         waiting: dict[str, list[int]] = {}
@@ -153,7 +154,7 @@ def _name(item: Item) -> Name:
     return item.benchmark, item.dimension, item.id
 
 
-def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
+def question_key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
     """Return the key of a question, which follows from its content; a missing image counts as an image of its own."""
     for path in item.images:
         if path not in hashes:
@@ -191,18 +192,18 @@ def _pixels(path: Path) -> int:
         return 0
 
 
-def _labels(scorer: Scorer, scorer_id: str, item: Item) -> Row:
+def labels_of(scorer: str, scorer_id: str, preset: Preset, item: Item) -> Row:
     """Return the columns that do not depend on the reply."""
     rated = item.task == "rate"
     return {
-        "scorer": scorer.key,
+        "scorer": scorer,
         "scorer_id": scorer_id,
         "benchmark": item.benchmark,
         "dimension": item.dimension,
         "item": item.id,
         "reference": item.cluster,
         "target": item.target,
-        "higher_is_better": scorer.preset.scale(item.dimension).higher_is_better if rated else item.higher_is_better,
+        "higher_is_better": preset.scale(item.dimension).higher_is_better if rated else item.higher_is_better,
     }
 
 

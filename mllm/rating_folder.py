@@ -11,11 +11,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..common.files import atomic_path, write_json
@@ -63,6 +64,7 @@ def rate_into(
     *,
     asked: Mapping[str, Any],
     limit: int | None = None,
+    shuffle_seed: int | None = None,
     chunk: int = CHUNK,
     prices: tuple[float, float] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -79,7 +81,8 @@ def rate_into(
         preset: what is asked and how replies are read.
         asked: JSON that determines the results as far as it is known before the model is loaded; it tells whether an
             earlier run was of the same scorer.
-        limit: rate only this many items, from the first.
+        limit: rate only this many items: the first ones, or with ``shuffle_seed`` a random sample.
+        shuffle_seed: of the draw of that sample.
         chunk: items put to the model together.
         prices: price of a million tokens read, and of a million written.
         provenance: what to record of the machine.
@@ -88,8 +91,8 @@ def rate_into(
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), benchmark.items[:limit]
-    meta = _read_meta(folder / META, benchmark)
+    folder, items = Path(folder), _sample(benchmark.items, limit, shuffle_seed)
+    meta = read_meta(folder / META, benchmark)
     scorer = Scorer(meter, preset)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
     run = rate(scorer, items, folder / RESULTS, chunk=chunk, remembered=remembered, progress=progress)
@@ -99,15 +102,19 @@ def rate_into(
         took = {**(provenance or {}), **_counts(run, meter), "cost": cost, "batch_invariance": moved}
         meta |= {**_described(scorer, meter, benchmark), "asked": dict(asked), "runs": [*meta.get("runs", []), took]}
         write_json(folder / META, meta)
+    rated = write_metrics(folder, items, run, preset)
+    return replace(rated, cost=cost, batching=moved["max_log_probability_difference"] if moved else None)
+
+
+def write_metrics(folder: Path, items: Sequence[Item], run: Run, preset: Preset) -> Rated:
+    """Write the table of scores and the tables of metrics that follow from a run."""
     table = scores_table(items, run.rows)
     metrics = summarise(table, items, preset)
     scores = storable(table)
-    for suffix in (".parquet", ".csv"):
-        _write(scores, (folder / SCORES).with_suffix(suffix))
-    for name, values in metrics.items():
-        _write(values, folder / f"{name}.parquet")
-        _write(values, folder / f"{name}.csv")
-    return Rated(run, scores, metrics, cost, moved["max_log_probability_difference"] if moved else None)
+    for name, values in {Path(SCORES).stem: scores, **metrics}.items():
+        for suffix in (".parquet", ".csv"):
+            write_table(values, folder / f"{name}{suffix}")
+    return Rated(run, scores, metrics, None, None)
 
 
 def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
@@ -129,7 +136,15 @@ def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
     return Benchmark("images", items, identity({"images": hashes}))
 
 
-def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
+def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Sequence[Item]:
+    """Return the first items or, with a seed, a random sample of them, in their own order."""
+    if seed is None or limit is None or limit >= len(items):
+        return items[:limit]
+    chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
+    return [items[index] for index in sorted(chosen.tolist())]
+
+
+def read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
     """Return what is known of the folder's earlier runs; those must be of the same benchmark."""
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
@@ -183,7 +198,8 @@ def _batch_invariance(meter: Meter) -> dict[str, Any] | None:
     return {"prompts": len(prompts), "max_log_probability_difference": measure(prompts, candidates)}
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV, as its ending says; whole or not at all."""
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)

@@ -51,9 +51,9 @@ _CLASSES = {
         ich würde sehr etwa ungefähr von mit es dieses diese für le la el un une una en est sur imagen esta este
         cette cet à de du des pour il è di per questa immagine yo je se lo l'image bu için mit mich mein meine
         lautet liegt bei daher also mon ma soit environ mi sería con por circa mia sono minha com een deze
-        afbeelding if whereas yet toward towards down up fairer reasonable realistic appropriate confident corresponds translates
-        requested stands na restored distorted version ours looking zoomed zooming closer closely using stand
-        taken together anyway instead rounded""",
+        afbeelding if whereas yet toward towards down up fairer reasonable realistic appropriate confident
+        corresponds translates requested stands na restored distorted version ours looking zoomed zooming closer
+        closely using stand taken together anyway instead rounded""",
     # words of a scale
     "level": """
         low medium high bad poor good excellent terrible awful great mediocre acceptable decent perfect average

@@ -112,18 +112,7 @@ class Scorer:
                 else Rating(None, None, None, "failed", reading)
                 for reading in readings
             ]
-        scale = self.preset.scale(dimension)
-        assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
-        ratings, about = [], dimension or self.preset.dimensions[0]
-        for reply in self._generate(prompts):
-            if reply.failure:
-                ratings.append(Rating(None, None, None, "failed", reply.failure))
-                continue
-            parsed = NUMBER_PARSERS[scale.parser](
-                reply.text, scale.low, scale.high, finished=reply.finished, asked=about
-            )
-            ratings.append(Rating(parsed.value, None, None, parsed.status, reply.text))
-        return ratings
+        return [read_rating(self.preset, dimension, reply) for reply in self._generate(prompts)]
 
     def answer(self, image: Images, question: str, options: Sequence[str]) -> Choice:
         """Answer one multiple-choice question; see ``answers``."""
@@ -162,16 +151,8 @@ class Scorer:
             counts = [len(listed) for listed in options]
             logits = self._next_token(prompts, option_letters(max(counts, default=2)))
             return [_choose(these, count) for these, count in zip(logits, counts, strict=True)]
-        assert isinstance(asked.reading, WrittenLetter)  # noqa: S101 - the only other way to read a choice
-        parse = LETTER_PARSERS[asked.reading.parser]
-        choices = []
-        for reply, listed in zip(self._generate(prompts), options, strict=True):
-            if reply.failure:
-                choices.append(Choice(None, None, None, "failed", reply.failure))
-                continue
-            parsed = parse(reply.text, listed, finished=reply.finished)
-            choices.append(Choice(parsed.letter, None, None, parsed.status, reply.text))
-        return choices
+        replies = zip(self._generate(prompts), options, strict=True)
+        return [read_choice(self.preset, listed, reply) for reply, listed in replies]
 
     def compare(self, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> list[Comparison]:
         """Compare pairs of images.
@@ -245,6 +226,27 @@ class Scorer:
         if len(results) != count:
             raise MllmError(f"backend {self.backend.name} returned {len(results)} results for {count} prompts")
         return results
+
+
+def read_rating(preset: Preset, dimension: str | None, reply: Reply) -> Rating:
+    """Read a written number as a preset says; None takes its first dimension."""
+    scale = preset.scale(dimension)
+    assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
+    if reply.failure:
+        return Rating(None, None, None, "failed", reply.failure)
+    about = dimension or preset.dimensions[0]
+    parsed = NUMBER_PARSERS[scale.parser](reply.text, scale.low, scale.high, finished=reply.finished, asked=about)
+    return Rating(parsed.value, None, None, parsed.status, reply.text)
+
+
+def read_choice(preset: Preset, options: Sequence[str], reply: Reply) -> Choice:
+    """Read a written letter as a preset says."""
+    reading = preset.multiple_choice and preset.multiple_choice.reading
+    assert isinstance(reading, WrittenLetter)  # noqa: S101 - the only other way to read a choice
+    if reply.failure:
+        return Choice(None, None, None, "failed", reply.failure)
+    parsed = LETTER_PARSERS[reading.parser](reply.text, options, finished=reply.finished)
+    return Choice(parsed.letter, None, None, parsed.status, reply.text)
 
 
 def _read(scale: ScoreScale, logits: LevelLogits) -> Reading | str:
