@@ -17,6 +17,7 @@ from .compare import compare
 from .export import export
 from .gc import gc
 from .init import init
+from .leaderboard import leaderboard
 from .learn_weights import learn_weights
 from .options import flag
 from .plan import plan
@@ -43,7 +44,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Use trained networks": [restore, export],
     "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],
-    "Multimodal LLMs": [rate, published.app],
+    "Multimodal LLMs": [rate, leaderboard, published.app],
 }
 
 

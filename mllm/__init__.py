@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .benchmarks import Benchmark, benchmark_info, list_benchmarks, open_benchmark
     from .errors import MllmError
     from .item import Item
+    from .leaderboard import Leaderboard, compare_runs
     from .metrics import summarise
     from .rating import Run, rate
     from .rating_folder import folder_benchmark, rate_into
@@ -42,6 +43,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Item",
+    "Leaderboard",
     "Meter",
     "MllmError",
     "Preset",
@@ -51,6 +53,7 @@ __all__ = [
     "ServerBackend",
     "TransformersBackend",
     "benchmark_info",
+    "compare_runs",
     "create_preset",
     "decision_config",
     "folder_benchmark",
@@ -74,6 +77,7 @@ __getattr__, __dir__ = door(
         ".benchmarks": ["Benchmark", "benchmark_info", "list_benchmarks", "open_benchmark"],
         ".errors": ["MllmError"],
         ".item": ["Item"],
+        ".leaderboard": ["Leaderboard", "compare_runs"],
         ".metrics": ["summarise"],
         ".rating": ["Run", "rate"],
         ".rating_folder": ["folder_benchmark", "rate_into"],

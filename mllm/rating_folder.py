@@ -4,6 +4,7 @@
 ``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
 ``meta.json``                       the scorer, the benchmark, and what each run took
 ``mllm_scores.parquet``, ``.csv``   one row per item
+``items.parquet``                   where the images of each item are, seen from the folder, and what was asked
 ``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
 ==================================  =================================================================================
 """
@@ -11,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +36,7 @@ from .scoring.preset import Preset
 from .scoring.scorer import Scorer
 from .table import scores_table, storable
 
-RESULTS, META, SCORES = "results.jsonl", "meta.json", "mllm_scores.parquet"
+RESULTS, META, SCORES, ITEMS = "results.jsonl", "meta.json", "mllm_scores.parquet", "items.parquet"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def rate_into(
 
 def write_metrics(folder: Path, items: Sequence[Item], run: Run, preset: Preset) -> Rated:
     """Write the table of scores and the tables of metrics that follow from a run."""
+    write_table(_shown(folder, items, preset), folder / ITEMS)
     table = scores_table(items, run.rows)
     metrics = summarise(table, items, preset)
     scores = storable(table)
@@ -134,6 +137,24 @@ def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
     items = tuple(Item(**common, id=name.as_posix(), images=(path,)) for name, path in zip(names, paths, strict=True))
     hashes = [[name.with_suffix("").as_posix(), hash_file(path)] for name, path in zip(names, paths, strict=True)]
     return Benchmark("images", items, identity({"images": hashes}))
+
+
+def _shown(folder: Path, items: Sequence[Item], preset: Preset) -> pd.DataFrame:
+    """Return what was shown and asked, for pages that show replies beside their images."""
+    rows = []
+    for item in items:
+        own = item.task == "rate" and not (preset.takes_wording and item.question)
+        rows.append(
+            {
+                "benchmark": item.benchmark,
+                "dimension": item.dimension,
+                "item": item.id,
+                "images": [os.path.relpath(path, folder) for path in item.images],
+                "question": preset.question(item.dimension).text if own else item.question,
+                "options": list(item.options),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Sequence[Item]:
