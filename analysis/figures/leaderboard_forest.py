@@ -45,7 +45,8 @@ def leaderboard_forest(table: pd.DataFrame, *, ax: Given = None) -> Drawn:
         axis.grid(axis="x")
         for y, row in enumerate(rows):
             if np.isnan(row[of]):
-                note(axis, y, row["status"], VERMILION, wrap=60)
+                why = row["status"] if row["n_valid"] else "no reply with a value"
+                note(axis, y, why, VERMILION, wrap=60)
                 continue
             axis.plot([row[f"{of}_low"], row[f"{of}_high"]], [y, y], color=BLUE, linewidth=1.4)
             axis.plot(row[of], y, "o", color=BLUE, markersize=4.5)

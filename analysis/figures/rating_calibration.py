@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from ..statistics.correlation import Floats
-from ..statistics.frames import grouped
+from ..statistics.frames import where
 from .canvas import Drawn, Given, Panels, figure, require_one_of, say
 from .style import GREY, VERMILION
 
 BINS = 8  # of about equally many ratings
 PER_ROW = 3
+TITLE = 24  # characters of a line
 FEW = 3  # ratings, below which a mean says nothing
 
 
 @figure
 def rating_calibration(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
-    """Draw one panel per scorer: x = its rating, y = what people gave; and the mean of y at about the same x.
+    """Draw one panel per scorer, in their order in the table: x = its rating, y = what people gave, and means of y.
 
     A scorer whose means rise steadily orders images as people do; where they are flat, its ratings say nothing.
 
@@ -40,9 +43,9 @@ def rating_calibration(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
     """
     require_one_of(scores, [], "rating_calibration", "nothing was rated")
     panels = Panels(ax, scores["scorer"].nunique(), per_row=PER_ROW, height=2.5)
-    for index, (axis, (scorer, rows)) in enumerate(zip(panels.axes, grouped(scores, "scorer"), strict=True)):
-        axis.set_title(str(scorer).replace("/", "/\n", 1))
-        valid = rows.loc[rows["status"] == "ok"]
+    for index, (axis, scorer) in enumerate(zip(panels.axes, scores["scorer"].unique(), strict=True)):
+        axis.set_title(textwrap.fill(str(scorer), TITLE))
+        valid = where(scores, scorer=scorer, status="ok")
         if valid.empty:
             say(axis, "No valid rating.")
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..statistics.frames import grouped
+from ..statistics.frames import where
 from .canvas import Drawn, Given, Panels, figure, require_one_of
 from .style import BLUE, GREY, ORANGE, PURPLE, SKY, VERMILION
 
@@ -22,7 +22,7 @@ COLOURS = {
 
 @figure
 def status_bars(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
-    """Draw one bar per scorer, with the share of replies of each status.
+    """Draw one bar per scorer in their order in the table, with the share of replies of each status.
 
     Args:
         scores: ``scorer`` and ``status``, one row per reply.
@@ -35,7 +35,7 @@ def status_bars(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
         [0.75, 0.25]
     """
     require_one_of(scores, [], "status_bars", "nothing was asked")
-    replies = {str(scorer): rows["status"].tolist() for scorer, rows in grouped(scores, "scorer")}
+    replies = {scorer: where(scores, scorer=scorer)["status"].tolist() for scorer in scores["scorer"].unique()}
     panels = Panels(ax, 1, height=0.9 + 0.28 * len(replies))
     (axis,) = panels.axes
     used = [status for status in COLOURS if (scores["status"] == status).any()]

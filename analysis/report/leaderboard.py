@@ -41,6 +41,10 @@ from .render import render
 QUESTION = "Which of these scorers agrees best with people, and by how much?"
 MISSES = 6  # shown of each scorer
 SETS_NAMED = 2  # sets of a benchmark in the title; more are called by the benchmark's name
+MISSED = (
+    f"Of each scorer at most {MISSES // 3} replies without a value, then the worst misses: ratings whose rank among all"
+    " is farthest from the rank of the label, and wrong choices."
+)
 SIDE = 320  # pixels: the longer side of an embedded image
 ALPHA = 0.05
 READINGS = (
@@ -87,7 +91,7 @@ def place(row: Row) -> str:
 
 SHARED: dict[str, Cell] = {"scorer": text("scorer"), "place": place}
 COSTS: dict[str, Cell] = {
-    "replies with a value": lambda row: f"{row['n_valid']} of {row['n']}",
+    "valid replies": lambda row: f"{row['n_valid']} of {row['n']}",
     "items per s": number("items_per_second", 1),
     "tokens per item": number("tokens_per_item", 0),
     "cost": number("cost", 4),
@@ -196,13 +200,15 @@ def write_leaderboard(
     sets = sorted(set(board.table["benchmark"]))
     if len(sets) == board.table["dimension"].nunique() == 1:
         del tests["benchmark"], tests["dimension"]
-    rated = board.scores.loc[(board.scores["task"] == "rate") & board.scores["target"].notna()]
+    order = {scorer: n for n, scorer in enumerate(board.table["scorer"].unique())}
+    scores = board.scores.sort_values("scorer", key=lambda column: column.map(order), kind="stable")
+    rated = scores.loc[(scores["task"] == "rate") & scores["target"].notna()]
     sections = [
         Section("board", "Leaderboard", [*_forest(board), *board_tables(board)]),
         Section("tests", "Differences", [table(board.tests, "Every two scorers", tests, note=note)]),
         Section("calibration", "Ratings against people", _calibration(rated)),
-        Section("statuses", "Replies without a value", _statuses(board.scores)),
-        Section("misses", "Worst misses", _misses(board.scores, path, shown, link)),
+        Section("statuses", "Replies without a value", _statuses(scores)),
+        Section("misses", "Worst misses", _misses(scores, path, shown, link)),
     ]
     render(
         path,
@@ -248,27 +254,27 @@ def _misses(scores: pd.DataFrame, path: Path, shown: Mapping[str, pd.DataFrame],
     """Return the worst misses of each scorer, with what was shown, asked, written and read."""
     blocks: list[Block] = []
     known = scores.loc[scores["target"].notna() & scores["task"].isin(["rate", "answer"])]
-    for (scorer, task), rows in grouped(known, "scorer", "task"):
-        worst = rows.assign(miss=_miss(str(task), rows)).sort_values("miss", ascending=False, kind="stable")
-        worst = worst.loc[worst["miss"] > 0].head(MISSES)
-        items = {folder: table_.set_index(["benchmark", "dimension", "item"]) for folder, table_ in shown.items()}
-        samples = [_sample(row, path, items.get(str(row["folder"])), link) for row in records(worst)]
-        if samples:
-            how = "rank among ratings against rank among labels" if task == "rate" else "wrong choices"
-            title = f"{scorer}: worst misses first ({how}); replies without a value come before all"
-            blocks.append(Samples(title, samples))
-    return blocks
+    items = {folder: table_.set_index(["benchmark", "dimension", "item"]) for folder, table_ in shown.items()}
+    sets = [name for name in ("benchmark", "dimension", "task") if known[name].nunique() > 1]
+    for scorer in known["scorer"].unique():
+        for key, rows in grouped(known.loc[known["scorer"] == scorer], "benchmark", "dimension", "task"):
+            worst = rows.assign(miss=_miss(key[2], rows)).sort_values("miss", ascending=False, kind="stable")
+            failed = worst.loc[worst["status"] != "ok"].head(MISSES // 3)
+            worst = pd.concat([failed, worst.loc[(worst["status"] == "ok") & (worst["miss"] > 0)]]).head(MISSES)
+            samples = [_sample(row, path, items.get(str(row["folder"])), link) for row in records(worst)]
+            if samples:
+                blocks.append(Samples(", ".join([str(scorer), *(str(rows[name].iloc[0]) for name in sets)]), samples))
+    return [Text(MISSED), *blocks] if blocks else []
 
 
 def _miss(task: str, rows: pd.DataFrame) -> pd.Series:
-    """Return how far each reply is from people, from 0 to 1; 2 for a reply without a value."""
-    failed = rows["status"] != "ok"
+    """Return how far each reply is from people, from 0 to 1; NaN for a rating without a value."""
     if task == "answer":
-        return (rows["choice"] != rows["target"]).astype(float).mask(failed, 2.0)
+        return (rows["choice"] != rows["target"]).astype(float)
     target, value = (rows[name].astype(float) for name in ("target", "value"))
     same = bool(rows["higher_is_better"].iloc[0]) == bool(rows["target_higher_is_better"].iloc[0])
     far = target.rank(pct=True) - (value if same else -value).rank(pct=True)
-    return far.abs().mask(failed, 2.0)
+    return far.abs()
 
 
 def _sample(row: Row, path: Path, items: pd.DataFrame | None, link: bool) -> Sample:
