@@ -79,6 +79,10 @@ def rate(
         int | None,
         typer.Option("--shuffle-seed", metavar="N", min=0, help="With --limit: a random sample, drawn with this seed."),
     ] = None,
+    repeat: Annotated[
+        int,
+        typer.Option("--repeat", metavar="N", min=1, help="Ask each question N times, and show how replies differ."),
+    ] = 1,
     sort: Annotated[
         str, typer.Option("--sort", metavar="WORD", help="Order of --images on the screen: value (best first) or name.")
     ] = "value",
@@ -226,6 +230,7 @@ def rate(
             asked=settings.content(),
             limit=limit,
             shuffle_seed=shuffle_seed,
+            repeat=repeat,
             chunk=settings.chunk,
             prices=prices,
             provenance=provenance(threads, device),
@@ -267,8 +272,22 @@ def _print_results(rated: Rated, preset: Preset, sort: str) -> None:
     shown = [(name, metrics) for name, metrics in rated.metrics.items() if name in SHOWN]
     if shown:
         console.say("scorer: ", rated.scores["scorer"].iloc[0])
+    if "repeats" in rated.metrics:
+        _print_repeats(rated.metrics["repeats"])
     for name, metrics in shown:
         _print(name, metrics, SHOWN[name])
+
+
+def _print_repeats(spread: pd.DataFrame) -> None:
+    """Say how much the replies to the same question differ."""
+    same = int(spread["same"].sum())
+    line = f"asked {spread['n'].max()} times: {same} of {len(spread)} questions got the same answer each time"
+    sd = spread["sd"].dropna()
+    if len(sd) and same < len(spread):
+        line += (
+            f"; standard deviation of one image's ratings {float((sd**2).mean() ** 0.5):.3g}, at most {sd.max():.3g}"
+        )
+    console.say(line)
 
 
 def _print_changes(changes: pd.DataFrame, n: int) -> None:
@@ -303,7 +322,10 @@ def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
     """Print the best and the worst images of a folder, or the first and the last by name."""
     from ..mllm.rating_folder import SCORES
 
-    scores = rated.scores.dropna(subset="value")
+    scores = rated.scores
+    if "repeats" in rated.metrics:  # one row per image, with the mean
+        scores = rated.metrics["repeats"].rename(columns={"mean": "value"})
+    scores = scores.dropna(subset="value")
     if scores.empty:
         return
     if sort == "value":

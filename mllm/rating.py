@@ -164,14 +164,15 @@ def question_key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
                 hashes[path] = type(error).__name__
     question = {"task": item.task, "dimension": item.dimension, "text": item.question, "options": list(item.options)}
     images = [hashes[path] for path in item.images]
-    return identity({"kind": "mllm-question", "scorer": scorer_id, **question, "images": images})
+    again = {"repeat": item.repeat} if item.repeat else {}
+    return identity({"kind": "mllm-question", "scorer": scorer_id, **question, "images": images, **again})
 
 
 def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) -> Iterator[list[str]]:
-    """Yield the keys for one call each: of one task and dimension, with images that fit into memory together."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """Yield the keys for one call each: of one task, dimension and repetition, whose images fit into memory."""
+    groups: dict[tuple[str, str, int], list[str]] = {}
     for key, (first, *_) in waiting.items():
-        groups.setdefault((items[first].task, items[first].dimension), []).append(key)
+        groups.setdefault((items[first].task, items[first].dimension, items[first].repeat), []).append(key)
     for keys in groups.values():
         chunk, pixels = [], 0
         for key in keys:
@@ -208,7 +209,7 @@ def labels_of(scorer: str, scorer_id: str, preset: Preset, item: Item) -> Row:
 
 
 def _ask(scorer: Scorer, items: Sequence[Item]) -> list[Row]:
-    """Put items of one task and dimension; one outcome per item, in order."""
+    """Put items of one task, dimension and repetition; one outcome per item, in order."""
     began = time.perf_counter()
     outcomes: dict[int, Row] = {}
     shown: dict[int, list[Image.Image]] = {}
@@ -230,17 +231,19 @@ def _ratings(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Im
     if unfit := next((item for item, of in zip(items, images, strict=True) if len(of) != 1), None):
         raise MllmError(f"item '{unfit.id}' shows {len(unfit.images)} images; a rating takes exactly one")
     questions = [item.question for item in items]
-    ratings = scorer.rate([image for (image,) in images], dimension=items[0].dimension, questions=questions)
+    ratings = scorer.rate(
+        [image for (image,) in images], dimension=items[0].dimension, questions=questions, seed=items[0].repeat
+    )
     return map(partial(_read, name="value"), ratings)
 
 
 def _choices(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
     questions, options = [item.question for item in items], [item.options for item in items]
-    return map(partial(_read, name="choice"), scorer.answers(images, questions, options))
+    return map(partial(_read, name="choice"), scorer.answers(images, questions, options, seed=items[0].repeat))
 
 
 def _replies(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
-    for reply in scorer.reply(images, [item.question for item in items]):
+    for reply in scorer.reply(images, [item.question for item in items], seed=items[0].repeat):
         if reply.failure:
             yield _outcome("failed", reply.failure)
         elif not reply.text.strip():

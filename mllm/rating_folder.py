@@ -30,6 +30,7 @@ from .backends.meter import Meter
 from .benchmarks.benchmark import Benchmark
 from .errors import MllmError
 from .item import Item
+from .metrics.repeats import REPEAT
 from .metrics.summary import summarise
 from .rating import CHUNK, Run, rate
 from .scoring.preset import Preset
@@ -67,6 +68,7 @@ def rate_into(
     asked: Mapping[str, Any],
     limit: int | None = None,
     shuffle_seed: int | None = None,
+    repeat: int = 1,
     chunk: int = CHUNK,
     prices: tuple[float, float] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -85,6 +87,8 @@ def rate_into(
             earlier run was of the same scorer.
         limit: rate only this many items: the first ones, or with ``shuffle_seed`` a random sample.
         shuffle_seed: of the draw of that sample.
+        repeat: ask each question this many times; repetitions are items called ``name#2`` and so on, of the same
+            reference, and each draws its own reply if the preset's temperature is above 0.
         chunk: items put to the model together.
         prices: price of a million tokens read, and of a million written.
         provenance: what to record of the machine.
@@ -93,7 +97,7 @@ def rate_into(
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), _sample(benchmark.items, limit, shuffle_seed)
+    folder, items = Path(folder), _repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
     meta = read_meta(folder / META, benchmark)
     scorer = Scorer(meter, preset)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
@@ -163,6 +167,16 @@ def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Seque
         return items[:limit]
     chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
     return [items[index] for index in sorted(chosen.tolist())]
+
+
+def _repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
+    """Return the items and their repetitions, which are of the same reference."""
+    again = [
+        replace(item, id=f"{item.id}{REPEAT}{n + 1}", repeat=n, reference=item.cluster)
+        for n in range(1, times)
+        for item in items
+    ]
+    return [*items, *again]
 
 
 def read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:

@@ -290,3 +290,26 @@ def test_a_low_candidate_mass_is_a_warning(
     code, text, _ = command_rate("jsonl", benchmark, "--model", model, "--preset", "q-align", "--to", tmp_path)
     assert code == 0
     assert re.search(r"warning: the candidates have \S+ of the probability: .* take another preset", text)
+
+
+def test_repetitions_draw_replies_of_their_own_and_levels_do_not_differ(
+    model: Path, benchmark: Path, tmp_path: Path
+) -> None:
+    common = ("jsonl", benchmark, "--model", model, "--limit", 6, "--repeat", 3)
+    code, text, error = command_rate(*common, "--preset", "q-align", "--to", tmp_path / "levels")
+    assert code == 0, error
+    assert "asked 3 times: 6 of 6 questions got the same answer each time" in text
+    hot = ("--preset", "numeric", "--option", "temperature=1", "--option", "max_tokens=8")
+    code, text, error = command_rate(*common, *hot, "--to", tmp_path / "hot")
+    assert code == 0, error
+    spread = pd.read_csv(tmp_path / "hot" / "repeats.csv")
+    assert spread["n"].tolist() == [3] * 6
+    assert not spread["same"].all()
+    scores = pd.read_csv(tmp_path / "hot" / "mllm_scores.csv").set_index("item")
+    values = scores.loc[["image0", "image0#2", "image0#3"], "value"].dropna()
+    row = spread.set_index("item").loc["image0"]
+    assert row["n_valid"] == len(values)
+    assert row["mean"] == pytest.approx(values.mean())
+    assert set(scores.loc["image0#2", ["reference"]]) == set(scores.loc["image0", ["reference"]])
+    again = command_rate(*common, *hot, "--to", tmp_path / "hot")[1]
+    assert "0 asked, 18 known before" in again
