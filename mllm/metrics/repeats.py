@@ -18,9 +18,9 @@ def repeat_spread(table: pd.DataFrame) -> pd.DataFrame:
         table: as ``join_items`` makes it, with items of names such as ``photo.png`` and ``photo.png#2``.
 
     Returns:
-        One row per scorer and item: ``n`` times asked, ``n_valid`` replies with a value; of ratings ``mean``, ``sd``
-        (sample standard deviation; NaN below two values), ``low`` and ``high``; ``same``: whether value, choice and
-        status were the same each time.
+        One row per scorer and item, in the items' order: ``n`` times asked, ``n_valid`` replies with a value; of
+        ratings ``mean``, ``sd`` (sample standard deviation; NaN below two values), ``low`` and ``high``; ``same``:
+        whether value, choice and status were the same each time.
 
     Examples:
         >>> table = pd.DataFrame({"item": ["a.png", "a.png#2"], "value": [3.0, 4.0], "choice": None, "status": "ok"})
@@ -45,4 +45,5 @@ def repeat_spread(table: pd.DataFrame) -> pd.DataFrame:
                 "same": len(replies[["value", "choice", "status"]].drop_duplicates()) == 1,
             }
         )
-    return pd.DataFrame(rows)
+    order = {name: n for n, name in enumerate(dict.fromkeys(first))}
+    return pd.DataFrame(rows).sort_values("item", key=lambda item: item.map(order), kind="stable", ignore_index=True)
