@@ -38,7 +38,7 @@ def rating_calibration(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
     Examples:
         >>> from lopsided.analysis import figures
         >>> scores = pd.DataFrame({"value": [1.0, 2.0, 3.0], "target": [10, 30, 20], "status": "ok", "scorer": "tiny"})
-        >>> figures.rating_calibration(scores).get_title()
+        >>> figures.rating_calibration(scores).get_title(loc="left")
         'tiny'
     """
     require_one_of(scores, [], "rating_calibration", "nothing was rated")
