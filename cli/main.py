@@ -18,6 +18,7 @@ from .compare import compare
 from .export import export
 from .gc import gc
 from .init import init
+from .leaderboard import leaderboard
 from .learn_weights import learn_weights
 from .options import flag
 from .plan import plan
@@ -45,7 +46,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Use trained networks": [restore, export],
     "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],
-    "Multimodal LLMs": [rate, align, serve_reward, published.app],
+    "Multimodal LLMs": [rate, leaderboard, align, serve_reward, published.app],
 }
 
 

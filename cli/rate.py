@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAILURES_SHOWN = 5
 LOW_MASS = 0.5  # of the candidates, below which most of the probability is for something else
 EXTREMES_SHOWN = 5  # best and worst images of a folder
+CHANGES_SHOWN, REPLY = 20, 60  # replies that are read otherwise, and characters of one
 # The columns of the tables of metrics that are printed: first these words, then these values with their intervals.
 WORDS = ("benchmark", "dimension", "reading", "of", "base")
 SHOWN = {
@@ -73,6 +74,23 @@ def rate(
     partial: Annotated[bool, flag("--partial", help="Accept fewer items than were published.")] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Rate only the first N items.")
+    ] = None,
+    shuffle_seed: Annotated[
+        int | None,
+        typer.Option("--shuffle-seed", metavar="N", min=0, help="With --limit: a random sample, drawn with this seed."),
+    ] = None,
+    repeat: Annotated[
+        int,
+        typer.Option("--repeat", metavar="N", min=1, help="Ask each question N times, and show how replies differ."),
+    ] = 1,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="WORD", help="Order of --images on the screen: value (best first) or name.")
+    ] = "value",
+    reparse: Annotated[
+        Path | None,
+        typer.Option(
+            "--reparse", metavar="RUN", help="Read the replies kept in this folder of results again; no model is asked."
+        ),
     ] = None,
     threads: Threads = 1,
     device: Annotated[
@@ -176,7 +194,7 @@ def rate(
 
     from ..common.devices import check_device
     from ..experiments import LocalModel, ServedModel, provenance
-    from ..mllm import Meter, rate_into
+    from ..mllm import Meter, rate_into, reparse_into
 
     torch.set_num_threads(threads)
     common = {"model": model, "preset": preset, "options": key_values("--option", options)}
@@ -192,7 +210,17 @@ def rate(
     found = _benchmark(benchmark, path, images, dimension, settings, key_values("--reader", reading), not partial)
     for note in found.notes:
         console.tell("note", note)
+    if sort not in ("value", "name"):
+        raise LopsidedError(f"--sort {sort}: is value or name")
+    if shuffle_seed is not None and limit is None:
+        raise LopsidedError("--shuffle-seed draws a sample: give its size by --limit")
     meter = Meter(settings.model_name, lambda: settings.backend(device))
+    if reparse is not None:
+        rated, changes = reparse_into(to, reparse, found, settings.asked, asked=settings.content())
+        _print_changes(changes, len(rated.run.rows))
+        _print_results(rated, settings.asked, sort if images else "")
+        _close(rated, meter, settings.asked)
+        return
     with console.resumable(), console.progress("rating", "items", "loading the model") as progress:
         rated = rate_into(
             to,
@@ -201,16 +229,14 @@ def rate(
             settings.asked,
             asked=settings.content(),
             limit=limit,
+            shuffle_seed=shuffle_seed,
+            repeat=repeat,
             chunk=settings.chunk,
             prices=prices,
             provenance=provenance(threads, device),
             progress=progress,
         )
-    if images is not None:
-        _print_extremes(rated, settings.asked)
-    for name, metrics in rated.metrics.items():
-        if name in SHOWN:
-            _print(name, metrics, SHOWN[name])
+    _print_results(rated, settings.asked, sort if images else "")
     _close(rated, meter, settings.asked)
 
 
@@ -239,6 +265,47 @@ def _benchmark(
     return folder_benchmark(images, rated)
 
 
+def _print_results(rated: Rated, preset: Preset, sort: str) -> None:
+    """Print the images of a folder in an order ("" for a benchmark), and the metrics under the scorer's name."""
+    if sort:
+        _print_images(rated, preset, sort)
+    shown = [(name, metrics) for name, metrics in rated.metrics.items() if name in SHOWN]
+    if shown:
+        console.say("scorer: ", rated.scores["scorer"].iloc[0])
+    if "repeats" in rated.metrics:
+        _print_repeats(rated.metrics["repeats"])
+    for name, metrics in shown:
+        _print(name, metrics, SHOWN[name])
+
+
+def _print_repeats(spread: pd.DataFrame) -> None:
+    """Say how much the replies to the same question differ."""
+    same = int(spread["same"].sum())
+    line = f"asked {spread['n'].max()} times: {same} of {len(spread)} questions got the same answer each time"
+    sd = spread["sd"].dropna()
+    if len(sd) and same < len(spread):
+        line += (
+            f"; standard deviation of one image's ratings {float((sd**2).mean() ** 0.5):.3g}, at most {sd.max():.3g}"
+        )
+    console.say(line)
+
+
+def _print_changes(changes: pd.DataFrame, n: int) -> None:
+    """Print which replies are read otherwise than before."""
+    from ..mllm.reparsing import CHANGES
+
+    console.say(f"{len(changes)} of {n} replies are read otherwise than before")
+    if changes.empty:
+        return
+    table = console.table("item", "before", "after", "reply", whole=["before", "after"])
+    for row in changes.head(CHANGES_SHOWN).to_dict("records"):
+        reply = " ".join(row["raw"].split())
+        table.add_row(row["item"], row["before"], row["after"], reply if len(reply) <= REPLY else f"{reply[:REPLY]}…")
+    console.show(table)
+    if len(changes) > CHANGES_SHOWN:
+        console.say(f"… and {len(changes) - CHANGES_SHOWN} more; {CHANGES} has them")
+
+
 def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
     if "reading" in metrics:  # where nothing failed, all readings of failures are the same
         metrics = metrics.loc[(metrics["n_valid"] < metrics["n"]) | (metrics["reading"] == metrics["reading"].iloc[0])]
@@ -251,18 +318,21 @@ def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
     console.show(table)
 
 
-def _print_extremes(rated: Rated, preset: Preset) -> None:
-    """Print the best and the worst images of a folder, of which there are no targets to agree with."""
+def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
+    """Print the best and the worst images of a folder, or the first and the last by name."""
     from ..mllm.rating_folder import SCORES
 
-    scores = rated.scores.dropna(subset="value")
+    scores = rated.scores
+    if "repeats" in rated.metrics:  # one row per image, with the mean
+        scores = rated.metrics["repeats"].rename(columns={"mean": "value"})
+    scores = scores.dropna(subset="value")
     if scores.empty:
         return
-    best_first = scores.sort_values(
-        "value", ascending=not preset.scale(scores["dimension"].iloc[0] or None).higher_is_better, kind="stable"
-    )
+    if sort == "value":
+        worst_first = not preset.scale(scores["dimension"].iloc[0] or None).higher_is_better
+        scores = scores.sort_values("value", ascending=worst_first, kind="stable")
     table = console.table("image", "value", numbers=["value"], whole=["image"])
-    shown = list(zip(best_first["item"], best_first["value"], strict=True))
+    shown = list(zip(scores["item"], scores["value"], strict=True))
     half = EXTREMES_SHOWN if len(shown) > 2 * EXTREMES_SHOWN else len(shown)
     for name, value in shown[:half]:
         table.add_row(str(name), f"{value:.3f}")
@@ -271,7 +341,8 @@ def _print_extremes(rated: Rated, preset: Preset) -> None:
         for name, value in shown[-half:]:
             table.add_row(str(name), f"{value:.3f}")
     console.show(table)
-    console.say("best first; all are in ", Path(SCORES).with_suffix(".csv").name)
+    first = "best first" if sort == "value" else "by name"
+    console.say(f"{rated.scores['scorer'].iloc[0]}, {first}; all are in ", Path(SCORES).with_suffix(".csv").name)
 
 
 def _cell(row: dict[Any, Any], name: str) -> Any:
@@ -306,5 +377,6 @@ def _close(rated: Rated, meter: Meter, preset: Preset) -> None:
             "the values say little; take another preset, such as numeric",
         )
     if run.failed:
-        console.err.print(f"{len(run.failed)} items have no reply; the same command asks them again", soft_wrap=True)
+        some = "1 item has" if len(run.failed) == 1 else f"{len(run.failed)} items have"
+        console.err.print(f"{some} no reply; the same command asks again", soft_wrap=True)
         raise typer.Exit(console.FAILED)

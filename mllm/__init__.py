@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from .benchmarks import Benchmark, BenchmarkSettings, benchmark_info, list_benchmarks, open_benchmark
     from .errors import MllmError
     from .item import Item
+    from .leaderboard import Leaderboard, compare_runs
     from .metrics import summarise
     from .rating import Run, rate
     from .rating_folder import folder_benchmark, rate_into
+    from .reparsing import reparse_into
     from .scoring import (
         Choice,
         Comparison,
@@ -42,6 +44,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Item",
+    "Leaderboard",
     "Meter",
     "MllmError",
     "Preset",
@@ -51,6 +54,7 @@ __all__ = [
     "ServerBackend",
     "TransformersBackend",
     "benchmark_info",
+    "compare_runs",
     "create_preset",
     "decision_config",
     "folder_benchmark",
@@ -61,6 +65,7 @@ __all__ = [
     "rate",
     "rate_against_anchors",
     "rate_into",
+    "reparse_into",
     "scores_table",
     "storable",
     "summarise",
@@ -73,9 +78,11 @@ __getattr__, __dir__ = door(
         ".benchmarks": ["Benchmark", "BenchmarkSettings", "benchmark_info", "list_benchmarks", "open_benchmark"],
         ".errors": ["MllmError"],
         ".item": ["Item"],
+        ".leaderboard": ["Leaderboard", "compare_runs"],
         ".metrics": ["summarise"],
         ".rating": ["Run", "rate"],
         ".rating_folder": ["folder_benchmark", "rate_into"],
+        ".reparsing": ["reparse_into"],
         ".scoring": [
             *("Choice", "Comparison", "Preset", "Rating", "Scorer"),
             *("create_preset", "list_presets", "rate_against_anchors"),

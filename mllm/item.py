@@ -30,6 +30,7 @@ class Item:
         higher_is_better: direction of the targets.
         reference: items with the same one are not independent (distortions of one image, contexts of one dish);
             intervals are clustered by it. By default the item's own id.
+        repeat: how many times the same question was asked before; each draws a reply of its own.
         groups: what accuracies are broken down by, e.g. ``category``, ``criterion``, ``template``, ``context``.
 
     Examples:
@@ -50,6 +51,7 @@ class Item:
     scale: tuple[float, float] | None = None
     higher_is_better: bool = True
     reference: str = ""
+    repeat: int = 0
     groups: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from .errors import MllmError
 from .item import Item
 from .results import Name, ResultFile, Row
 from .scoring.outcomes import Choice, Rating
+from .scoring.preset import Preset
 from .scoring.scorer import Scorer
 
 SHARED = {"seconds": 0.0}  # an item that gets the reply to an equal item costs no time
@@ -94,9 +95,9 @@ def rate(
     path = Path(path)
     _refuse_twins(items)
     scorer_id = remembered or scorer.identity
-    labels = [_labels(scorer, scorer_id, item) for item in items]
+    labels = [labels_of(scorer.key, scorer_id, scorer.preset, item) for item in items]
     hashes: dict[Path, str] = {}
-    keys = [_key(scorer_id, item, hashes) for item in items]
+    keys = [question_key(scorer_id, item, hashes) for item in items]
     asked = known = shared = done = 0
     with ResultFile(path, scorer_id) as file:
         waiting: dict[str, list[int]] = {}
@@ -153,7 +154,7 @@ def _name(item: Item) -> Name:
     return item.benchmark, item.dimension, item.id
 
 
-def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
+def question_key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
     """Return the key of a question, which follows from its content; a missing image counts as an image of its own."""
     for path in item.images:
         if path not in hashes:
@@ -163,14 +164,15 @@ def _key(scorer_id: str, item: Item, hashes: dict[Path, str]) -> str:
                 hashes[path] = type(error).__name__
     question = {"task": item.task, "dimension": item.dimension, "text": item.question, "options": list(item.options)}
     images = [hashes[path] for path in item.images]
-    return identity({"kind": "mllm-question", "scorer": scorer_id, **question, "images": images})
+    again = {"repeat": item.repeat} if item.repeat else {}
+    return identity({"kind": "mllm-question", "scorer": scorer_id, **question, "images": images, **again})
 
 
 def _chunks(waiting: Mapping[str, list[int]], items: Sequence[Item], size: int) -> Iterator[list[str]]:
-    """Yield the keys for one call each: of one task and dimension, with images that fit into memory together."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """Yield the keys for one call each: of one task, dimension and repetition, whose images fit into memory."""
+    groups: dict[tuple[str, str, int], list[str]] = {}
     for key, (first, *_) in waiting.items():
-        groups.setdefault((items[first].task, items[first].dimension), []).append(key)
+        groups.setdefault((items[first].task, items[first].dimension, items[first].repeat), []).append(key)
     for keys in groups.values():
         chunk, pixels = [], 0
         for key in keys:
@@ -191,23 +193,23 @@ def _pixels(path: Path) -> int:
         return 0
 
 
-def _labels(scorer: Scorer, scorer_id: str, item: Item) -> Row:
+def labels_of(scorer: str, scorer_id: str, preset: Preset, item: Item) -> Row:
     """Return the columns that do not depend on the reply."""
     rated = item.task == "rate"
     return {
-        "scorer": scorer.key,
+        "scorer": scorer,
         "scorer_id": scorer_id,
         "benchmark": item.benchmark,
         "dimension": item.dimension,
         "item": item.id,
         "reference": item.cluster,
         "target": item.target,
-        "higher_is_better": scorer.preset.scale(item.dimension).higher_is_better if rated else item.higher_is_better,
+        "higher_is_better": preset.scale(item.dimension).higher_is_better if rated else item.higher_is_better,
     }
 
 
 def _ask(scorer: Scorer, items: Sequence[Item]) -> list[Row]:
-    """Put items of one task and dimension; one outcome per item, in order."""
+    """Put items of one task, dimension and repetition; one outcome per item, in order."""
     began = time.perf_counter()
     outcomes: dict[int, Row] = {}
     shown: dict[int, list[Image.Image]] = {}
@@ -229,17 +231,19 @@ def _ratings(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Im
     if unfit := next((item for item, of in zip(items, images, strict=True) if len(of) != 1), None):
         raise MllmError(f"item '{unfit.id}' shows {len(unfit.images)} images; a rating takes exactly one")
     questions = [item.question for item in items]
-    ratings = scorer.rate([image for (image,) in images], dimension=items[0].dimension, questions=questions)
+    ratings = scorer.rate(
+        [image for (image,) in images], dimension=items[0].dimension, questions=questions, seed=items[0].repeat
+    )
     return map(partial(_read, name="value"), ratings)
 
 
 def _choices(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
     questions, options = [item.question for item in items], [item.options for item in items]
-    return map(partial(_read, name="choice"), scorer.answers(images, questions, options))
+    return map(partial(_read, name="choice"), scorer.answers(images, questions, options, seed=items[0].repeat))
 
 
 def _replies(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Image.Image]]) -> Iterable[Row]:
-    for reply in scorer.reply(images, [item.question for item in items]):
+    for reply in scorer.reply(images, [item.question for item in items], seed=items[0].repeat):
         if reply.failure:
             yield _outcome("failed", reply.failure)
         elif not reply.text.strip():

@@ -4,6 +4,7 @@
 ``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
 ``meta.json``                       the scorer, the benchmark, and what each run took
 ``mllm_scores.parquet``, ``.csv``   one row per item
+``items.parquet``                   where the images of each item are, seen from the folder, and what was asked
 ``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
 ==================================  =================================================================================
 """
@@ -11,11 +12,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..common.files import atomic_path, write_json
@@ -27,13 +30,14 @@ from .backends.meter import Meter
 from .benchmarks.benchmark import Benchmark
 from .errors import MllmError
 from .item import Item
+from .metrics.repeats import REPEAT
 from .metrics.summary import summarise
 from .rating import CHUNK, Run, rate
 from .scoring.preset import Preset
 from .scoring.scorer import Scorer
 from .table import scores_table, storable
 
-RESULTS, META, SCORES = "results.jsonl", "meta.json", "mllm_scores.parquet"
+RESULTS, META, SCORES, ITEMS = "results.jsonl", "meta.json", "mllm_scores.parquet", "items.parquet"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def rate_into(
     *,
     asked: Mapping[str, Any],
     limit: int | None = None,
+    shuffle_seed: int | None = None,
+    repeat: int = 1,
     chunk: int = CHUNK,
     prices: tuple[float, float] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -79,7 +85,10 @@ def rate_into(
         preset: what is asked and how replies are read.
         asked: JSON that determines the results as far as it is known before the model is loaded; it tells whether an
             earlier run was of the same scorer.
-        limit: rate only this many items, from the first.
+        limit: rate only this many items: the first ones, or with ``shuffle_seed`` a random sample.
+        shuffle_seed: of the draw of that sample.
+        repeat: ask each question this many times; repetitions are items called ``name#2`` and so on, of the same
+            reference, and each draws its own reply if the preset's temperature is above 0.
         chunk: items put to the model together.
         prices: price of a million tokens read, and of a million written.
         provenance: what to record of the machine.
@@ -88,8 +97,8 @@ def rate_into(
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), benchmark.items[:limit]
-    meta = _read_meta(folder / META, benchmark)
+    folder, items = Path(folder), _repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
+    meta = read_meta(folder / META, benchmark)
     scorer = Scorer(meter, preset)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
     run = rate(scorer, items, folder / RESULTS, chunk=chunk, remembered=remembered, progress=progress)
@@ -99,15 +108,20 @@ def rate_into(
         took = {**(provenance or {}), **_counts(run, meter), "cost": cost, "batch_invariance": moved}
         meta |= {**_described(scorer, meter, benchmark), "asked": dict(asked), "runs": [*meta.get("runs", []), took]}
         write_json(folder / META, meta)
+    rated = write_metrics(folder, items, run, preset)
+    return replace(rated, cost=cost, batching=moved["max_log_probability_difference"] if moved else None)
+
+
+def write_metrics(folder: Path, items: Sequence[Item], run: Run, preset: Preset) -> Rated:
+    """Write the table of scores and the tables of metrics that follow from a run."""
+    write_table(_shown(folder, items, preset), folder / ITEMS)
     table = scores_table(items, run.rows)
     metrics = summarise(table, items, preset)
     scores = storable(table)
-    for suffix in (".parquet", ".csv"):
-        _write(scores, (folder / SCORES).with_suffix(suffix))
-    for name, values in metrics.items():
-        _write(values, folder / f"{name}.parquet")
-        _write(values, folder / f"{name}.csv")
-    return Rated(run, scores, metrics, cost, moved["max_log_probability_difference"] if moved else None)
+    for name, values in {Path(SCORES).stem: scores, **metrics}.items():
+        for suffix in (".parquet", ".csv"):
+            write_table(values, folder / f"{name}{suffix}")
+    return Rated(run, scores, metrics, None, None)
 
 
 def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
@@ -129,7 +143,43 @@ def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
     return Benchmark("images", items, identity({"images": hashes}))
 
 
-def _read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
+def _shown(folder: Path, items: Sequence[Item], preset: Preset) -> pd.DataFrame:
+    """Return what was shown and asked, for pages that show replies beside their images."""
+    rows = []
+    for item in items:
+        own = item.task == "rate" and not (preset.takes_wording and item.question)
+        rows.append(
+            {
+                "benchmark": item.benchmark,
+                "dimension": item.dimension,
+                "item": item.id,
+                "images": [os.path.relpath(path, folder) for path in item.images],
+                "question": preset.question(item.dimension).text if own else item.question,
+                "options": list(item.options),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Sequence[Item]:
+    """Return the first items or, with a seed, a random sample of them, in their own order."""
+    if seed is None or limit is None or limit >= len(items):
+        return items[:limit]
+    chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
+    return [items[index] for index in sorted(chosen.tolist())]
+
+
+def _repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
+    """Return the items and their repetitions, which are of the same reference."""
+    again = [
+        replace(item, id=f"{item.id}{REPEAT}{n + 1}", repeat=n, reference=item.cluster)
+        for n in range(1, times)
+        for item in items
+    ]
+    return [*items, *again]
+
+
+def read_meta(path: Path, benchmark: Benchmark) -> dict[str, Any]:
     """Return what is known of the folder's earlier runs; those must be of the same benchmark."""
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
@@ -183,7 +233,8 @@ def _batch_invariance(meter: Meter) -> dict[str, Any] | None:
     return {"prompts": len(prompts), "max_log_probability_difference": measure(prompts, candidates)}
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV, as its ending says; whole or not at all."""
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)

@@ -69,6 +69,11 @@ class ResultFile:
         """Return the last line of a key about one item."""
         return self._of_items.get((key, name))
 
+    @property
+    def last(self) -> dict[Name, Row]:
+        """The last line about each item."""
+        return {name: row for (_, name), row in self._of_items.items()}
+
     def keep(self, row: Row) -> None:
         """Append a row, unless it is there already, and pass it to the operating system: a kill cannot lose it then."""
         row = {name: row[name] for name in COLUMNS}

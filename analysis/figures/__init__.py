@@ -19,11 +19,14 @@ from .initialisation_ladder import initialisation_ladder
 from .inversion_matrix import inversion_matrix
 from .judge_heatmap import judge_heatmap
 from .judge_scatter import judge_scatter
+from .leaderboard_forest import leaderboard_forest
 from .no_reference_forest import no_reference_forest
 from .raters_forest import raters_forest
+from .rating_calibration import rating_calibration
 from .recovery_strips import recovery_strips
 from .scatter import scatter
 from .slope_chart import slope_chart
+from .status_bars import status_bars
 from .style import pretty, setting_name, settings_of
 from .training_curves import training_curves
 from .validation_curves import validation_curves
@@ -45,14 +48,17 @@ __all__ = [
     "inversion_matrix",
     "judge_heatmap",
     "judge_scatter",
+    "leaderboard_forest",
     "no_reference_forest",
     "pretty",
     "raters_forest",
+    "rating_calibration",
     "recovery_strips",
     "scatter",
     "setting_name",
     "settings_of",
     "slope_chart",
+    "status_bars",
     "training_curves",
     "validation_curves",
     "variance_components",

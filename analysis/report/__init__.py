@@ -1,6 +1,17 @@
 """The HTML reports of a study, and of several beside one another."""
 
 from .comparison import write_comparison
+from .leaderboard import Board, board_csv, board_latex, board_tables, findings, place, write_leaderboard
 from .page import write_report
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = [
+    "Board",
+    "board_csv",
+    "board_latex",
+    "board_tables",
+    "findings",
+    "place",
+    "write_comparison",
+    "write_leaderboard",
+    "write_report",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import matplotlib.pyplot as plt
@@ -74,7 +74,24 @@ class Table:
     folded: bool = False
 
 
-Block = Text | Picture | Crops | Table
+@dataclass(frozen=True)
+class Sample:
+    """An item that a scorer was shown: addresses of its images, and what was asked, written and read of it."""
+
+    title: str
+    images: Sequence[str]
+    lines: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Items beside one another, as cards."""
+
+    title: str
+    samples: Sequence[Sample]
+
+
+Block = Text | Picture | Crops | Table | Samples
 
 
 @dataclass(frozen=True)

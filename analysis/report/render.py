@@ -21,7 +21,7 @@ from ...common.files import write_text
 from ..claims import CONTRADICTED, SUPPORTED, UNTESTABLE
 from ..comparison import NOT_TESTED
 from ..verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MEASURE_DOMINATES, SETTING_DOMINATES, UNDECIDED
-from .blocks import Crops, Picture, Section, Table, Text
+from .blocks import Block, Crops, Samples, Section, Table, Text
 from .downloads import csv, data_url, latex
 from .terms import Explained
 from .vector import vector
@@ -49,12 +49,14 @@ class Page:
         """Return a section as the template wants it."""
         return {"key": section.key, "title": section.title, "blocks": [self.block(block) for block in section.blocks]}
 
-    def block(self, block: Text | Picture | Crops | Table) -> dict[str, Any]:
+    def block(self, block: Block) -> dict[str, Any]:
         """Return a block as the template wants it, with its kind."""
         if isinstance(block, Text):
             return {"kind": "text", "text": self.explained(block.text)}
         if isinstance(block, Table):
             return self.table(block)
+        if isinstance(block, Samples):
+            return {"kind": "samples", "title": block.title, "samples": block.samples}
         self.figures += 1
         number = self.figures
         if isinstance(block, Crops):
@@ -166,7 +168,8 @@ def render(
         path: The file; replaced if it exists.
         sections: In reading order; those without blocks are left out.
         headlines: Paragraphs that come first, the verdict first of each group.
-        context: What the template shows besides: ``title``, ``description``, ``question``, ``code``.
+        context: What the template shows besides: ``title``, ``description``, ``question``, ``code``; ``cites=False``
+            leaves out what a study cites.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),

@@ -12,7 +12,7 @@ from ...common.doors import door
 
 if TYPE_CHECKING:
     from .agreement import concordance, jnd_precision, label_errors, outlier_ratio, two_afc
-    from .assessment import Assessment, assess
+    from .assessment import Assessment, assess, jackknife
     from .bootstrap import (
         LEVEL,
         Resamples,
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         share_above_zero,
         srcc_replicates,
     )
+    from .contrast import Estimate
     from .correlation import Counts, Floats, krcc, orientation, plcc, srcc
     from .divergence import Trimmed, balanced_trimming, share_interval
     from .frames import Row, grouped, incomplete, records, require_finite_where_ok, require_one, require_unique, where
     from .logistic import LogisticFit, fit_logistic
+    from .multiplicity import holm
     from .noise_free_rho import RhoChange, noise_free_interval, rho_change
     from .rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
     from .ranks import Friedman, friedman
@@ -43,6 +45,7 @@ __all__ = [
     "Assessment",
     "Component",
     "Counts",
+    "Estimate",
     "Floats",
     "Friedman",
     "LogisticFit",
@@ -62,7 +65,9 @@ __all__ = [
     "fit_logistic",
     "friedman",
     "grouped",
+    "holm",
     "incomplete",
+    "jackknife",
     "jnd_precision",
     "krcc",
     "krcc_replicates",
@@ -96,7 +101,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".agreement": ["concordance", "jnd_precision", "label_errors", "outlier_ratio", "two_afc"],
-        ".assessment": ["Assessment", "assess"],
+        ".assessment": ["Assessment", "assess", "jackknife"],
         ".bootstrap": [
             "LEVEL",
             "Resamples",
@@ -108,6 +113,7 @@ __getattr__, __dir__ = door(
             "share_above_zero",
             "srcc_replicates",
         ],
+        ".contrast": ["Estimate"],
         ".correlation": ["Counts", "Floats", "krcc", "orientation", "plcc", "srcc"],
         ".divergence": ["Trimmed", "balanced_trimming", "share_interval"],
         ".frames": [
@@ -121,6 +127,7 @@ __getattr__, __dir__ = door(
             "where",
         ],
         ".logistic": ["LogisticFit", "fit_logistic"],
+        ".multiplicity": ["holm"],
         ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],
         ".rank_correlation": ["critical_rho", "exact_p", "minimum_detectable_rho", "spearman"],
         ".ranks": ["Friedman", "friedman"],

@@ -167,7 +167,9 @@ def _food(body: str) -> _Found:
     if not _COUNTRY_FIELD.search(body) and (len(lines) == 1 or (len(lines) == 2 and country_of(lines[1]))):
         head = _APART.split(body.strip(), maxsplit=1)[0]
         if len(head.split()) <= _FEW_WORDS and country_of(head) is None and not _CLAUSE.search(head):
-            return _name(head, len(body))
+            people, _, rest = head.partition(" ")
+            alone = head == body.strip(" .") and country_of(people)  # "Turkish baklava" says country and name
+            return _name(rest if alone and rest else head, len(body))
     return _Found(None, "unparsable", len(body))
 
 
@@ -191,11 +193,18 @@ def _after_name(text: str) -> str | None:
     return country_of(parts[1]) if words and country_of(words[-1]) is None else None
 
 
+def _beside_name(text: str) -> str | None:
+    """Return the country in brackets after "the dish is …": those in the rest of the reply are not the dish's."""
+    sentence = _SENTENCE.search(text)
+    beside = re.match(r"\s*\(([^()]+)\)", text[sentence.end(1) :]) if sentence else None
+    return country_of(beside[1]) if beside else None
+
+
 def _country(body: str) -> _Found:
     fields = list(_COUNTRY_FIELD.finditer(body))
     text, end = (fields[-1][1], fields[-1].end()) if fields else (body, len(body))
     text = re.sub(r"\([^()]*\)", "", text) if fields else text  # "Mexico (with US influence)"
-    whole = country_of(text) or (None if fields else _after_name(text))
+    whole = country_of(text) or (None if fields else _after_name(text) or _beside_name(text))
     countries = [whole] if whole else countries_in(text)
     if len(countries) == 1:
         return _Found(countries[0], "ok", end)

@@ -228,6 +228,35 @@ Venezuela||Venezuelan
 """,
 }
 
+# Names in scripts that put no spaces between words: Chinese (both kinds of characters), Japanese, Korean.
+_EAST_ASIAN = """
+China 中国 中國 중국
+South Korea 韩国 韓国 韓國 대한민국 한국
+North Korea 朝鲜 北朝鮮 북한
+Japan 日本 일본
+Taiwan 台湾 台灣 臺灣 대만
+Vietnam 越南 ベトナム 베트남
+Thailand 泰国 泰國 タイ王国 태국
+Indonesia 印度尼西亚 印尼 インドネシア 인도네시아
+Malaysia 马来西亚 馬來西亞 マレーシア 말레이시아
+Singapore 新加坡 シンガポール 싱가포르
+Philippines 菲律宾 菲律賓 フィリピン 필리핀
+India 印度 インド 인도
+Turkey 土耳其 トルコ 튀르키예 터키
+Russia 俄罗斯 俄羅斯 ロシア 러시아
+Ethiopia 埃塞俄比亚 エチオピア 에티오피아
+Azerbaijan 阿塞拜疆 アゼルバイジャン 아제르바이잔
+Nigeria 尼日利亚 ナイジェリア 나이지리아
+United States 美国 美國 アメリカ 미국
+Mexico 墨西哥 メキシコ 멕시코
+Brazil 巴西 ブラジル 브라질
+United Kingdom 英国 英國 イギリス 영국
+France 法国 法國 フランス 프랑스
+Germany 德国 德國 ドイツ 독일
+Italy 意大利 義大利 イタリア 이탈리아
+Spain 西班牙 スペイン 스페인
+"""
+
 
 @dataclass(frozen=True)
 class _Names:
@@ -237,6 +266,7 @@ class _Names:
     people: dict[str, str]
     continents: dict[str, str]
     pattern: re.Pattern[str]
+    east_asian: dict[str, str]
 
 
 def country_of(written: str) -> str | None:
@@ -251,7 +281,7 @@ def country_of(written: str) -> str | None:
     """
     names = _names()
     key = _key(re.sub(r"\d+\s*$", "", written))
-    return names.countries.get(key) or names.people.get(key)
+    return names.countries.get(key) or names.people.get(key) or names.east_asian.get(written.strip())
 
 
 def continent_of(country: str) -> str:
@@ -278,6 +308,9 @@ def countries_in(text: str) -> list[str]:
             places.append(names.countries[key])
         else:
             people.append(names.people[key])
+    # "インドネシア" is not "インド": the longest name at a place counts.
+    east_asian = re.findall("|".join(sorted(names.east_asian, key=len, reverse=True)), text)
+    places += [names.east_asian[name] for name in east_asian]
     return list(dict.fromkeys(places or people))
 
 
@@ -304,4 +337,9 @@ def _names() -> _Names:
     # Longest first: South Sudan is not Sudan.
     longest = sorted(spellings, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest)) + r")(?!\w)", re.IGNORECASE)
-    return _Names(countries, people, continents, pattern)
+    east_asian = {
+        spelling: name.strip()
+        for name, spellings in re.findall(r"^([A-Za-z ]+) (.+)$", _EAST_ASIAN, re.MULTILINE)
+        for spelling in spellings.split()
+    }
+    return _Names(countries, people, continents, pattern, east_asian)

@@ -118,16 +118,22 @@ def _read(known: pd.DataFrame, valid: np.ndarray, reading: str) -> pd.DataFrame:
     """Return the rows of a reading, with a value in each."""
     if reading == VALID or not valid.any():
         return known.loc[valid]
+    if reading == AS_WORST:
+        return known.assign(value=as_worst(known, valid))
     values = np.array(pd.to_numeric(known["value"], errors="coerce"), dtype=np.float64)
-    if reading == AS_MEAN:
-        values[~valid] = values[valid].mean()
-    else:
-        targets = np.asarray(known["target"], dtype=np.float64)
-        low, high = values[valid].min(), values[valid].max()
-        agree = orientation(known["higher_is_better"].iloc[0], known["target_higher_is_better"].iloc[0]) > 0
-        above = targets > np.median(targets)
-        values[~valid] = np.where(above == agree, low, high)[~valid]
+    values[~valid] = values[valid].mean()
     return known.assign(value=values)
+
+
+def as_worst(known: pd.DataFrame, valid: np.ndarray) -> Floats:
+    """Return the values of rows with targets, failed replies as the wrong opinion; at least one must be ``valid``."""
+    values = np.array(pd.to_numeric(known["value"], errors="coerce"), dtype=np.float64)
+    targets = np.asarray(known["target"], dtype=np.float64)
+    low, high = values[valid].min(), values[valid].max()
+    agree = orientation(known["higher_is_better"].iloc[0], known["target_higher_is_better"].iloc[0]) > 0
+    above = targets > np.median(targets)
+    values[~valid] = np.where(above == agree, low, high)[~valid]
+    return values
 
 
 def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict[str, float | str]:

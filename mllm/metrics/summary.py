@@ -11,6 +11,7 @@ from ..scoring.preset import Preset
 from .choices import choice_accuracy
 from .contexts import ALONE, answer_entropy, context_accuracy, drift, read_answers, retention
 from .ratings import rating_metrics
+from .repeats import repeat_spread
 from .statuses import status_shares
 
 
@@ -23,11 +24,14 @@ def summarise(table: pd.DataFrame, items: Sequence[Item], preset: Preset) -> dic
         preset: how the scorer was asked; errors are computed if its values are on the scale of the targets.
 
     Returns:
-        ``statuses`` always; ``ratings`` of numbers; ``choices`` of letters, and those by each group of the items;
-        ``answers``, ``entropy``, ``retention`` and ``drift`` of words about dishes in contexts.
+        ``statuses`` always; ``repeats`` of items asked several times; ``ratings`` of numbers; ``choices`` of letters,
+        and those by each group of the items; ``answers``, ``entropy``, ``retention`` and ``drift`` of words about
+        dishes in contexts.
     """
     known = {task: [item for item in items if item.task == task] for task in ("rate", "answer", "open")}
     found = {"statuses": status_shares(table)}
+    if any(item.repeat for item in items):
+        found["repeats"] = repeat_spread(table)
     if rated := [item for item in known["rate"] if item.target is not None]:
         same = all(item.scale == preset.scale(item.dimension).range for item in rated)
         found["ratings"] = rating_metrics(table, same_scale=same)

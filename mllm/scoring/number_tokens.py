@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from .answer_words import HAN_NUMBERS, NUMBER_WORDS, classes_of, words_of
@@ -43,8 +43,11 @@ _TOP = re.compile(
 )
 _TOP_AFTER = re.compile(r"[点點점]?\s?(?:満点|满分|만점)")
 _USUAL_TOPS = frozenset({5.0, 10.0, 100.0})
+_MOST_SUMMANDS = 12
 _MEANS = words_of("means meaning being represents denotes indicates stands")
 _SUPERLATIVES = words_of("worst best lowest highest perfect")
+_RESULTS = words_of("gives giving leaves leaving yields yielding makes making results equals")
+_ASPECTS = words_of("aesthetic aesthetics memorability funniness valence technical artistic")  # of quality
 _LEADS_TO_WORD = words_of("a is of with say as at minus plus give it score rating number was be")
 
 
@@ -102,12 +105,22 @@ def _share(number: str, whole: str, low: float, high: float) -> frozenset[float]
     return frozenset()
 
 
+def _computed(amounts: Sequence[float], said: Collection[str]) -> float | None:
+    """Return what a mean or a difference comes to that the words between some numbers speak of."""
+    if len(amounts) < 2:
+        return None
+    if {"average", "mean"} & set(said):
+        return sum(amounts) / len(amounts)
+    return amounts[0] - sum(amounts[1:]) if {"change", "-"} & set(said) else None
+
+
 class NumberTokens:
     """The tokens of an answer, and what each number in it is."""
 
     def __init__(self, text: str, low: float, high: float, asked: str) -> None:
         self.low, self.high = low, high
         self.asked = frozenset(re.findall(r"[a-z]+", asked.lower().replace("_", " ")))
+        self.has_aspects = len(_ASPECTS & set(re.findall(r"[a-z]+", text.lower()))) > 1  # then none is the answer
         if len(_LIST_ITEM.findall(text)) > 1:
             text = _LIST_ITEM.sub(lambda found: " " * len(found[0]), text)
         self.text = _INTERVAL.sub(self._without_interval, text)
@@ -124,6 +137,8 @@ class NumberTokens:
         """Return the classes of a word; what the number is of is a mark."""
         if word.lower() in self.asked:
             return frozenset({"mark"})
+        if word.lower() in _ASPECTS and self.has_aspects:
+            return frozenset()
         if re.fullmatch(r"\d+-(?:point|star|level)s?|[QA]\d{1,2}|[A-Zxyz]", word):
             return frozenset({"filler"})
         return classes_of(word)
@@ -196,12 +211,12 @@ class NumberTokens:
                 self.another_scale |= values_of(token.found["number"], self.low, self.high) != {self.high}
 
     def _read_legends(self) -> None:
-        """Set numbers aside whose meaning is explained: "1 = worst", "5 means excellent", "0: bad, 1: good"."""
-        listed: dict[int, list[Token]] = {}
+        """Set numbers and ranges aside whose meaning is explained: "1 = worst", "0-20: bad, 21-40: poor"."""
+        listed: dict[int, list[Token]] = {}  # by sentence; -1: those that begin a line
         sentence = 0
         for index, token in enumerate(self.tokens):
             sentence += token.kind == "stop"
-            if token.kind != "number" or token.found["whole"] or token.found["upper"]:
+            if token.kind != "number" or token.found["whole"]:
                 continue
             after = [other for other in self.tokens[index + 1 : index + 5] if other.kind != "number"]
             words = [other for other in after if other.kind == "word"][:3]
@@ -211,11 +226,14 @@ class NumberTokens:
             first = after[0].text.lower()
             before = self.near(index, -1)
             if first in _MEANS or (words[0].text.lower() in ("is", "the") and self._superlative(words)):
-                token.is_scale = any("level" in word.classes for word in words)
+                is_end = self.readings(token) <= {self.low, self.high}
+                token.is_scale |= is_end or any("level" in word.classes for word in words)
             elif first == "=" and "level" in words[0].classes and not (before and before.text == ":"):
                 token.is_scale = True
-            elif first in (":", "=", "-", "–", "(") and explained:
+            elif first in (":", "=", "-", "–", "(", "is") and explained:
                 listed.setdefault(sentence, []).append(token)
+                if before is None or before.kind == "stop" or (before.text in "-•|" and before.kind == "mark"):
+                    listed.setdefault(-1, []).append(token)
         for index, token in enumerate(self.tokens[2:], start=2):
             if (
                 token.kind == "number"
@@ -224,7 +242,7 @@ class NumberTokens:
             ):
                 token.is_scale = True
         for tokens in listed.values():
-            for token in tokens if len(tokens) > 1 else ():
+            for token in tokens if len({token.text for token in tokens}) > 1 else ():
                 token.is_scale = True
 
     @staticmethod
@@ -232,26 +250,41 @@ class NumberTokens:
         return any(word.text.lower() in _SUPERLATIVES for word in words)
 
     def _read_sums(self) -> None:
-        """Keep of "(7 + 8) / 2 = 7.5" only the result, and of a sum without a result nothing."""
-        sentence: list[Token] = []
+        """Keep of "(7 + 8) / 2 = 7.5" and "10, minus 3 for blur: 7" only the result, and of an open sum nothing."""
+        numbers: list[Token] = []
+        said: set[str] = set()
         sums = False
         for index, token in enumerate(self.tokens):
             if token.kind == "stop":
-                sentence, sums = [], False
-                continue
-            if token.kind == "number":
+                numbers, said, sums = [], set(), False
+            elif token.kind != "number":
+                said |= {token.text.lower(), *token.classes}
+            elif not token.is_scale:
                 before = self.tokens[index - 1] if index else None
                 closing = self.near(index - 1, -1) if index > 1 else None
-                if before and before.text in "=" and closing and closing.kind == "number" and not closing.is_scale:
-                    for other in sentence:
-                        other.is_operand = True
-                    sentence, token.is_result = [], True
-                elif sums or (before and before.text in "+×÷*" and closing and closing.kind == "number"):
-                    sums = True
-                    for other in (*sentence, token):
-                        other.is_operand = not other.is_result
-                    sentence = []
-                sentence.append(token)
+                after_number = bool(closing and closing.kind == "number" and not closing.is_scale)
+                token.is_result = (
+                    bool(before and before.text == "=" and after_number)
+                    or (sums and bool(said & _RESULTS) and self._follows_word(index, _RESULTS))
+                    or self._amounts([token]) == [_computed(self._amounts(numbers), said)]
+                )
+                sums |= token.is_result or bool(before and before.text in "+×÷*" and after_number)
+                for other in numbers if sums else ():
+                    other.is_operand = True
+                token.is_operand = sums and not token.is_result
+                numbers = [*numbers[1 - _MOST_SUMMANDS :], token]
+                said |= {"-"} if token.found["upper"] and "-" in token.text else set()
+                if token.is_result:
+                    numbers, said = [token], set()
+
+    def _follows_word(self, index: int, words: frozenset[str]) -> bool:
+        """Return whether one of some words is right before a number, articles and marks aside."""
+        return any(token.text.lower() in words for token in self.tokens[max(0, index - 3) : index])
+
+    def _amounts(self, tokens: Sequence[Token]) -> list[float]:
+        """Return the numbers that tokens hold, without signs; "100 - 20" holds two."""
+        written = [token.found[name] for token in tokens for name in ("number", "upper") if token.found[name]]
+        return [abs(value) for number in written for value in values_of(number, self.low, self.high)]
 
     # ------------------------------------------------------------------------------------------------------ reading
     def readings(self, token: Token) -> frozenset[float]:
@@ -268,7 +301,9 @@ class NumberTokens:
         if self.another_scale:
             return frozenset()
         if found["upper"]:
-            return values_of(found["number"], self.low, self.high) | values_of(found["upper"], self.low, self.high)
+            ends = [values_of(found[name], self.low, self.high) for name in ("number", "upper")]
+            changes = self.text[max(0, token.start - 6) : token.start].lower().endswith("from ")
+            return ends[1] if changes and min(ends[0]) > max(ends[1]) else ends[0] | ends[1]
         if found["percent"]:
             return _share(found["number"], "100", self.low, self.high)
         return values_of(found["number"], self.low, self.high)

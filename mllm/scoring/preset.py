@@ -14,7 +14,7 @@ from ..errors import MllmError
 from .scale import ScoreScale
 
 CONSTRAINED = "constrained"  # the parser of replies that a JSON schema has formed
-GRAMMAR = 2  # of the robust parsers: another one reads some replies otherwise
+GRAMMAR = 3  # of the robust parsers: another one reads some replies otherwise
 
 
 def _object(name: str, value: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Scorer:
         *,
         dimension: str | None = None,
         questions: Sequence[str] | None = None,
+        seed: int = 0,
     ) -> list[Rating]:
         """Rate images.
 
@@ -87,6 +88,7 @@ class Scorer:
                 its first.
             questions: one text per image, from a benchmark; each replaces the preset's own if the preset
                 ``takes_wording``, and "" keeps it. The numbers they ask for must be on the preset's scale.
+            seed: of the sampling, for a preset with a temperature above 0.
 
         Returns:
             One rating per image; ``preset.scale(dimension)`` has their range and direction.
@@ -112,25 +114,19 @@ class Scorer:
                 else Rating(None, None, None, "failed", reading)
                 for reading in readings
             ]
-        scale = self.preset.scale(dimension)
-        assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
-        ratings, about = [], dimension or self.preset.dimensions[0]
-        for reply in self._generate(prompts):
-            if reply.failure:
-                ratings.append(Rating(None, None, None, "failed", reply.failure))
-                continue
-            parsed = NUMBER_PARSERS[scale.parser](
-                reply.text, scale.low, scale.high, finished=reply.finished, asked=about
-            )
-            ratings.append(Rating(parsed.value, None, None, parsed.status, reply.text))
-        return ratings
+        return [read_rating(self.preset, dimension, reply) for reply in self._generate(prompts, seed)]
 
     def answer(self, image: Images, question: str, options: Sequence[str]) -> Choice:
         """Answer one multiple-choice question; see ``answers``."""
         return self.answers([image], [question], [options])[0]
 
     def answers(
-        self, images: Sequence[Images], questions: Sequence[str], options: Sequence[Sequence[str]]
+        self,
+        images: Sequence[Images],
+        questions: Sequence[str],
+        options: Sequence[Sequence[str]],
+        *,
+        seed: int = 0,
     ) -> list[Choice]:
         """Answer multiple-choice questions.
 
@@ -138,6 +134,7 @@ class Scorer:
             images: one image, or several in order, per question.
             questions: the texts. If a text does not list its options, they are added to it, one per line.
             options: the options' texts per question; their names are the letters from A.
+            seed: of the sampling, for a preset with a temperature above 0.
 
         Returns:
             One choice per question.
@@ -162,16 +159,8 @@ class Scorer:
             counts = [len(listed) for listed in options]
             logits = self._next_token(prompts, option_letters(max(counts, default=2)))
             return [_choose(these, count) for these, count in zip(logits, counts, strict=True)]
-        assert isinstance(asked.reading, WrittenLetter)  # noqa: S101 - the only other way to read a choice
-        parse = LETTER_PARSERS[asked.reading.parser]
-        choices = []
-        for reply, listed in zip(self._generate(prompts), options, strict=True):
-            if reply.failure:
-                choices.append(Choice(None, None, None, "failed", reply.failure))
-                continue
-            parsed = parse(reply.text, listed, finished=reply.finished)
-            choices.append(Choice(parsed.letter, None, None, parsed.status, reply.text))
-        return choices
+        replies = zip(self._generate(prompts, seed), options, strict=True)
+        return [read_choice(self.preset, listed, reply) for reply, listed in replies]
 
     def compare(self, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> list[Comparison]:
         """Compare pairs of images.
@@ -198,19 +187,19 @@ class Scorer:
             for reading in readings
         ]
 
-    def reply(self, images: Sequence[Images], questions: Sequence[str]) -> list[Reply]:
+    def reply(self, images: Sequence[Images], questions: Sequence[str], *, seed: int = 0) -> list[Reply]:
         """Ask open questions, and return what the model writes, not parsed; at most ``preset.max_tokens`` tokens.
 
         Args:
             images: one image, or several in order, per question.
             questions: the texts, used unchanged.
+            seed: of the sampling, for a preset with a temperature above 0.
 
         Raises:
             MllmError: a wrong number of questions.
         """
-        return self._generate(
-            [Prompt(self._shown(shown), text) for shown, text in _paired(images, questions, "questions")]
-        )
+        asked = _paired(images, questions, "questions")
+        return self._generate([Prompt(self._shown(shown), text) for shown, text in asked], seed)
 
     def _shown(self, images: Images) -> tuple[Image.Image, ...]:
         """Return images after the preset's steps."""
@@ -227,10 +216,12 @@ class Scorer:
     ) -> Prompt:
         return Prompt(self._shown(images), text or asked.text, asked.prefix, asked.system, schema)
 
-    def _generate(self, prompts: Sequence[Prompt]) -> list[Reply]:
+    def _generate(self, prompts: Sequence[Prompt], seed: int) -> list[Reply]:
         """Return what the model writes for each prompt."""
         limit, temperature = self.preset.max_tokens, self.preset.temperature
-        replies = self.backend.generate(prompts, max_tokens=limit, temperature=temperature) if prompts else []
+        if not prompts:
+            return []
+        replies = self.backend.generate(prompts, max_tokens=limit, temperature=temperature, seed=seed)
         return self._complete(replies, len(prompts))
 
     def _next_token(self, prompts: Sequence[Prompt], candidates: tuple[str, ...]) -> list[LevelLogits]:
@@ -245,6 +236,27 @@ class Scorer:
         if len(results) != count:
             raise MllmError(f"backend {self.backend.name} returned {len(results)} results for {count} prompts")
         return results
+
+
+def read_rating(preset: Preset, dimension: str | None, reply: Reply) -> Rating:
+    """Read a written number as a preset says; None takes its first dimension."""
+    scale = preset.scale(dimension)
+    assert isinstance(scale, WrittenNumber)  # noqa: S101 - the only other scale there is
+    if reply.failure:
+        return Rating(None, None, None, "failed", reply.failure)
+    about = dimension or preset.dimensions[0]
+    parsed = NUMBER_PARSERS[scale.parser](reply.text, scale.low, scale.high, finished=reply.finished, asked=about)
+    return Rating(parsed.value, None, None, parsed.status, reply.text)
+
+
+def read_choice(preset: Preset, options: Sequence[str], reply: Reply) -> Choice:
+    """Read a written letter as a preset says."""
+    reading = preset.multiple_choice and preset.multiple_choice.reading
+    assert isinstance(reading, WrittenLetter)  # noqa: S101 - the only other way to read a choice
+    if reply.failure:
+        return Choice(None, None, None, "failed", reply.failure)
+    parsed = LETTER_PARSERS[reading.parser](reply.text, options, finished=reply.finished)
+    return Choice(parsed.letter, None, None, parsed.status, reply.text)
 
 
 def _read(scale: ScoreScale, logits: LevelLogits) -> Reading | str:

@@ -50,7 +50,7 @@ _LETTER = r"[(\[{<\"'“]{0,3}([A-Za-z])[)\]}>\"'”]{0,3}(?![A-Za-z'’0-9-])"
 _MORE = r"((?:\s?(?:,|/|&|\b(?:or|and|oder|ou)\b)\s?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])){0,25})"
 _MARK = (
     r"(?:(?<![A-Za-z])(?:answers?|choices?|choose|chose|select|selected|pick|go(?:ing)? with|go for|correct|remains"
-    r"|leaving|lean(?:ing)? (?:towards?|to)|settl(?:e|ing) (?:on|for)"
+    r"|leaving|lean(?:ing)? (?:towards?|to)|settl(?:e|ing) (?:on|for)|best (?:description|match|fit)"
     r"|respuesta|réponse|antwort|risposta|resposta|ответ|đáp án|cevap|odpowiedź)(?![^\W\d_])"
     r"|答案|选择|選擇|选|選|答え|正解|정답)"
 )
@@ -78,10 +78,12 @@ _ARTICLE = re.compile(r"\s+(?!(?:because|since|as|is|or|and|but)\b)[a-z]")
 _BEFORE_CHOICE = re.compile(rf"{_MARK}{_FILLER}$", re.IGNORECASE)
 _CLAUSE = re.compile(r"[.,;:!?\n()…]|\b(?:but|because|since|as|so|although|though|while)\b", re.IGNORECASE)
 _ONE = r"(?:option\s|choice\s|answer\s)?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
-_SEVERAL = rf"{_ONE}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?{_ONE}){{0,25}}"
+_NOTED = rf"{_ONE}(?:\s\([^()]{{0,60}}\))?"  # "A (no haze)"
+_SEVERAL = rf"{_NOTED}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?{_NOTED}){{0,25}}"
 _WRONG = r"(?:wrong|incorrect|false|not\b|no\b|out\b|excluded|eliminated|ruled out|implausible|unlikely)"
 _ELIMINATED = re.compile(
-    rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|rather than|instead of|neither|nor|rule out|ruling out|exclude"
+    rf"\b(?i:not|isn['’]t|cannot be|can['’]t be|(?:rather|better|closer|likel\w+) than"
+    rf"|instead of|neither|nor|rule out|ruling out|exclude"
     rf"|eliminat(?:e|ing)|excluding|discard|except|(?:anything|everything|all) but"
     rf"|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
     rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}"
@@ -91,6 +93,11 @@ _AFFIRMED = re.compile(
     r"(?<![A-Za-z.'’-])([A-Z])\)?\s?(?:remains|it is\b|fits (?:better|best)"
     r"|(?:is|seems|must be)\s(?:the\s|clearly\s|most\s){0,2}"
     r"(?:right|correct|best|better|true|answer|likely)|[:=-]\s?(?i:right|yes|correct|true))(?=\W|$)"
+)
+_TRUE = words_of("true right correct yes")
+_VERDICT = re.compile(
+    rf"^\W{{0,4}}(?P<letter>[A-Z])[.):].{{0,200}}?[-–—:,→(]\s?(?P<verdict>{'|'.join(sorted(_TRUE))}|false|wrong|incorrect|no)\W*$",
+    re.MULTILINE | re.IGNORECASE,
 )
 _FIRST_THOUGHT = re.compile(
     rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}|\b(?:could|might|may) be {_ONE}(?=,? but\b)"
@@ -226,6 +233,22 @@ def _without_list(text: str, options: Sequence[str]) -> str:
     return re.sub("|".join(items), _blank, text, flags=re.IGNORECASE)
 
 
+def _left_over(text: str, names: Sequence[str]) -> _Found | None:
+    """Return the only letter that a reply does not eliminate."""
+    gone = {letter for found in _ELIMINATED.finditer(text) for letter in re.findall(r"\b[A-Z]\b", found[0])}
+    left = [name for name in names if name not in gone]
+    return _Found(frozenset(left), 0, len(text), sure=False) if len(names) > 2 and len(left) == 1 else None
+
+
+def _verdicts(text: str, names: Sequence[str]) -> _Found | None:
+    """Return the letter that is true where a reply says of each whether it is: "A: the sky is red - false"."""
+    lines = list(_VERDICT.finditer(text))
+    if [line["letter"] for line in lines] != list(names):
+        return None
+    true = [line for line in lines if line["verdict"].lower() in _TRUE]
+    return _all(true) if len(true) == 1 else None
+
+
 def _from_json(text: str, options: Sequence[str]) -> _Found | None:
     """Return the letters in the fields of JSON that are named after an answer."""
     entries = fields(text) or ()
@@ -257,7 +280,7 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
     if place := _BY_PLACE.fullmatch(text):
         index = int(place["number"]) - 1 if place["number"] else _ORDINALS.index(place["ordinal"].lower())
         return _Found(frozenset({chr(ord("A") + index)}), 0, len(text)) if index >= 0 else None
-    text = _ELIMINATED.sub(_blank, text)
+    whole, text = text, _ELIMINATED.sub(_blank, text)
     text = _ALL.sub(
         lambda found: _blank(found) if set(re.findall(r"\b[A-Z]\b", found[0])) == set(names) else found[0], text
     )
@@ -278,6 +301,7 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
     ]
     return (
         _letters(_FINAL, text)
+        or _verdicts(whole, names)
         or _all(_ALONE.finditer(text))
         or _letters(_MARKED, text)
         or _leading(text, mentions)
@@ -286,6 +310,7 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
         or _letters(_OPTION, text)
         or _all(_LAST.finditer(text))
         or _all(bare, sure=False)
+        or _left_over(whole, names)
         or _named(text, mentions, options)
         or _partly_named(text, options)
     )
@@ -311,6 +336,7 @@ def parse_letter(text: str, options: Sequence[str], *, finished: bool = True) ->
     if isinstance(answer, str):
         return ParsedLetter(None, answer)
     body = answer.text
+    options = ["" if re.fullmatch(r"\W*[A-Z]\W*", option) else option for option in options]  # "A" says nothing
     found = _from_json(body, options)
     for cue in () if found else list(CORRECTION.finditer(body))[: -_MOST_CORRECTIONS - 1 : -1]:
         if found := _find(body[cue.end() :], options):

@@ -85,6 +85,19 @@ def compared_with_itself(gains):
     return gains.assign(a="first", b="second", gain_a=0.0, gain_b=gains["gain"], **ends, verdict="undecided")
 
 
+def on_board(table):
+    """Return an assessment as a leaderboard."""
+    return table.rename(columns={"measure": "scorer", "dataset": "benchmark"}).assign(
+        dimension="quality", of="srcc", n_valid=table["n"]
+    )
+
+
+def as_ratings(scores):
+    """Return the scores of measures as ratings, some of which failed."""
+    ratings = scores.rename(columns={"measure": "scorer", "score": "value", "label": "target"})
+    return ratings.assign(status=np.where(np.arange(len(ratings)) % 7 == 3, "unparsable", ratings["status"]))
+
+
 def arguments(study, generator="swinir_tiny", dataset="ladder"):
     """Return the tables that each figure takes, of one generator, data set and, for single judges, setting."""
     asymmetry, gains, assessed = study.asymmetry, study.gains, study.assessment
@@ -105,6 +118,9 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
         "variance_components": (study.spreads,),
         "assessment_forest": (assessed.table,),
         "raters_forest": (assessed.table.rename(columns={"measure": "rater"}).assign(kind="measure"),),
+        "leaderboard_forest": (on_board(assessed.table),),
+        "rating_calibration": (as_ratings(study.tables.fr_scores),),
+        "status_bars": (as_ratings(study.tables.fr_scores),),
         "critical_difference": (where(assessed.ranks, over="references"),),
         "initialisation_ladder": (assessed.table, gains.table),
         "no_reference_forest": (study.parts["nr_assessment"], study.parts["nr_splits"]),

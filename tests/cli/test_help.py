@@ -52,7 +52,7 @@ def test_commands_are_grouped_in_the_order_of_use() -> None:
     assert [name for name in order if not name.startswith("-")] == [
         *("init", "schema", "plan", "run", "status", "report", "compare", "tables", "verify", "gc"),
         *("restore", "export", "score"),
-        *("data", "weights", "learn-weights", "rate", "align", "serve-reward", "published"),
+        *("data", "weights", "learn-weights", "rate", "leaderboard", "align", "serve-reward", "published"),
     ]
     assert "lopsided init study" in shown.out
 

@@ -112,6 +112,64 @@ def test_a_folder_without_images_is_named_without_advice_for_yaml(model: Path, t
         assert "pattern" not in error
 
 
+def test_a_broken_image_is_a_row_and_a_sample_is_drawn_by_its_seed(
+    model: Path, benchmark: Path, tiny_vlm: ModuleType, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for n, image in enumerate(tiny_vlm.images(5, seed=2)):
+        image.save(photos / f"{n}.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    common = ("--images", photos, "--model", model, "--preset", "q-align")
+    code, text, error = command_rate(*common, "--sort", "name", "--to", tmp_path / "all")
+    assert code == 1
+    assert "broken.png: " in error
+    assert "1 item has no reply" in error
+    assert re.findall(r"(\S+\.png) +\d", text) == [f"{n}.png" for n in range(5)]
+    scores = pd.read_csv(tmp_path / "all" / "mllm_scores.csv").set_index("item")
+    assert scores["status"].to_dict() == {**{f"{n}.png": "ok" for n in range(5)}, "broken.png": "failed"}
+    drawn = []
+    for seed in (1, 1, 2, 3):
+        to = tmp_path / f"sample{len(drawn)}"
+        command_rate(*common, "--limit", 2, "--shuffle-seed", seed, "--to", to)
+        drawn.append(tuple(pd.read_csv(to / "mllm_scores.csv")["item"]))
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) > 1
+    assert "--shuffle-seed draws a sample" in command_rate(*common, "--shuffle-seed", 1, "--to", tmp_path)[2]
+
+
+def test_kept_replies_are_read_again_without_the_model(
+    model: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("jsonl", benchmark, "--model", model, "--preset", "numeric", "--option", "high=100")
+    assert command_rate(*common, "--to", tmp_path / "first")[0] == 0
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(LocalModel, "backend", refuse)
+    again = ("--reparse", tmp_path / "first", "--to")
+    code, text, error = command_rate(*common, *again, tmp_path / "same")
+    assert code == 0, error
+    assert f"0 of {COUNT + 1} replies are read otherwise" in text
+    values = [pd.read_csv(tmp_path / name / "mllm_scores.csv")["value"].tolist() for name in ("first", "same")]
+    assert values[0] == values[1]
+    assert "0 asked" in command_rate(*common, "--to", tmp_path / "same")[1]
+    code, text, _ = command_rate(*common, "--option", "parser=cogip", *again, tmp_path / "other")
+    assert code == 0
+    changes = pd.read_csv(tmp_path / "other" / "changes.csv", dtype=str)
+    assert set(changes["after"]) == {"unparsable"}  # it reads numbers with a decimal point only
+    assert f"{len(changes)} of {COUNT + 1} replies are read otherwise" in text
+    assert "scorer: " in text
+    for arguments, message in (
+        ((*common, *again, tmp_path / "same"), "holds results already"),
+        ((*common[:4], "--preset", "cogip", *again, tmp_path / "new"), "replies to other prompts"),
+        ((*common, "--max-pixels", 99, *again, tmp_path / "new"), "model or settings differ"),
+        ((*common, "--reparse", tmp_path / "none", "--to", tmp_path / "new"), "has no finished run"),
+    ):
+        assert message in command_rate(*arguments)[2]
+
+
 def test_answers_and_words_get_the_metrics_of_their_own(model: Path, benchmark: Path, tmp_path: Path) -> None:
     listed: list[dict[str, Any]] = []
     for n in range(6):
@@ -184,7 +242,7 @@ def test_a_served_model_is_asked_for_what_failed_and_then_not_at_all(
         failing = sum(1 for key in proxy.seen if int(key, 16) % 3 == 0)
         assert 0 < failing < COUNT
         assert code == 1
-        assert "the same command asks them again" in text
+        assert "the same command asks again" in text
         assert sum(proxy.seen.values()) == COUNT
         proxy.script = lambda key, attempt: ""
         code, text, _ = command_rate(*command)
@@ -232,3 +290,26 @@ def test_a_low_candidate_mass_is_a_warning(
     code, text, _ = command_rate("jsonl", benchmark, "--model", model, "--preset", "q-align", "--to", tmp_path)
     assert code == 0
     assert re.search(r"warning: the candidates have \S+ of the probability: .* take another preset", text)
+
+
+def test_repetitions_draw_replies_of_their_own_and_levels_do_not_differ(
+    model: Path, benchmark: Path, tmp_path: Path
+) -> None:
+    common = ("jsonl", benchmark, "--model", model, "--limit", 6, "--repeat", 3)
+    code, text, error = command_rate(*common, "--preset", "q-align", "--to", tmp_path / "levels")
+    assert code == 0, error
+    assert "asked 3 times: 6 of 6 questions got the same answer each time" in text
+    hot = ("--preset", "numeric", "--option", "temperature=1", "--option", "max_tokens=8")
+    code, text, error = command_rate(*common, *hot, "--to", tmp_path / "hot")
+    assert code == 0, error
+    spread = pd.read_csv(tmp_path / "hot" / "repeats.csv")
+    assert spread["n"].tolist() == [3] * 6
+    assert not spread["same"].all()
+    scores = pd.read_csv(tmp_path / "hot" / "mllm_scores.csv").set_index("item")
+    values = scores.loc[["image0", "image0#2", "image0#3"], "value"].dropna()
+    row = spread.set_index("item").loc["image0"]
+    assert row["n_valid"] == len(values)
+    assert row["mean"] == pytest.approx(values.mean())
+    assert set(scores.loc["image0#2", ["reference"]]) == set(scores.loc["image0", ["reference"]])
+    again = command_rate(*common, *hot, "--to", tmp_path / "hot")[1]
+    assert "0 asked, 18 known before" in again

@@ -249,7 +249,7 @@ def test_letter(reply, options, expected):
         ('{"A": 0.4, "B": 0.4, "C": 0.1, "D": 0.1}', None),
         ("The options are A, B, C and D.", None),
         ("Anything but B.", None),
-        ("It could be A, but I'm more confident in C.", None),  # a person reads C; never A
+        ("It could be A, but I'm more confident in C.", "C"),
     ],
 )
 def test_letters_of_a_blind_trial(reply, expected):
@@ -339,12 +339,12 @@ def test_there_are_forty_awkward_replies_and_more():
 @pytest.mark.parametrize("name", ["robust", "cogip", "cogip-llama"])
 def test_a_long_reply_is_read_in_time_that_grows_with_its_length(name):
     reply = "In region 17 the score of 3-4 patches is between 5 and 6, i.e. 40% of a scale; " * 600
-    start = time.perf_counter()
+    start = time.process_time()
     got(NUMBER_PARSERS[name](reply, *TEN))
-    assert time.perf_counter() - start < 5
-    start = time.perf_counter()
+    assert time.process_time() - start < 5
+    start = time.process_time()
     got(LETTER_PARSERS["robust"]("The answer is option a or b as in A. or (B) " * 600, FOUR))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 PIECES = [

@@ -25,7 +25,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 KINDS = sorted({(row["form"], row["kind"]) for row in ROWS})
 # A person reads these, and the grammar has a status for them: the words around them are not about the answer.
-MISSED = 18
+MISSED = 16
 
 
 def read(row: dict[str, Any]) -> Any:
