@@ -65,7 +65,8 @@ def _watch(watcher: Watcher, every: float) -> None:
             if not any(look.counts[state] for state in ("pending", "running", "interrupted")):
                 break
             time.sleep(every)
-    console.say(_summary(look))
+    if console.out.is_terminal:
+        console.say(_summary(look))
 
 
 def _summary(look: Look) -> str:

@@ -57,14 +57,15 @@ def compute(cells: list[Cell[Stage]], context: Context) -> bool:
             return False
         try:
             state, reason, trace = _attempt(leases, _fenced(context, leases))
-            log.info("%s %s", state, reason)
             if state != "failed" or len(leases) == 1:
                 seconds = (time.perf_counter() - began) / len(leases)
                 for cell, lease in leases.items():
                     if state == "failed":
                         _keep_failure(lease, context, reason, trace)
                     _finish(cell, lease, context, state, reason, seconds, len(leases))
+                log.info("%s %s", state, reason)
                 return True
+            log.info("%s %s; each is tried alone", state, reason)
         except LostLeaseError as error:
             context.store.check_there()
             if next(iter(leases)).spec.distributed and current_ranks().count > 1:

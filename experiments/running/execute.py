@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...common.devices import check_device
+from ...common.errors import did_you_mean
 from ...common.files import clear_leftovers
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
@@ -132,9 +133,13 @@ def _tasks(pending: Sequence[Cell[Stage]], store: Store, execution: Execution, e
     """Return what each worker is to do.
 
     Raises:
-        ExperimentError: no worker computes the cells of some stage.
+        ExperimentError: no worker computes the cells of some stage, or a group names one that does not exist.
     """
     groups = execution.groups
+    known = list(dict.fromkeys([*(stage.stage for stage in STAGES), *(cell.stage for cell in pending)]))
+    for name in (name for group in groups for name in group.stages):
+        if name not in known:
+            raise ExperimentError(f"execution.workers: unknown stage '{name}'; {did_you_mean(name, known)}")
     for stage in dict.fromkeys(cell.stage for cell in pending):
         if not any(not group.stages or stage in group.stages for group in groups):
             raise ExperimentError(f"execution.workers: no group computes '{stage}'; add it to the stages of one")

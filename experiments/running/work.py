@@ -61,8 +61,7 @@ def work(board: Board, context: Context, reporter: Reporter, stop: Callable[[], 
             return
         company = board.next()
         if not company:
-            idle = time.monotonic() - free_at
-            _wait(min(max(IDLE_SHARE * idle, FIRST_WAIT), LONGEST_WAIT), stop)
+            _wait(wait_after(time.monotonic() - free_at), stop)
             tell(board.look(now=True), context.store, reporter)
             continue
         reporter.started(company[0], len(company) - 1)
@@ -113,6 +112,11 @@ def be_worker(task: Task, asked_by: Collection[int], stop_when: Callable[[], Non
     except LopsidedError as error:  # the other workers meet the same, or go on without this one
         sys.stderr.write(f"warning: one of the workers ended: {error}\n")
     return stop.number
+
+
+def wait_after(idle: float) -> float:
+    """Return how long to wait until the next look, after so many seconds without a free cell."""
+    return min(max(IDLE_SHARE * idle, FIRST_WAIT), LONGEST_WAIT)
 
 
 def _wait(seconds: float, stop: Callable[[], bool]) -> None:

@@ -1,9 +1,9 @@
 """Which cells are free: what is asked of the store, and what follows from how cells end."""
 
 import pytest
-from support.counting import Sum, cell, plan_of
+from support.counting import SMOKE, Sum, cell, plan_of
 
-from lopsided.experiments import ExperimentError, Reporter, Store, select
+from lopsided.experiments import ExperimentError, Reporter, Store, load_experiment, select
 from lopsided.experiments.running import board as module
 from lopsided.experiments.running.board import Board
 from lopsided.experiments.running.execute import execute
@@ -176,6 +176,19 @@ def test_every_stage_needs_a_worker(store):
     plan = plan_of(*chain(), executor="local", workers=(Workers(count=2, stages=("sum",)),))
     with pytest.raises(ExperimentError, match=r"execution.workers: no group computes 'count'"):
         execute(plan, store, plan.experiment.execution, Reporter())
+    plan = plan_of(*chain(), executor="local", workers=(Workers(stages=("finetun",)), Workers()))
+    with pytest.raises(ExperimentError, match=r"unknown stage 'finetun'; did you mean 'finetune'"):
+        execute(plan, store, plan.experiment.execution, Reporter())
+
+
+def test_groups_of_workers_in_a_file():
+    groups = "execution.workers=[{count: 2, stages: [pretrain], gpus: 0.5}, {count: 3, device: cpu}]"
+    execution = load_experiment(SMOKE, [groups, "execution.device=cuda"]).execution
+    assert execution.worker_count == 5
+    assert [execution.of(group).device for group in execution.groups] == ["cuda", "cpu"]
+    for wrong, said in (("0", "0 workers"), ("[{device: gpu}]", "unknown device 'gpu'"), ("[{counts: 2}]", "counts")):
+        with pytest.raises(ExperimentError, match=said):
+            load_experiment(SMOKE, [f"execution.workers={wrong}"])
 
 
 @pytest.mark.parametrize(("executor", "library"), [("slurm", "submitit"), ("ray", "ray")])

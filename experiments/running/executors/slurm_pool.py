@@ -87,7 +87,10 @@ class SlurmPool(Pool):
         _call("scancel", *self._ids)
 
     def _queued(self) -> int:
-        return len(_call("squeue", "--noheader", "--array", "--jobs", ",".join(self._ids)).split("\n")) - 1
+        done = _call("squeue", "--noheader", "--array", "--jobs", ",".join(self._ids))
+        if done.returncode and "Invalid job id" not in done.stderr:
+            return max(1, self._alive)  # Slurm does not answer now; the jobs need not have ended
+        return len(done.stdout.splitlines())
 
 
 def _requests(group: Workers, task: Task) -> dict[str, object]:
@@ -109,9 +112,9 @@ def _work(path: Path) -> None:
         _call("scontrol", "requeue", f"{array}_{number}" if array else os.environ["SLURM_JOB_ID"])
 
 
-def _call(*command: str) -> str:
+def _call(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command of Slurm; of jobs that have ended it knows nothing, which is no error here."""
     try:
-        return subprocess.run(command, check=False, capture_output=True, text=True).stdout  # noqa: S603
+        return subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     except FileNotFoundError:
         raise ExperimentError(f"'{command[0]}' is not here: is this a machine from which Slurm takes jobs?") from None
