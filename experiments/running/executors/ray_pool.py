@@ -41,12 +41,12 @@ class RayPool(Pool):
         cells = ray.put(tasks[0].pending)  # once for all: a plan of 10,000 cells is megabytes
         for task in tasks:
             gpus = task.needs.gpus
-            remote = ray.remote(_work).options(
+            worker = ray.remote(max_calls=1)(_work)  # a process of its own, whose memory is free again afterwards
+            remote = worker.options(
                 num_cpus=task.needs.cpus or task.execution.threads,
                 num_gpus=gpus if gpus is not None else float(task.execution.device.startswith("cuda")),
                 memory=int(task.needs.memory * 2**30) if task.needs.memory else None,
                 max_retries=RESTARTS,
-                max_calls=1,  # a process of its own, whose memory is free again afterwards
             )
             self._refs.append(remote.remote(replace(task, pending=()), cells))
 
