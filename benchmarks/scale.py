@@ -4,8 +4,8 @@
 
 The rules by which workers choose, look and wait are lopsided's own (``running/board.py``, ``running/work.py``); time
 and the store are simulated. A lost worker does not come back; its cell is free for others when they have seen its lease
-unchanged for a minute, and a training goes on from its last checkpoint. The durations, in minutes: pretraining 40,
-fine-tuning 60, restoring 2, judging 3, each with a lognormal spread of 0.3.
+unchanged for a minute, and a training goes on from its last checkpoint. The durations, in minutes: pretraining 30,
+fine-tuning 30, restoring 2, judging 3, each with a lognormal spread of 0.3.
 
 The bound is the longer of the critical path (the longest chain) and the area: the earliest end of a pretraining plus
 all other work divided by the number of workers.
@@ -27,7 +27,7 @@ from lopsided.experiments.running.work import wait_after
 from lopsided.experiments.stages.cell import Cell, CellSpec
 from lopsided.experiments.store.lease import HEARTBEAT_SECONDS, STALE_SECONDS
 
-MINUTES = {"pretrain": 40.0, "finetune": 60.0, "restore": 2.0, "judge": 3.0}
+MINUTES = {"pretrain": 30.0, "finetune": 30.0, "restore": 2.0, "judge": 3.0}
 CHECKPOINT = 300.0  # seconds between two checkpoints of a training
 # What each thing costs: operations that a network file system sees. A listing is read in parts of some 400 names.
 LEASE, FINISH, NAMES = 12, 20, 400
@@ -50,7 +50,7 @@ KINDS: dict[str, Any] = {
 
 
 def plan(count: int) -> list[Cell[Any]]:
-    """Return cells in the shape of a study: 1 pretraining per 40 fine-tunings, 2 test sets, 5 judges of each."""
+    """Return cells in the shape of a study: a pretraining per 100 fine-tunings, a test set, three judges."""
     cells: list[Cell[Any]] = []
     number = 0
 
@@ -60,10 +60,10 @@ def plan(count: int) -> list[Cell[Any]]:
         cells.append(Cell(KINDS[stage](number=number), inputs))
         return cells[-1]
 
-    tunings = max(1, count // 13)
-    first = [made("pretrain") for _ in range(max(1, tunings // 40))]
+    tunings = max(1, count // 5)
+    first = [made("pretrain") for _ in range(max(1, tunings // 100))]
     tuned = [made("finetune", start=first[index % len(first)]) for index in range(tunings)]
-    restored = [made("restore", generator=one) for one in tuned for _ in range(2)]
+    restored = [made("restore", generator=one) for one in tuned]
     while number < count:
         made("judge", images=restored[number % len(restored)])
     return cells

@@ -50,6 +50,7 @@ class Board:
     ) -> None:
         self._store, self._workers = store, workers
         self._remaining = {cell.id: cell for cell in pending}
+        self._place = {cell: place for place, cell in enumerate(self._remaining)}
         self._users: dict[str, list[Cell[Stage]]] = defaultdict(list)
         self._missing: dict[str, int] = {}
         self._busy: dict[str, float] = {}
@@ -62,14 +63,17 @@ class Board:
         self._looked = -math.inf
         self._news = News()
         self.failed = 0
-        order = sorted(pending, key=lambda cell: zlib.crc32(f"{name} {cell.id}".encode())) if name else pending
-        for cell in order:
+        self._unordered: set[str] = set()
+        self._rank = {
+            id_: zlib.crc32(f"{name} {id_}".encode()) if name else place for id_, place in self._place.items()
+        }
+        for cell in sorted(pending, key=lambda cell: self._rank[cell.id]):
             if cell.id in self._together:
                 self._alike[self._together[cell.id]].append(cell.id)
             for source in cell.inputs.values():
                 self._users[source.id].append(cell)
         before = store.index.ended({source.stage for cell in pending for source in cell.inputs.values()})
-        for cell in order:
+        for cell in pending:
             outside = [source.id for source in cell.inputs.values() if source.id not in self._remaining]
             self._missing[cell.id] = len(cell.inputs) - len(outside)
             if any(before.get(source) != "done" for source in outside):
@@ -92,8 +96,8 @@ class Board:
         if now or time.monotonic() - self._looked >= LOOK_SECONDS:
             seen = self._store.index.ended(self._stages)
             self._looked = time.monotonic()
-            for cell in [cell for cell in self._remaining.values() if cell.id in seen]:
-                self.settle(cell, seen[cell.id])
+            for cell in sorted(self._remaining.keys() & seen.keys(), key=self._place.__getitem__):
+                self.settle(self._remaining[cell], seen[cell])
         news, self._news = self._news, News()
         return news
 
@@ -114,7 +118,8 @@ class Board:
 
     def next(self) -> list[Cell[Stage]]:
         """Return a cell that nobody computes, with those that are best computed with it; none: there is none now."""
-        for ready in self._ready.values():
+        for stage in self._ready:
+            ready = self._in_order(stage)
             for cell in self._unheld(list(ready.values())):
                 alike = [ready[other] for other in self._alike[self._together.get(cell.id, "")] if other in ready]
                 share = math.ceil(len(alike) / self._workers)  # the others' is left to them
@@ -126,7 +131,8 @@ class Board:
 
     def _unheld(self, cells: Sequence[Cell[Stage]]) -> Iterator[Cell[Stage]]:
         looks, now = 0, time.monotonic()
-        for cell in cells:
+        seen = [cell for cell in cells if cell.id in self._busy]  # after those that nobody was seen to hold
+        for cell in (*(cell for cell in cells if cell.id not in self._busy), *seen):
             if now - self._busy.get(cell.id, -math.inf) < BUSY_SECONDS:
                 continue
             if looks == MOST_LEASES:
@@ -144,6 +150,14 @@ class Board:
     def _free(self, cell: Cell[Stage]) -> None:
         if cell.stage in self._ready:
             self._ready[cell.stage][cell.id] = cell
+            self._unordered.add(cell.stage)
+
+    def _in_order(self, stage: str) -> dict[str, Cell[Stage]]:
+        """Return the cells of a stage whose inputs are there, in this worker's order."""
+        if stage in self._unordered:
+            self._unordered.remove(stage)
+            self._ready[stage] = dict(sorted(self._ready[stage].items(), key=lambda one: self._rank[one[0]]))
+        return self._ready[stage]
 
     def _lose(self, cell: Cell[Stage]) -> None:
         if self._remaining.pop(cell.id, None) is None:

@@ -42,7 +42,7 @@ def test_workers_share_the_cells_and_change_no_number(serial, tmp_path):
 
 def test_workers_started_by_hand_compute_each_cell_once(serial, tmp_path):
     worker = [*RUN[:3], "worker", str(tmp_path), str(SMOKE)]
-    commands = [worker, worker, [*RUN, "--store", str(tmp_path)]]
+    commands = [worker, [*RUN, "--store", str(tmp_path)]]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     for run in runs:
         run.communicate()
