@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from ..stages.cell import Cell
 from ..stages.stage import Stage
 from ..store import End, Store
+from ..store.lease import STALE_SECONDS
 
 LOOK_SECONDS = 1.0  # between two listings, while there is something to do
 BUSY_SECONDS = 2.0  # for which a cell that another process computes is not looked at again
 MOST_LEASES = 20  # looked at in one go
+MOST_AGAIN = 5  # of them, those that were held when they were looked at before
 
 
 @dataclass
@@ -131,8 +133,10 @@ class Board:
 
     def _unheld(self, cells: Sequence[Cell[Stage]]) -> Iterator[Cell[Stage]]:
         looks, now = 0, time.monotonic()
-        seen = [cell for cell in cells if cell.id in self._busy]  # after those that nobody was seen to hold
-        for cell in (*(cell for cell in cells if cell.id not in self._busy), *seen):
+        seen = [cell for cell in cells if cell.id in self._busy]
+        # A few that were held a while ago, since their holder may be gone; then those that nobody was seen to hold.
+        again = [cell for cell in seen if now - self._busy[cell.id] > STALE_SECONDS][:MOST_AGAIN]
+        for cell in (*again, *(cell for cell in cells if cell.id not in self._busy), *seen):
             if now - self._busy.get(cell.id, -math.inf) < BUSY_SECONDS:
                 continue
             if looks == MOST_LEASES:

@@ -94,6 +94,21 @@ def test_held_cells_of_a_stage_do_not_hide_free_ones(store, monkeypatch):
         board.settle(taken, "done")
 
 
+def test_a_cell_whose_holder_is_gone_is_found_before_other_work(store, monkeypatch):
+    cells = [cell(number) for number in range(50)]
+    held = {cells[3].id}
+    monkeypatch.setattr(store, "holder", lambda _stage, one: one in held)
+    board = Board(cells, store)
+    for one in cells[:3]:
+        board.settle(one, "done")
+    assert board.next() == [cells[4]]
+    held.clear()
+    assert board.next() == [cells[4]]
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.0)  # a minute later
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    assert board.next() == [cells[3]]
+
+
 def test_workers_begin_in_different_places(store):
     cells = [cell(number) for number in range(50)]
     firsts = {Board(cells, store, 10, f"worker {number}").next()[0].id for number in range(10)}

@@ -95,7 +95,7 @@ def test_helpers_end_when_the_first_process_is_killed(tmp_path):
     """And what they were at resumes."""
     long = ["--set", "super_resolution.pretrain.steps=100000", "--set", "grid.seed=[0,1]"]
     process = subprocess.Popen([*RUN, *long, "--store", str(tmp_path), "-j", "2"], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(list(tmp_path.glob("cells/pretrain/*/*/step-*.json"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     helpers = children(process.pid)
