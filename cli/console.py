@@ -196,6 +196,14 @@ def _speed(done: float, total: int, seconds: float, units: str) -> str:
     return f"{speed}  {timedelta(seconds=round(each * (total - done)))} left"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for unit, size in (("s", 1), ("min", 60)):
+        if seconds < 90 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 

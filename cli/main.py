@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 from .. import __version__
 from . import console, data, published, weights
 from .align import align
+from .archive import pack, unpack
 from .compare import compare
+from .diff import diff
 from .export import export
 from .gc import gc
 from .init import init
@@ -25,6 +27,7 @@ from .plan import plan
 from .rate import rate
 from .report import report
 from .restore import restore
+from .retry import retry
 from .run import run
 from .schema import schema
 from .score import score
@@ -32,6 +35,7 @@ from .serve_reward import serve_reward
 from .status import status
 from .tables import tables
 from .verify import verify
+from .worker import worker
 
 # Model hubs wait most of a minute offline before they say so; lopsided looks for weights on disk first.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -40,9 +44,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 COMMANDS: dict[str, list[Any]] = {
     "Start": [init, schema],
-    "Run experiments": [plan, run, status],
-    "Look at results": [report, compare, tables],
-    "Look after a store": [verify, gc],
+    "Run experiments": [plan, run, status, retry, worker],
+    "Look at results": [report, compare, tables, diff],
+    "Look after a store": [verify, gc, pack, unpack],
     "Use trained networks": [restore, export],
     "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],

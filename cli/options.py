@@ -67,6 +67,31 @@ Overrides = Annotated[
         help="Replace a value of the file, e.g. grid.seed=[0,1] (repeatable).",
     ),
 ]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-j",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="Processes that share the work; default: what the file says, or one.",
+    ),
+]
+Only = Annotated[
+    list[str],
+    typer.Option(
+        "--only",
+        metavar="WHAT",
+        help="Compute only this and what it needs: a stage, a cell's ID, or words of its title (repeatable).",
+    ),
+]
+Skip = Annotated[
+    list[str],
+    typer.Option(
+        "--skip", metavar="WHAT", help="Leave this out, and what needs it: a stage, an ID, or words (repeatable)."
+    ),
+]
 Open = Annotated[bool, flag("--open", help="Show the report in your browser.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="CPU threads of torch.")]

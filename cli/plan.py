@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from . import console
-from .options import RUNS, Experiment, Overrides, StoreFolder, flag
+from .options import RUNS, Experiment, Only, Overrides, Skip, StoreFolder, flag
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ..experiments import Status
+    from ..experiments import Cost, Status
 
 
 def plan(
@@ -18,8 +18,10 @@ def plan(
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
     every: Annotated[bool, flag("--all", help="Show one row per cell, with its ID.")] = False,
+    only: Only = [],  # noqa: B006
+    skip: Skip = [],  # noqa: B006
 ) -> None:
-    """Show what a run would compute and what is there already. Nothing is computed.
+    """Show what a run would compute and why, what is there already, and what it will take. Nothing is computed.
 
     An experiment is made of cells: a training, a restored test set, the scores of one judge on it, and so on. Cells
     that another run or another experiment has computed in the same store are not computed again.
@@ -29,12 +31,18 @@ def plan(
     from .. import experiments
 
     planned = experiments.plan(experiment, set_)
+    place = experiments.Store(store)
+    statuses = planned.with_status(place)
+    if only or skip:
+        wanted = {cell.id for cell in experiments.select(planned.cells, only, skip)}
+        statuses = experiments.Statuses(pair for pair in statuses if pair[0].id in wanted)
+    reasons_of = experiments.reasons(statuses, place)
     rows: dict[tuple[str, str, str, str, str], int] = {}
     counts = {"new": 0, "cached": 0}
-    for cell, status in planned.with_status(experiments.Store(store)):
+    for cell, status in statuses:
         counts["cached" if status.state in ("done", "diverged") else "new"] += 1
         name, label = (cell.id, cell.title.removeprefix(f"{cell.stage} ")) if every else ("", cell.row)
-        row = (cell.stage, name, label, status.state, _why(status))
+        row = (cell.stage, name, label, status.state, _why(status) or reasons_of.get(cell.id, ""))
         rows[row] = rows.get(row, 0) + 1
     reasons = ["why"] if any(why for *_, why in rows) else []
     ids = ["id"] if every else []
@@ -43,7 +51,19 @@ def plan(
         cells = console.text(label, (f" ×{count}" if count > 1 else "", "dim"))
         table.add_row(stage, *([name] if ids else []), cells, _state(state), *([why] if reasons else []))
     console.show(table)
-    console.say(f"{counts['new']} new, {counts['cached']} cached of {len(planned.cells)} cells in '{store}'")
+    console.say(f"{counts['new']} new, {counts['cached']} cached of {len(statuses)} cells in '{store}'")
+    if counts["new"] and (line := _costs(experiments.cost(statuses, place))):
+        console.say(line)
+
+
+def _costs(cost: Cost) -> str:
+    parts = []
+    if cost.seconds:
+        time, size = console.duration(cost.seconds), f"{cost.size / 2**20:.0f} MiB"
+        parts.append(f"as finished ones did, the new ones will take about {time} of one worker and {size}")
+    if cost.unknown and parts:
+        parts.append(f"nothing is known yet of {', '.join(cost.unknown)}")
+    return "; ".join(parts)
 
 
 def _state(state: str) -> Text:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from ..common.errors import LopsidedError, did_you_mean
 from . import console
-from .options import RUNS, Experiment, Overrides, StoreFolder
+from .options import RUNS, Experiment, Only, Overrides, Skip, StoreFolder, WorkerCount
+
+if TYPE_CHECKING:
+    from ..experiments import Summary
+    from ..experiments.schema.execution import Executor
 
 SHOWN = 5  # failures
 RESUMES = "the same command resumes from the last checkpoint"
@@ -18,9 +23,13 @@ def run(
     experiment: Experiment,
     store: StoreFolder = RUNS,
     set_: Overrides = [],  # noqa: B006 - typer reads the default
-    workers: Annotated[
-        int, typer.Option("--workers", "-j", metavar="N", min=1, max=1024, help="Processes that share the work.")
-    ] = 1,
+    workers: WorkerCount = None,
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="NAME", help="Where they run: serial, local, slurm or ray (docs/scale.md)."),
+    ] = None,
+    only: Only = [],  # noqa: B006
+    skip: Skip = [],  # noqa: B006
     write: Annotated[
         bool, typer.Option("--report/--no-report", metavar="", help="Write the report at the end.")
     ] = True,
@@ -36,15 +45,31 @@ def run(
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun
         experiments.follow(experiment, store=store, overrides=set_)
         return
+    where = _known(executor)
     with console.resumable(RESUMES):
         planned = experiments.plan(experiment, set_)
         summary = experiments.run(
-            experiment, store=store, planned=planned, reporter=experiments.Reporter(console.out), workers=workers
+            experiment,
+            store=store,
+            planned=planned,
+            reporter=experiments.Reporter(console.out),
+            workers=workers,
+            executor=where,
+            only=only,
+            skip=skip,
         )
+    tell_summary(summary, len(planned.cells))
+    if write and not summary.remaining:
+        path = experiments.report(experiment, store=store, overrides=set_, planned=planned, force=False)
+        console.say(f"report: {path}")
+
+
+def tell_summary(summary: Summary, cells: int) -> None:
+    """Say what a run did, and exit unless everything that could be computed is."""
     parts = [f"{summary.done} computed", f"{summary.cached} cached"]
     more = {"diverged": summary.diverged, "failed": len(summary.failed), "skipped": summary.skipped}
     parts += [f"{count} {what}" for what, count in {**more, "not reached": summary.remaining}.items() if count]
-    console.say(f"{', '.join(parts)} of {len(planned.cells)} cells, in {summary.seconds:.0f} s")
+    console.say(f"{', '.join(parts)} of {cells} cells, in {summary.seconds:.0f} s")
     failures = [f"{cell.title}: {reason}" for cell, reason in summary.failed]
     console.some("failed", failures, SHOWN, "'lopsided status' shows them", problem=True)
     if summary.stopped:
@@ -52,6 +77,17 @@ def run(
         raise typer.Exit(console.INTERRUPTED)
     if not summary.ok:
         raise typer.Exit(console.FAILED)
-    if write:
-        path = experiments.report(experiment, store=store, overrides=set_, planned=planned, force=False)
-        console.say(f"report: {path}")
+
+
+def _known(name: str | None) -> Executor | None:
+    """Return the executor of that name.
+
+    Raises:
+        LopsidedError: there is none.
+    """
+    from ..experiments.schema.execution import Executor
+
+    known: tuple[Executor, ...] = get_args(Executor)
+    if name is not None and name not in known:
+        raise LopsidedError(f"--executor: unknown executor '{name}'; {did_you_mean(name, known)}")
+    return name

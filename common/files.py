@@ -62,9 +62,15 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 
 def clear_temporary(folder: Path) -> None:
-    """Delete the temporary files that killed processes left below ``folder``, which nobody else may be writing to."""
+    """Delete the temporary files that killed processes left below ``folder``, which nobody else may be writing to.
+
+    They are renamed first: a process that was thought to be dead finds them whole, or not at all.
+    """
     for path in _temporaries(folder):
-        remove(path)
+        aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(aside)
+        remove(aside)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -10,45 +10,66 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .api import analyse, collect_tables, compare, follow, plan, report, run, status
-    from .planning import Plan
+    from .api import analyse, collect_tables, compare, failure_lines, follow, plan, report, retry, run, status
+    from .explain import Cost, Difference, cost, difference, reasons
+    from .planning import Plan, Statuses
     from .results.gallery import gallery_rows
     from .results.trained import find_generator
+    from .running.execute import Summary
     from .running.progress import Reporter
     from .running.provenance import provenance
     from .schema.errors import ExperimentError
     from .schema.experiment import Experiment
     from .schema.load import load_experiment
     from .schema.mllm import LocalModel, ServedModel
+    from .selection import select
     from .store import Status, Store
+    from .upkeep.archive import Moved, pack, unpack
     from .upkeep.garbage import delete_garbage, garbage
     from .upkeep.verify import record_outputs, repair, verify
+    from .watching import Look, Running, Watcher
 
 __all__ = [
+    "Cost",
+    "Difference",
     "Experiment",
     "ExperimentError",
     "LocalModel",
+    "Look",
+    "Moved",
     "Plan",
     "Reporter",
+    "Running",
     "ServedModel",
     "Status",
+    "Statuses",
     "Store",
+    "Summary",
+    "Watcher",
     "analyse",
     "collect_tables",
     "compare",
+    "cost",
     "delete_garbage",
+    "difference",
+    "failure_lines",
     "find_generator",
     "follow",
     "gallery_rows",
     "garbage",
     "load_experiment",
+    "pack",
     "plan",
     "provenance",
+    "reasons",
     "record_outputs",
     "repair",
     "report",
+    "retry",
     "run",
+    "select",
     "status",
+    "unpack",
     "verify",
 ]
 
@@ -57,18 +78,37 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".api": ["analyse", "collect_tables", "compare", "follow", "plan", "report", "run", "status"],
-        ".planning": ["Plan"],
+        ".api": [
+            "analyse",
+            "collect_tables",
+            "compare",
+            "failure_lines",
+            "failure_lines",
+            "follow",
+            "pack",
+            "plan",
+            "report",
+            "retry",
+            "retry",
+            "run",
+            "status",
+        ],
+        ".explain": ["Cost", "Difference", "cost", "difference", "reasons"],
+        ".planning": ["Plan", "Statuses"],
         ".results.gallery": ["gallery_rows"],
         ".results.trained": ["find_generator"],
+        ".running.execute": ["Summary"],
         ".running.progress": ["Reporter"],
         ".running.provenance": ["provenance"],
         ".schema.errors": ["ExperimentError"],
         ".schema.experiment": ["Experiment"],
         ".schema.load": ["load_experiment"],
         ".schema.mllm": ["LocalModel", "ServedModel"],
+        ".selection": ["select"],
         ".store": ["Status", "Store"],
+        ".upkeep.archive": ["Moved", "pack", "unpack"],
         ".upkeep.garbage": ["delete_garbage", "garbage"],
         ".upkeep.verify": ["record_outputs", "repair", "verify"],
+        ".watching": ["Look", "Running", "Watcher"],
     },
 )

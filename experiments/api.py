@@ -17,11 +17,15 @@ from .running import execute as executors
 from .running.progress import Reporter
 from .running.provenance import provenance
 from .schema.errors import ExperimentError
+from .schema.execution import Executor
 from .schema.experiment import Experiment
 from .schema.load import load_experiment
 from .schema.restoration import SuperResolution
+from .selection import select
+from .stages.cell import Cell
+from .stages.stage import Stage
 from .store import Store, checked, disk_errors
-from .store.outputs import PROVENANCE
+from .store.outputs import FAILURE, PROVENANCE
 
 if TYPE_CHECKING:  # scipy and matplotlib come with it; imported late, a run with nothing to do stays fast
     from ..analysis import Study, StudyTables
@@ -47,11 +51,61 @@ def run(
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
     planned: Plan | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    retry: bool = True,
 ) -> executors.Summary:
-    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.running.execute.execute`."""
+    """Compute every cell that is not done yet; see :func:`~lopsided.experiments.running.execute.execute`.
+
+    Args:
+        experiment: its YAML file, or already loaded.
+        store: folder of results.
+        overrides: see :func:`plan`.
+        reporter: follows the run.
+        planned: the plan, where it is already made.
+        workers: how many processes share the cells, in place of what the file says.
+        executor: where they run, in place of what the file says.
+        only: stages, cells' IDs or words of their titles: what is not named is left out (inputs are not).
+        skip: the same, for what is left out with all that needs it.
+        retry: try cells again that failed before.
+
+    Raises:
+        LopsidedError: something that is needed is missing.
+    """
     planned = planned or plan(experiment, overrides)
-    return executors.execute(planned, Store(store), planned.experiment.execution, reporter or Reporter(), workers)
+    chosen = {"workers": workers, "executor": executor}
+    execution = planned.experiment.execution.model_copy(
+        update={name: value for name, value in chosen.items() if value is not None}
+    )
+    cells = select(planned.cells, only, skip) if only or skip else None
+    return executors.execute(planned, Store(store), execution, reporter or Reporter(), only=cells, retry=retry)
+
+
+def retry(
+    experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Cell[Stage]]:
+    """Set the cells of an experiment that failed back to pending, and return them; what they resume from is kept."""
+    planned, place = plan(experiment, overrides), _existing(store)
+    failed = [cell for cell, status in planned.with_status(place) if status.state == "failed"]
+    if only:
+        wanted = {cell.id for cell in select(planned.cells, only)}
+        failed = [cell for cell in failed if cell.id in wanted]
+    for cell in failed:
+        with disk_errors(place.root), place.lease(cell.stage, cell.id) as lease:
+            place.begin(lease)
+    return failed
+
+
+def failure_lines(store: Store, stage: str, cell: str) -> list[str]:
+    """Return what was kept of a cell's failure, as lines: traceback, last lines of its log, versions and machine."""
+    try:
+        record = json.loads((store.folder(stage, cell) / FAILURE).read_text(encoding="utf-8"))
+        made = {key: value for key, value in record.items() if key not in ("reason", "traceback", "last_lines")}
+        return [*record["traceback"], *record["last_lines"], canonical_json(made)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["nothing more is kept of this failure"]
 
 
 def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from ...common.errors import LopsidedError, one_line
 from ...common.files import write_json
+from ...common.processes import this_process
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks
 from ...sr.trainer import StoppedError
@@ -20,11 +23,15 @@ from ..schema.execution import Execution
 from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
-from ..store import End, Lease, LeasedError, LostLeaseError, disk_reason
-from ..store.outputs import PROVENANCE, SPEC
+from ..store import End, Lease, LeasedError, LostLeaseError, Store, disk_reason
+from ..store.outputs import FAILURE, PROVENANCE, SPEC
 from .provenance import peak_memory_mb, provenance
 
 log = logging.getLogger("lopsided")
+
+LAST_LINES = 50  # of a cell's log that are kept with its failure
+# Kept with a failure; not all, for there can be passwords among them.
+KEPT_VARIABLES = {"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "LD_LIBRARY_PATH"}
 
 
 def compute(cells: list[Cell[Stage]], context: Context) -> bool:
@@ -42,20 +49,23 @@ def compute(cells: list[Cell[Stage]], context: Context) -> bool:
         for cell in cells:
             with contextlib.suppress(LeasedError):  # leased by another process since we checked
                 lease = held.enter_context(context.store.lease(cell.stage, cell.id))
-                # Another process may have computed it since we checked.
-                if context.store.status(cell.stage, cell.id).state not in ("done", "diverged"):
-                    held.enter_context(_logged(lease.folder / "log.txt"))
-                    leases[cell] = lease
+                if _ended(cell, context.store):  # by another process, since we checked
+                    continue
+                held.enter_context(_logged(lease.folder / "log.txt"))
+                leases[cell] = lease
         if not leases:
             return False
         try:
-            state, reason = _attempt(leases, _fenced(context, leases))
-            log.info("%s %s", state, reason)
+            state, reason, trace = _attempt(leases, _fenced(context, leases))
             if state != "failed" or len(leases) == 1:
                 seconds = (time.perf_counter() - began) / len(leases)
                 for cell, lease in leases.items():
+                    if state == "failed":
+                        _keep_failure(lease, context, reason, trace)
                     _finish(cell, lease, context, state, reason, seconds, len(leases))
+                log.info("%s %s", state, reason)
                 return True
+            log.info("%s %s; each is tried alone", state, reason)
         except LostLeaseError as error:
             context.store.check_there()
             if next(iter(leases)).spec.distributed and current_ranks().count > 1:
@@ -67,15 +77,34 @@ def compute(cells: list[Cell[Stage]], context: Context) -> bool:
     return True
 
 
+def _ended(cell: Cell[Stage], store: Store) -> bool:
+    state = store.status(cell.stage, cell.id).state
+    if state in ("done", "diverged") and not store.index.ended([cell.stage]).get(cell.id):
+        store.index.put(
+            cell.stage, cell.id, cast(End, state)
+        )  # the process that computed it was killed before it could
+    return state in ("done", "diverged") or (state == "failed" and store.index.failed(cell.stage, cell.id))
+
+
 def _fenced(context: Context, leases: Mapping[Cell[Stage], Lease]) -> Context:
-    """Return the context of cells that are held: asking whether to stop also finds out that they are not any more."""
+    """Return the context of cells that are held.
+
+    Asking whether to stop also finds out that they are not held any more, and their progress is shown to others.
+    """
+    began = time.monotonic()
+
+    def progress(done: int, total: int, note: str) -> None:
+        seconds, memory = round(time.monotonic() - began, 1), round(peak_memory_mb())
+        for lease in leases.values():
+            lease.progress.update(done=done, total=total, note=note, seconds=seconds, memory_mb=memory)
+        context.progress(done, total, note)
 
     def stop() -> bool:
         for lease in leases.values():
             lease.check()
         return context.stop()
 
-    return replace(context, stop=stop)
+    return replace(context, stop=stop, progress=progress)
 
 
 def _finish(
@@ -99,8 +128,25 @@ def _finish(
         )
 
 
-def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End, str]:
-    """Compute cells whose leases are held; returns how it ended and why.
+def _keep_failure(lease: Lease, context: Context, reason: str, trace: str) -> None:
+    """Keep what is known of a failure beside the cell: it is deleted when the cell is tried again."""
+    path = lease.folder / "log.txt"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    environment = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
+    record = {
+        "reason": reason,
+        "traceback": trace.splitlines(),
+        "last_lines": lines[-LAST_LINES:],
+        "process": str(this_process()),
+        "variables": environment,
+        **provenance(context.execution.threads, context.execution.device),
+    }
+    with contextlib.suppress(OSError):  # on a full disk the status says why
+        write_json(lease.folder / FAILURE, record)
+
+
+def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End, str, str]:
+    """Compute cells whose leases are held; returns how it ended, why, and the traceback of a failure.
 
     Raises:
         StoppedError: it was asked to stop, and they can be resumed.
@@ -108,7 +154,12 @@ def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End
     """
     try:
         for cell, lease in leases.items():
-            (lease.folder / "status.json").unlink(missing_ok=True)  # left by a failure that is tried again
+            context.store.begin(lease)  # a failure that is tried again
+            if lease.deaths >= context.execution.attempts:
+                raise ExperimentError(
+                    f"{lease.deaths} processes in a row died in this cell without getting further; the memory may not "
+                    f"suffice (see '{lease.folder / 'log.txt'}'); another run tries again"
+                )
             _describe(cell, lease.folder, context.execution)
             if cell.spec.distributed:
                 current_ranks().agreed(cell.id)  # asks the following processes to join
@@ -118,19 +169,20 @@ def _attempt(leases: Mapping[Cell[Stage], Lease], context: Context) -> tuple[End
         else:
             first.spec.run_together({cell: lease.outputs for cell, lease in leases.items()}, context)
     except DivergedError as error:
-        return "diverged", str(error)
+        return "diverged", str(error), ""
     except (StoppedError, LostLeaseError) as error:
         log.info("%s", error)
         raise
     except LopsidedError as error:
-        return "failed", str(error)
+        return "failed", str(error), traceback.format_exc()
     except OSError as error:
-        return "failed", disk_reason(error, context.store.root)
+        return "failed", disk_reason(error, context.store.root), traceback.format_exc()
     except Exception as error:
         log.info("%s", traceback.format_exc())
         logs = ", ".join(f"'{folder / 'log.txt'}'" for folder in (lease.folder for lease in leases.values()))
-        return "failed", f"{type(error).__name__}: {one_line(error)} (traceback in {logs})"
-    return "done", ""
+        reason = f"{type(error).__name__}: {one_line(error)} (traceback in {logs})"
+        return "failed", reason, traceback.format_exc()
+    return "done", "", ""
 
 
 def _describe(cell: Cell, folder: Path, execution: Execution) -> None:

@@ -1,24 +1,17 @@
-"""Execute a plan over the store, in this process and optionally others beside it. Done cells stay as they are."""
+"""Execute a plan over the store, in this process or by workers elsewhere. Done cells stay as they are."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import multiprocessing
 import os
 import shutil
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection
-from typing import Literal
 
 from ...common.devices import check_device
-from ...common.errors import LopsidedError
+from ...common.errors import did_you_mean
 from ...common.files import clear_leftovers
 from ...sr import DivergedError
 from ...sr.distributed import current_ranks, join_torchrun
@@ -30,16 +23,16 @@ from ..stages.cell import Cell
 from ..stages.context import Context
 from ..stages.stage import Stage
 from ..stages.stage_list import STAGES
-from ..store import Status, Store, disk_errors
-from .compute import compute
-from .progress import Reporter, SilentReporter
-from .stopping import stop_on_signal
+from ..store import End, Status, Store, disk_errors
+from .board import Board
+from .executors.pool import Pool, make_pool
+from .progress import Reporter
+from .stopping import Stop, stop_on_signal
+from .work import Task, set_threads, tell, work
 
 log = logging.getLogger("lopsided")
 
-POLL_SECONDS = 0.2  # seconds between two checks of cells that other processes are computing
-
-Failures = Mapping[str, float | None]  # when each cell failed in an earlier run, so that a failure in this one is told
+WATCH_SECONDS = 0.5  # between two looks at what workers have done
 
 
 @dataclass
@@ -52,7 +45,7 @@ class Summary:
         diverged: trainings that became non-finite, now or before (a result).
         failed: (cell, reason) of those that raised.
         skipped: cells whose input failed or diverged.
-        remaining: cells not reached because the run was stopped.
+        remaining: cells not reached because the run was stopped, or left to others.
         seconds: wall time.
     """
 
@@ -71,12 +64,21 @@ class Summary:
         return not self.failed and not self.stopped
 
 
-def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, workers: int = 1) -> Summary:
+def execute(
+    plan: Plan,
+    store: Store,
+    execution: Execution,
+    reporter: Reporter,
+    *,
+    only: Sequence[Cell[Stage]] | None = None,
+    retry: bool = True,
+) -> Summary:
     """Compute every cell of ``plan`` that is not done.
 
     A cell that fails is recorded with its reason and the run goes on with what does not depend on it; a cell that
-    failed in an earlier run is tried again. On SIGINT, SIGTERM or SIGHUP the cell in hand is checkpointed or finished,
-    and the run stops; a second Ctrl-C or SIGTERM stops at once, which loses at most the work since the last checkpoint.
+    failed in an earlier run is tried again. On SIGINT, SIGTERM or SIGHUP the cells in hand are checkpointed or
+    finished, and the run stops; a second Ctrl-C or SIGTERM stops at once, which loses at most the work since the last
+    checkpoint.
 
     Several workers, or several runs started by hand on one store, share the work: a cell belongs to whoever holds its
     lease, and the others go on with what is free. Results do not depend on who computed what.
@@ -87,40 +89,107 @@ def execute(plan: Plan, store: Store, execution: Execution, reporter: Reporter, 
     Args:
         plan: the cells.
         store: where the cells are.
-        execution: threads, device, checkpoint interval.
+        execution: the workers, their device, checkpoint interval.
         reporter: follows the run.
-        workers: processes, this one included.
+        only: the cells to compute if they are not done; None: all.
+        retry: try cells again that failed before; otherwise they stay as they are, for whoever joins a run.
 
     Raises:
         LopsidedError: something a pending cell needs is missing (found before any is computed), or workers under
             torchrun.
     """
-    execution = _joined(execution, workers)
+    executor = execution.executor or ("serial" if execution.worker_count == 1 else "local")
+    execution = _joined(execution, executor)
     began = time.perf_counter()
     before = {cell.id: status for cell, status in plan.with_status(store)}
-    pending = [cell for cell in plan.cells if before[cell.id].state not in ("done", "diverged")]
+    settled = ("done", "diverged") if retry else ("done", "diverged", "failed")
+    wanted = plan.cells if only is None else only
+    pending = [cell for cell in wanted if before[cell.id].state not in settled]
     stopped = False
     _clear(plan, store, before)
     if pending:
-        failures = {cell.id: before[cell.id].ended for cell in pending}
-        _set_threads(execution.threads)
+        pool = None if executor == "serial" else make_pool(executor)
+        states: dict[tuple[str, str], End | None] = {(cell.stage, cell.id): before[cell.id].end for cell in plan.cells}
+        set_threads(execution.threads)
         with disk_errors(store.root), store.using_cache(), stop_on_signal() as stop, reporter.running(pending):
-            context = Context(store, execution, reporter.step, stop)
-            check_device(execution.device)
+            store.index.repair({key: None if retry and state == "failed" else state for key, state in states.items()})
+            # The machines of a cluster have devices that this one need not have.
+            here = execution if pool is None or pool.here else execution.model_copy(update={"device": "cpu"})
+            context = Context(store, here, reporter.step, stop)
+            check_device(here.device)
             for stage in STAGES:
                 stage.preflight(pending, context)
-            with _helpers(workers, pending, store, execution, failures):
-                _work(pending, context, reporter, stop, failures, workers)
+            if pool is None:
+                work(Board(pending, store), context, reporter, stop)
+            else:
+                del context  # and the networks that the checks have built
+                _supervise(pool, _tasks(pending, store, execution, executor), store, reporter, stop)
             stopped = stop()
     current_ranks().agreed(None)  # lets those that follow go
-    return _summary(plan, store, before, stopped, time.perf_counter() - began)
+    return _summary(plan, store, before, pending, stopped, time.perf_counter() - began)
+
+
+def _tasks(pending: Sequence[Cell[Stage]], store: Store, execution: Execution, executor: str) -> list[Task]:
+    """Return what each worker is to do.
+
+    Raises:
+        ExperimentError: no worker computes the cells of some stage, or a group names one that does not exist.
+    """
+    groups = execution.groups
+    known = list(dict.fromkeys([*(stage.stage for stage in STAGES), *(cell.stage for cell in pending)]))
+    for name in (name for group in groups for name in group.stages):
+        if name not in known:
+            raise ExperimentError(f"execution.workers: unknown stage '{name}'; {did_you_mean(name, known)}")
+    for stage in dict.fromkeys(cell.stage for cell in pending):
+        if not any(not group.stages or stage in group.stages for group in groups):
+            raise ExperimentError(f"execution.workers: no group computes '{stage}'; add it to the stages of one")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = execution.worker_count * execution.threads
+    if executor == "local" and threads > cores and execution.threads > 1:
+        log.warning(
+            "%d workers with %d threads each on %d cores hinder one another; set execution.threads to %d or less",
+            execution.worker_count,
+            execution.threads,
+            cores,
+            max(1, cores // execution.worker_count),
+        )
+    cells, root, count = tuple(pending), store.root.resolve(), execution.worker_count
+    return [
+        Task(cells, root, execution.of(group), count, group.stages, group)
+        for group in groups
+        for _ in range(group.count)
+    ]
+
+
+def _supervise(pool: Pool, tasks: Sequence[Task], store: Store, reporter: Reporter, stop: Stop) -> None:
+    """Let workers compute the cells, and report what they have done until nothing is left."""
+    board, most = Board(tasks[0].pending, store), tasks[0].execution.failure_budget
+    try:
+        pool.start(tasks)
+        while not stop():
+            at_work = pool.tend()
+            tell(board.look(), store, reporter)
+            if board.over or not at_work or (most is not None and board.failed > most):
+                break
+            time.sleep(WATCH_SECONDS)
+    except BaseException:
+        pool.stop(at_once=True)
+        raise
+    try:
+        pool.stop()  # nothing is left, or the run stops: a worker finishes or checkpoints its cell and ends
+    except KeyboardInterrupt:
+        pool.stop(at_once=True)
+        raise
+    tell(board.look(now=True), store, reporter)
+    if not board.over and not stop() and (most is None or board.failed <= most):
+        raise ExperimentError("no worker is left, and cells are; see above, or the logs of the jobs, why they ended")
 
 
 def follow(plan: Plan, store: Store, execution: Execution) -> None:
     """Take part in the trainings that process 0 of torchrun calls to, until it is done."""
-    execution = _joined(execution, 1)
+    execution = _joined(execution, "serial")
     cells = {cell.id: cell for cell in plan.cells}
-    _set_threads(execution.threads)
+    set_threads(execution.threads)
     with stop_on_signal():  # a signal stops process 0, which says so to the others
         context = Context(store, execution)
         while called := current_ranks().agreed(""):
@@ -129,117 +198,12 @@ def follow(plan: Plan, store: Store, execution: Execution) -> None:
                 cell.spec.run(cell, store.folder(cell.stage, cell.id), context)  # only process 0 writes
 
 
-def _joined(execution: Execution, workers: int) -> Execution:
+def _joined(execution: Execution, executor: str) -> Execution:
     """Join torchrun's processes; returns the settings with this process's own device."""
     ranks, device = join_torchrun(execution.device)
-    if ranks.count > 1 and workers > 1:
-        raise ExperimentError("under torchrun the processes share each training; leave --workers out")
+    if ranks.count > 1 and executor != "serial":
+        raise ExperimentError("under torchrun the processes share each training; leave --workers and --executor out")
     return execution.model_copy(update={"device": device})
-
-
-def _work(
-    pending: list[Cell[Stage]],
-    context: Context,
-    reporter: Reporter,
-    stop: Callable[[], bool],
-    failures: Failures,
-    workers: int,
-) -> None:
-    """Go over the cells until each is computed, here or elsewhere, or cannot be computed."""
-    store = context.store
-    remaining, lost = {cell.id: cell for cell in pending}, set[str]()
-
-    def look(cell: Cell[Stage]) -> Literal["ended", "lost", "waiting", "free"]:
-        status = store.status(cell.stage, cell.id)
-        if status.state in ("done", "diverged") or (status.state == "failed" and status.ended != failures.get(cell.id)):
-            return "ended"
-        inputs = {source.id: store.status(source.stage, source.id).state for source in cell.inputs.values()}
-        if any(source in lost or state == "diverged" for source, state in inputs.items()):
-            return "lost"
-        return "waiting" if status.state == "running" or any(s != "done" for s in inputs.values()) else "free"
-
-    while remaining and not stop():
-        idle = True
-        for cell in list(remaining.values()):
-            if stop():
-                return
-            if cell.id not in remaining:  # computed together with one before it
-                continue
-            if (seen := look(cell)) == "waiting":
-                continue
-            if seen == "lost":
-                lost.add(cell.id)
-                del remaining[cell.id]
-                reporter.skipped(cell)
-                continue
-            company = [cell]
-            if seen == "free":
-                if cell.spec.together:
-                    alike = [other for other in remaining.values() if other.spec.together == cell.spec.together]
-                    free = [other for other in alike if look(other) == "free"]
-                    company = free[: math.ceil(len(free) / workers)] or company  # the others' share is left to them
-                reporter.started(company[0], len(company) - 1)
-                try:
-                    if compute(company, context):
-                        idle = False
-                except StoppedError:
-                    return
-            for ended in [one for one in company if look(one) == "ended"]:
-                status = store.status(ended.stage, ended.id)
-                if status.state != "done":
-                    lost.add(ended.id)
-                del remaining[ended.id]
-                reporter.ended(ended, status)
-        if idle and remaining:
-            time.sleep(POLL_SECONDS)
-
-
-@contextlib.contextmanager
-def _helpers(
-    workers: int, pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures
-) -> Iterator[None]:
-    """Run the other workers over the same cells while the block runs; they are told to stop when it ends early."""
-    spawn = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
-    processes = [
-        spawn.Process(target=_help, args=(pending, store, execution, failures, workers), daemon=False)
-        for _ in range(workers - 1)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        yield
-    finally:
-        for process in processes:
-            if process.is_alive() and process.pid is not None:
-                # Nothing is left to take, or the run is stopping: a helper finishes or checkpoints its cell and ends.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGTERM)
-        try:
-            for process in processes:
-                process.join()
-        except KeyboardInterrupt:
-            for process in processes:
-                process.kill()
-            raise
-
-
-def _help(pending: list[Cell[Stage]], store: Store, execution: Execution, failures: Failures, workers: int) -> None:
-    _set_threads(execution.threads)
-    log.addHandler(logging.NullHandler())
-    try:
-        with disk_errors(store.root), store.using_cache(), stop_on_signal(helper=True) as stop:
-            threading.Thread(target=_end_with_parent, daemon=True).start()
-            context = Context(store, execution, stop=stop)
-            _work(pending, context, SilentReporter(), stop, failures, workers)
-    except LopsidedError as error:  # the first process meets the same, or goes on without this one
-        sys.stderr.write(f"warning: one of the workers ended: {error}\n")
-
-
-def _end_with_parent() -> None:
-    """Wait until the first process is gone, even by a kill that it could not pass on, and then ask this one to stop."""
-    if parent := multiprocessing.parent_process():
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _clear(plan: Plan, store: Store, statuses: Mapping[str, Status]) -> None:
@@ -251,10 +215,19 @@ def _clear(plan: Plan, store: Store, statuses: Mapping[str, Status]) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _summary(plan: Plan, store: Store, before: Mapping[str, Status], stopped: bool, seconds: float) -> Summary:
+def _summary(
+    plan: Plan,
+    store: Store,
+    before: Mapping[str, Status],
+    pending: Sequence[Cell[Stage]],
+    stopped: bool,
+    seconds: float,
+) -> Summary:
     summary = Summary(stopped=stopped, seconds=seconds)
-    for cell, status in plan.with_status(store):
-        if status.state == "done" and before[cell.id].state == "done":
+    wanted = {cell.id for cell in pending}
+    for cell in plan.cells:
+        status = store.status(cell.stage, cell.id) if cell.id in wanted else before[cell.id]
+        if status.state == "done" and cell.id not in wanted:
             summary.cached += 1
         elif status.state == "done":
             summary.done += 1
@@ -262,15 +235,8 @@ def _summary(plan: Plan, store: Store, before: Mapping[str, Status], stopped: bo
             summary.diverged += 1
         elif status.state == "failed":
             summary.failed.append((cell, status.reason))
-        elif stopped:
+        elif stopped or cell.id not in wanted:
             summary.remaining += 1
         else:
             summary.skipped += 1
     return summary
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    os.environ["OMP_NUM_THREADS"] = str(threads)

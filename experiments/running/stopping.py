@@ -6,8 +6,9 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import FrameType
+from typing import Any
 
 log = logging.getLogger("lopsided")
 
@@ -20,6 +21,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.number = 0  # of the signal
 
     def __call__(self) -> bool:
         """Return whether to stop."""
@@ -35,24 +37,23 @@ class Stop:
             self.asked = True
             log.warning("stopping after the current checkpoint; once more to stop at once")
 
-    def ask(self, _number: int, _frame: FrameType | None) -> None:
+    def ask(self, number: int, _frame: FrameType | None) -> None:
         """Note a signal that never stops at once."""
-        self.asked = True
+        self.asked, self.number = True, number
 
 
 @contextlib.contextmanager
-def stop_on_signal(*, helper: bool = False) -> Iterator[Stop]:
+def stop_on_signal(asked_by: Collection[int] = ()) -> Iterator[Stop]:
     """Yield an object that tells, while the block runs, whether a signal has asked to stop.
 
     Args:
-        helper: this is not the first process of a run. A signal can reach every process of a terminal or a job, and
-            the first one also passes it on: only what comes as SIGTERM counts here, and it counts once.
+        asked_by: if given, this is a worker of a run, and these signals ask it to stop, once and never at once. What
+            reaches every process of a terminal is ignored: the first process passes it on.
     """
     stop = Stop()
-    if helper:
-        handlers = {signal.SIGINT: signal.SIG_IGN, signal.SIGHUP: signal.SIG_IGN, signal.SIGTERM: stop.ask}
-    else:
-        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.handle)
+    handlers: dict[int, Any] = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.handle)
+    if asked_by:
+        handlers = {**dict.fromkeys(handlers, signal.SIG_IGN), **dict.fromkeys(asked_by, stop.ask)}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
         del handlers[signal.SIGHUP]
     previous = {}

@@ -13,9 +13,9 @@ from ...common.identity import canonical_json, sha256_file, sha256_text
 from ..schema.errors import ExperimentError
 from .status import Output, Status, parse_status
 
-SPEC, PROVENANCE = "spec.json", "provenance.json"
+SPEC, PROVENANCE, STATUS, FAILURE = "spec.json", "provenance.json", "status.json", "failure.json"
 # In a cell's folder, and no outputs: what is known of it, what is said on the way, and what may be begun anew.
-OTHERS = ("status.json", "lease.json", "log.txt", "work", "tensorboard")
+OTHERS = (STATUS, FAILURE, "lease.json", "progress.json", "log.txt", "work", "tensorboard")
 
 _hashes: dict[tuple[str, int, int, int], str] = {}
 
@@ -115,7 +115,7 @@ def recorded(folder: Path) -> Status | None:
         ExperimentError: the record is of a newer version.
         ValueError: it is damaged.
     """
-    path = folder / "status.json"
+    path = folder / STATUS
     try:
         return parse_status(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def checked(folder: Path, name: str) -> tuple[Path, str | None]:
     try:
         status = recorded(folder)
     except ValueError as error:
-        raise DamagedError(f"'{folder / 'status.json'}' is damaged ({one_line(error)}); {_way_out(folder)}") from None
+        raise DamagedError(f"'{folder / STATUS}' is damaged ({one_line(error)}); {_way_out(folder)}") from None
     outputs = status.outputs if status else None
     if outputs is None:
         hashes = {file: known_sha256(folder / file) for file in _of(files_of(folder), name)}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from ...common.errors import one_line
 from ..schema.errors import ExperimentError
@@ -59,6 +59,11 @@ class Status:
     together: int = 1
     outputs: Mapping[str, Output] | None = None
     inputs: Mapping[str, Mapping[str, str]] | None = None
+
+    @property
+    def end(self) -> End | None:
+        """How the cell ended; None: it has not."""
+        return cast(End, self.state) if self.state in get_args(End) else None
 
     def record(self) -> dict[str, Any]:
         """Return what ``status.json`` holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -12,22 +13,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...common.files import clear_temporary, remove, temporary_name, write_json, write_text
+from ...common.files import clear_temporary, remove, temporary_name, write_json
+from ...common.processes import ProcessId
 from ..schema.errors import ExperimentError
-from .lease import Lease, LeasedError, Watch, new_lease
-from .outputs import OTHERS, PROVENANCE, SPEC, describe, files_of, recorded
+from .index import Index
+from .lease import Lease, Watch, give_back, take
+from .outputs import FAILURE, OTHERS, PROVENANCE, SPEC, STATUS, describe, files_of, recorded
 from .status import End, Status
+
+_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, errno.ENOTDIR)  # what a rename does not replace
 
 
 class Store:
     """A folder of cells, caches and experiments.
 
     Layout: ``cells/<stage>/<id>/`` (``spec.json``, ``provenance.json``, ``status.json``, ``log.txt``, outputs and,
-    until it is done, ``work/``), ``cache/`` (image pairs, ladders), ``experiments/<name>/`` (tables, report).
+    until it is done, ``work/``), ``index/<stage>/`` (which cells have ended), ``cache/`` (image pairs, ladders),
+    ``experiments/<name>/`` (tables, report).
+
+    Attributes:
+        root: its folder.
+        index: which cells have ended, at one look.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.index = Index(self.root / "index")
         self._watch = Watch()
         self._is: tuple[int, int] | None = None  # device and inode of the folder that was there at first
 
@@ -93,13 +104,17 @@ class Store:
             if ended := recorded(folder):
                 return ended
         except ValueError:
-            return Status("failed", f"its status file '{folder / 'status.json'}' is damaged")
-        holder = self._watch.holder(folder / "lease.json")
+            return Status("failed", f"its status file '{folder / STATUS}' is damaged")
+        holder = self.holder(stage, cell)
         if holder:
             return Status("running", f"leased by {holder}")
         if (folder / "work").is_dir():
             return Status("interrupted", "will resume from its last checkpoint")
         return Status("pending")
+
+    def holder(self, stage: str, cell: str) -> ProcessId | None:
+        """Return the live process that computes a cell, None if there is none; one small file is read."""
+        return self._watch.holder(self.folder(stage, cell) / "lease.json")
 
     @contextlib.contextmanager
     def lease(self, stage: str, cell: str) -> Iterator[Lease]:
@@ -111,12 +126,8 @@ class Store:
         self.check_there()
         folder = self.folder(stage, cell)
         folder.mkdir(parents=True, exist_ok=True)
-        lease, text = new_lease(folder)
         with self._locked():
-            holder = self._watch.holder(lease.path)
-            if holder:
-                raise LeasedError(f"cell {cell} is being computed by {holder}")
-            write_text(lease.path, text)
+            lease = take(folder, self._watch)
         try:
             with lease.renewed():
                 clear_temporary(folder)  # of whoever held it before
@@ -125,8 +136,7 @@ class Store:
         finally:
             remove(lease.outputs)
             with self._locked():
-                if lease.held:
-                    lease.path.unlink()
+                give_back(lease)
 
     @contextlib.contextmanager
     def using_cache(self) -> Iterator[None]:
@@ -151,11 +161,22 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from looking at a lease and replacing it at the same time."""
+        """Keep other processes of this machine from looking at a lease and replacing it at the same time.
+
+        Nothing depends on it: of two processes one gets the lease in any case. Where locks work, a third that looks at
+        that very moment cannot take it from the one.
+        """
         self.check_there()
         with (self.root / "cells" / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
+            with contextlib.suppress(OSError):  # a network file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, also by a kill
             yield
+
+    def begin(self, lease: Lease) -> None:
+        """Forget how an earlier attempt at a cell ended."""
+        self.index.put(lease.folder.parent.name, lease.folder.name, None)
+        for name in (STATUS, FAILURE):
+            (lease.folder / name).unlink(missing_ok=True)
 
     def finish(
         self,
@@ -181,20 +202,24 @@ class Store:
             inputs: SHA-256 of what it read, by role and name.
 
         Raises:
-            LostLeaseError: it belongs to another process by now; nothing was changed.
+            LostLeaseError: it belongs to another process by now; what that one recorded stays.
             OSError: something cannot be written.
         """
         folder = lease.folder
         status = Status(state, reason, round(seconds, 3), round(memory, 1), time.time(), together)
-        if state != "failed":
-            described = {name: describe(lease.outputs / name) for name in files_of(lease.outputs)}
-            described |= {name: describe(folder / name) for name in (SPEC, PROVENANCE) if (folder / name).exists()}
-            status = replace(status, outputs=described, inputs=inputs)
-        with self._locked():
-            lease.check()
+        try:
             if state != "failed":
-                _publish(lease)
-            write_json(folder / "status.json", status.record())
+                described = {name: describe(lease.outputs / name) for name in files_of(lease.outputs)}
+                described |= {name: describe(folder / name) for name in (SPEC, PROVENANCE) if (folder / name).exists()}
+                status = replace(status, outputs=described, inputs=inputs)
+            write_json(lease.outputs / STATUS, status.record())
+            with self._locked():
+                lease.check()
+                _publish(lease, outputs=state != "failed")
+        except FileNotFoundError:
+            lease.check()  # whoever took the cell over has deleted what was written aside
+            raise
+        self.index.put(folder.parent.name, folder.name, state)
         if state != "failed":
             shutil.rmtree(folder / "work", ignore_errors=True)
 
@@ -207,7 +232,7 @@ class Store:
         with self.lease(stage, cell) as lease:
             status = self.status(stage, cell)
             outputs = {name: describe(lease.folder / name) for name in files_of(lease.folder)}
-            write_json(lease.folder / "status.json", replace(status, outputs=outputs).record())
+            write_json(lease.folder / STATUS, replace(status, outputs=outputs).record())
 
     def reset(self, stage: str, cell: str) -> None:
         """Set a cell back to pending: everything in its folder but the log is deleted.
@@ -216,7 +241,7 @@ class Store:
             LeasedError: another live process holds it.
         """
         with self.lease(stage, cell) as lease:
-            (lease.folder / "status.json").unlink(missing_ok=True)  # first: the rest is nothing without it
+            self.begin(lease)  # first: the rest is nothing without its status
             for path in lease.folder.iterdir():
                 if path not in (lease.path, lease.outputs, lease.folder / "log.txt"):
                     remove(path)
@@ -228,16 +253,33 @@ class Store:
             LeasedError: another live process holds it.
         """
         with self.lease(stage, cell) as lease:
+            self.index.put(stage, cell, None)
             aside = temporary_name(lease.folder)  # at once, before another process looks at what is left of it
             lease.folder.rename(aside)
         remove(aside)
 
 
-def _publish(lease: Lease) -> None:
-    """Put what was written aside in its place, where nothing of an earlier attempt stays."""
-    kept = {*OTHERS, SPEC, PROVENANCE, lease.outputs.name}
-    for path in lease.folder.iterdir():
-        if path.name not in kept:
-            remove(path)
-    for path in lease.outputs.iterdir():
-        path.replace(lease.folder / path.name)
+def _publish(lease: Lease, *, outputs: bool) -> None:
+    """Put what was written aside in its place, the status last, where nothing of an earlier attempt stays.
+
+    Every step takes something from the lease's own folder, which whoever takes the cell over deletes first. A process
+    that slept through that is stopped by the next step, whatever it believes.
+
+    Raises:
+        FileNotFoundError: the cell was taken over.
+    """
+    names = [path.name for path in lease.outputs.iterdir() if path.name != STATUS] if outputs else []
+    for name in names:
+        try:
+            (lease.outputs / name).replace(lease.folder / name)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            remove(lease.folder / name)
+            (lease.outputs / name).replace(lease.folder / name)
+    (lease.outputs / STATUS).replace(lease.folder / STATUS)
+    if outputs:
+        kept = {*OTHERS, SPEC, PROVENANCE, lease.outputs.name, *names}
+        for path in lease.folder.iterdir():
+            if path.name not in kept:
+                remove(path)

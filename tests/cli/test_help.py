@@ -50,7 +50,8 @@ def test_commands_are_grouped_in_the_order_of_use() -> None:
     assert re.findall(r"^╭─ ([\w ]+?) ─", shown.out, re.MULTILINE) == ["Options", *COMMANDS]
     order = re.findall(r"^│ ([a-z-]+?)  ", shown.out, re.MULTILINE)
     assert [name for name in order if not name.startswith("-")] == [
-        *("init", "schema", "plan", "run", "status", "report", "compare", "tables", "verify", "gc"),
+        *("init", "schema", "plan", "run", "status", "retry", "worker", "report", "compare", "tables", "diff"),
+        *("verify", "gc", "pack", "unpack"),
         *("restore", "export", "score"),
         *("data", "weights", "learn-weights", "rate", "leaderboard", "align", "serve-reward", "published"),
     ]

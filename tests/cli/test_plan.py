@@ -1,6 +1,7 @@
 """``lopsided plan``: what is new, what is cached, and why."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -20,10 +21,36 @@ def test_an_extended_grid_is_new_and_the_rest_cached(base):
     shown = invoke("plan", SMOKE, "--store", store, "--set", *MORE)
     assert (shown.status, shown.err) == (0, "")
     assert f"{more - total} new, {total} cached of {more} cells in '{store}'" in shown.out
-    assert rows(shown)[0] == ["stage", "cells", "state"]  # and no reasons, since nothing failed
+    assert rows(shown)[0] == ["stage", "cells", "state", "why"]
     assert ["finetune", "swinir-tiny", "ssim", "none", "seed", "0", "cached"] in rows(shown)
-    assert ["finetune", "swinir-tiny", "ssim", "none", "seed", "1", "new"] in rows(shown)
+    (pretrained,) = [cell.id for cell in cells() if cell.stage == "pretrain"]
+    assert f"pretrain swinir-tiny seed 1 new seed 1 (not 0); nearest: {pretrained}".split() in rows(shown)
+    assert [
+        "finetune",
+        "swinir-tiny",
+        "ssim",
+        "none",
+        "seed",
+        "1",
+        "new",
+        "needs",
+        "pretrain,",
+        "which",
+        "is",
+        "new",
+    ] in rows(shown)
+    assert re.search(
+        r"as finished ones did, the new ones will take about \d+ (s|min) of one worker and \d+ MiB\n", shown.out
+    )
     assert ["judge", "by", "psnr_y", "×8", "cached"] in rows(shown)
+
+
+def test_a_part_of_a_plan(tmp_path):
+    shown = invoke("plan", SMOKE, "--store", tmp_path, "--only", "pretrain", "--only", "assess_fr", "--skip", "gmsd")
+    assert [row[0] for row in rows(shown)[1:-1]] == ["pretrain", "assess_fr", "assess_fr"]
+    assert "3 new, 0 cached of 3 cells" in shown.out
+    wrong = invoke("plan", SMOKE, "--store", tmp_path, "--only", "pretain")
+    assert wrong.err == "error: no cell is called 'pretain'; did you mean 'pretrain'?\n"
 
 
 def test_every_cell_has_a_row_if_asked_for(tmp_path):

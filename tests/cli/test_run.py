@@ -50,6 +50,13 @@ def test_a_second_run_computes_nothing_and_touches_nothing(base):
     assert modified(store) == before
 
 
+def test_an_unknown_executor_is_named_with_those_that_exist(tmp_path):
+    shown = invoke("run", SMOKE, "--store", tmp_path / "runs", "--executor", "slrum")
+    assert (shown.status, shown.out) == (1, "")
+    assert shown.err == "error: --executor: unknown executor 'slrum'; did you mean 'slurm'?\n"
+    assert not (tmp_path / "runs").exists()
+
+
 # --- interruption ---------------------------------------------------------------------------------------------------
 
 

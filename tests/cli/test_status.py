@@ -42,3 +42,25 @@ def test_what_failed_or_diverged_is_listed_with_its_reason(tmp_path):
     assert f"diverged: finetune swinir-tiny ssim none seed 0 [{found['diverged']}]: NaN at step 3" in lines
     narrow = invoke("status", SMOKE, "--store", tmp_path, *PARTS, COLUMNS=60)
     assert counts(narrow)["finetune"] == counts(shown)["finetune"]
+
+
+def test_a_finished_experiment_is_watched_once(base):
+    store, _ = base
+    shown = invoke("status", SMOKE, "--store", store, "--watch")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out == "43/43 done\n"
+
+
+def test_failures_are_shown_with_what_is_kept_and_set_back(tmp_path):
+    cell = cell_of(PART, fidelity="none", discriminator="none").id
+    folder = tmp_path / "cells" / "finetune" / cell
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text(json.dumps({"state": "failed", "reason": "no disk"}))
+    kept = {"reason": "no disk", "traceback": ["Traceback: here"], "last_lines": ["step 3"], "python": "3.11"}
+    (folder / "failure.json").write_text(json.dumps(kept))
+    shown = invoke("status", SMOKE, "--store", tmp_path, *PARTS, "--failures")
+    assert shown.out.splitlines()[-3:] == ["    Traceback: here", "    step 3", '    {"python":"3.11"}']
+    title = f"finetune swinir-tiny none none seed 0 [{cell}]"
+    back = invoke("retry", SMOKE, "--store", tmp_path, *PARTS)
+    assert back.out == f"set back: {title}\n1 failed cells are to be computed again\n"
+    assert counts(invoke("status", SMOKE, "--store", tmp_path, *PARTS))["finetune"]["pending"] == "3"

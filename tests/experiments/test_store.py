@@ -1,11 +1,15 @@
 """The store: one holder a cell, leases that outlive no process, records that survive damage."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -160,6 +164,87 @@ def test_whoever_lost_a_lease_records_nothing(store, state):
     assert sorted(path.name for path in folder.iterdir()) == ["generator", "status.json"]
 
 
+@pytest.mark.parametrize("state", ["done", "failed", "diverged"])
+def test_whoever_sleeps_while_it_records_changes_nothing_of_what_another_recorded(store, monkeypatch, state):
+    """It slept after its last look at the lease: what it has written aside is gone, so nothing can be put in place."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # the two are on different machines
+    checks = []
+    real = module.Lease.check
+
+    def slept(lease):
+        checks.append(lease)
+        if len(checks) == 1:  # the look was right, and then the machine slept
+            lease.path.unlink()
+            ended(store, "done", generator="theirs")
+        else:
+            real(lease)
+
+    with store.lease("finetune", "abc") as lease:
+        (lease.outputs / "generator").write_text("ours")
+        monkeypatch.setattr(module.Lease, "check", lambda lease: slept(lease) if lease.id == mine else real(lease))
+        mine = lease.id
+        with pytest.raises(LostLeaseError):
+            store.finish(lease, state, "because", 1, 1)
+    assert store.status("finetune", "abc").state == "done"
+    assert (lease.folder / "generator").read_text() == "theirs"
+    assert checked(lease.folder, "generator")[1]
+
+
+def test_nothing_depends_on_locks(store, monkeypatch):
+    """As on a network file system that has none: eight threads take what a dead process left, and one gets it."""
+
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    write(store, "lease.json", foreign(host=socket.gethostname(), pid=0))
+    started = threading.Barrier(8)
+
+    def attempt(_):
+        started.wait()
+        with suppress(LeasedError), store.lease("finetune", "abc") as lease:
+            time.sleep(0.2)
+            return lease.held
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+
+
+def test_processes_that_die_without_getting_further_are_counted(store):
+    def left_by_a_dead_process(size):
+        work = store.folder("finetune", "abc") / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "step.bin").write_bytes(bytes(size))
+        with store.lease("finetune", "abc") as lease:
+            record = {**json.loads(lease.path.read_text()), "pid": 0}
+        write(store, "lease.json", record)
+        return lease.deaths
+
+    assert [left_by_a_dead_process(size) for size in (1, 1, 1, 2, 2)] == [0, 1, 2, 1, 2]
+    with store.lease("finetune", "abc"):
+        pass
+    with store.lease("finetune", "abc") as lease:  # the last holder gave it back
+        assert lease.deaths == 0
+
+
+def test_the_index_knows_how_cells_ended_and_can_be_rebuilt(store):
+    index = store.index
+    assert index.ended(["finetune"]) == {}
+    for state in ("failed", "done"):
+        ended(store, state)
+        assert index.ended(["finetune", "judge"]) == {"abc": state}
+    store.reset("finetune", "abc")
+    assert index.ended(["finetune"]) == {}
+    ended(store, "diverged")
+    index.put("finetune", "abc", None)
+    index.put("finetune", "gone", "done")
+    index.repair({("finetune", "abc"): "diverged", ("finetune", "gone"): None})
+    assert index.ended(["finetune"]) == {"abc": "diverged"}
+    store.remove("finetune", "abc")
+    assert index.ended(["finetune"]) == {}
+
+
 def test_a_held_lease_is_renewed_and_then_given_back(store, monkeypatch):
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     with store.lease("finetune", "abc") as held:
@@ -215,8 +300,6 @@ def test_a_folder_in_place_of_a_lease_is_named(store):
 
 @pytest.mark.parametrize("pid", [0, -1, 10**30])
 def test_leases_of_impossible_processes_are_taken_over(store, pid):
-    import socket
-
     write(store, "lease.json", {"host": socket.gethostname(), "pid": pid})
     assert store.status("finetune", "abc").state == "pending"
     take(store)
@@ -226,9 +309,6 @@ def test_of_many_that_take_over_a_dead_lease_at_once_one_gets_it(store):
     """Each round leaves the lease of a dead process, which eight threads try to replace while holding on to theirs."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    import socket
-    import threading
-
     for _ in range(10):
         write(store, "lease.json", {"host": socket.gethostname(), "pid": dead.pid})
         barrier, decided = threading.Barrier(8), threading.Barrier(8)

@@ -40,8 +40,10 @@ def test_workers_share_the_cells_and_change_no_number(serial, tmp_path):
     assert not list(tmp_path.rglob("lease.json"))
 
 
-def test_two_runs_started_by_hand_compute_each_cell_once(serial, tmp_path):
-    runs = [subprocess.Popen([*RUN, "--store", str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+def test_workers_started_by_hand_compute_each_cell_once(serial, tmp_path):
+    worker = [*RUN[:3], "worker", str(tmp_path), str(SMOKE)]
+    commands = [worker, [*RUN, "--store", str(tmp_path)]]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     for run in runs:
         run.communicate()
         assert run.returncode == 0
@@ -93,7 +95,7 @@ def test_helpers_end_when_the_first_process_is_killed(tmp_path):
     """And what they were at resumes."""
     long = ["--set", "super_resolution.pretrain.steps=100000", "--set", "grid.seed=[0,1]"]
     process = subprocess.Popen([*RUN, *long, "--store", str(tmp_path), "-j", "2"], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(list(tmp_path.glob("cells/pretrain/*/*/step-*.json"))) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     helpers = children(process.pid)
@@ -104,7 +106,7 @@ def test_helpers_end_when_the_first_process_is_killed(tmp_path):
         time.sleep(0.05)
     assert not any(map(alive, helpers))
     leases = [json.loads(path.read_text())["pid"] for path in tmp_path.glob("cells/*/*/lease.json")]
-    assert leases == [process.pid]  # the helper gave its own back
+    assert not leases  # the workers gave them back
 
 
 def test_cells_behind_a_diverged_one_are_skipped_and_the_run_ends(tmp_path):
