@@ -20,7 +20,9 @@ from lopsided.common.sources import parse_source
 from lopsided.experiments import ExperimentError, load_experiment, plan
 from lopsided.experiments.planning import Plan
 from lopsided.experiments.running import execute as executors
+from lopsided.experiments.running.board import Board
 from lopsided.experiments.running.progress import SilentReporter
+from lopsided.experiments.running.work import work
 from lopsided.experiments.schema import restoration
 from lopsided.experiments.schema.execution import Execution
 from lopsided.experiments.stages.assess_fr import AssessFR
@@ -129,7 +131,7 @@ def test_a_worker_takes_its_share_and_leaves_the_rest(folder, tmp_path):
     planned, store = assessment(folder, tmp_path), Store(tmp_path / "store")
     (tmp_path / "store" / "cells").mkdir(parents=True)
     context = Context(store, Execution())
-    executors._work(list(planned.cells), context, SilentReporter(), lambda: False, {}, 2)
+    work(Board(planned.cells, store, 2), context, SilentReporter(), lambda: False)
     together = [store.status(cell.stage, cell.id).together for cell in planned.cells]
     assert together == [3, 3, 3, 1, 1]
 
@@ -145,10 +147,10 @@ def test_a_stopped_assessment_is_resumed(folder, tmp_path):
     (tmp_path / "store" / "cells").mkdir(parents=True)
     steps, seen = [], []
     context = Context(store, Execution(), lambda *step: steps.append(step), lambda: len(steps) >= 3)
-    executors._work(list(planned.cells), context, SilentReporter(), lambda: False, {}, 1)
+    work(Board(planned.cells, store), context, SilentReporter(), lambda: False)
     assert {store.status(cell.stage, cell.id).state for cell in planned.cells} == {"interrupted"}
     again = Context(store, Execution(), lambda *step: seen.append(step))
-    executors._work(list(planned.cells), again, SilentReporter(), lambda: False, {}, 1)
+    work(Board(planned.cells, store), again, SilentReporter(), lambda: False)
     assert steps[-1][0] == 5
     assert seen[0][0] == 7
     assert {store.status(cell.stage, cell.id).state for cell in planned.cells} == {"done"}
