@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from support.paths import ROOT
 
 from lopsided.mllm.benchmarks import answers
-from lopsided.mllm.scoring import answer_text, answer_words, number_tokens, written_letter, written_number
+from lopsided.mllm.scoring import (
+    answer_text,
+    answer_words,
+    number_candidates,
+    number_tokens,
+    written_letter,
+    written_number,
+)
 from lopsided.mllm.scoring.answer_text import answer_text as read_answer_text
 from lopsided.mllm.scoring.compat import NUMBER_PARSERS
 
@@ -285,7 +292,7 @@ def _repeats(tree: Any, inside: bool = False) -> bool:
     return False
 
 
-@pytest.mark.parametrize("module", [answer_text, answer_words, number_tokens, written_number, written_letter])
+@pytest.mark.parametrize("module", [answer_text, answer_words, number_tokens, number_candidates, written_number, written_letter])
 def test_no_pattern_repeats_a_repetition_without_a_limit(module: ModuleType) -> None:
     parser = getattr(re, "_parser", None) or __import__("sre_parse")
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
