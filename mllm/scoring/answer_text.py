@@ -91,6 +91,8 @@ def normalise(text: str) -> str:
     text = re.sub(r"<\s?([\d.,/]{1,12})\s?>", r"\1", text)  # a form filled in: "Score: <72>"
     text = re.sub(r"(\d{1,3}) and a half\b", r"\1.5", text)
     text = re.sub(r"(\d{0,3})([½¼¾])", lambda found: str(int(found[1] or 0) + _FRACTIONS[found[2]]), text)
+    text = re.sub(r"^ ?★(?= {1,3}[A-Za-z])", "", text, flags=re.MULTILINE)  # decorates a line; several are a rating
+    text = re.sub(r"(?<=\d)[ ]?★(?![★☆])", " stars", text)  # "4.5 ★"
     return re.sub(r"★{1,10}(☆{0,10})", _stars, text)
 
 

@@ -28,13 +28,13 @@ _CLASSES = {
         attribuerais mettrais califico valoro otorgo otorgaría asigno pondría puntaje valoración assegno darei
         direi valuto valutazione atribuo daria dou avaliação beoordeel geef waardering punktzahl wertung note
         qualität bildqualität gebe geben nota voto doy daría darle donne donnerais puntuación calificación calidad
-        qualité punteggio qualità pontuação qualidade ocena оценка оценку puan puanı skor điểm skóre betyg cijfer
-        hodnocení karakter nilai kwaliteit kvalitet""",
+        qualité punteggio qualità pontuação qualidade ocena oceniam daję оценка оценку puan puanı puanım notum
+        veriyorum skor điểm skóre betyg ger cijfer hodnocení karakter nilai memberi kwaliteit kvalitet""",
     # says that it is the last word
     "final": """
         final finally overall total conclusion altogether holistic insgesamt gesamtbewertung gesamt gesamtnote
         complessivo complessiva global globale général générale generale totale finale ogólna łączna итог итоговая
-        общая toplam genel""",
+        общая toplam genel corrected revised updated adjusted ultimately""",
     # carries no meaning of its own
     "filler": """
         a an the is was be make am are as at of for in on to it its it's this that i i'd i'll i'm i've we me my
@@ -53,7 +53,11 @@ _CLASSES = {
         lautet liegt bei daher also mon ma soit environ mi sería con por circa mia sono minha com een deze
         afbeelding if whereas yet toward towards down up fairer reasonable realistic appropriate confident
         corresponds translates requested stands na restored distorted version ours looking zoomed zooming closer
-        closely using stand taken together anyway instead rounded""",
+        closely using stand taken together anyway instead rounded really somewhere single what asked much predicted
+        expected everything things weighing diesem dieser dieses meiner nach auf als eher wäre würden hier
+        ce cet que qui photo lui serait je j'ai eu é foto fotografia fotografía imagem è no geral
+        um uma do da ao para che io questo alla yo le les bu görsele görüntüye fotoğrafa resme ten obraz zdjęcie
+        zdjęciu ik zou dit jag bilden ini gambar saya adalah ảnh này cho tôi""",
     # words of a scale
     "level": """
         low medium high bad poor good excellent terrible awful great mediocre acceptable decent perfect average
@@ -66,6 +70,15 @@ _CLASSES = {
     # says that what follows is not the answer
     "negation": """
         not never neither nor no cannot cant without nicht kein pas non не""",
+    # what a rating may be of besides quality: the answer where a reply rates nothing else
+    "goal": """
+        similarity resemblance likeness readability legibility alignment adherence compliance faithfulness fidelity
+        consistency coherence relevance naturalness realism realness authenticity plausibility correctness accuracy
+        edit editing instruction instructions prompt following text-image image-text text-to-image preservation identity
+        match matching agreement correspondence usefulness helpfulness safety attractiveness beauty popularity
+        preference complexity interestingness creativity originality recognizability completeness satisfaction
+        engagement semantic caption restoration reconstruction ähnlichkeit similarité ressemblance similitud
+        similaridade somiglianza similarità benzerlik podobieństwo""",
     # another image, or a first thought
     "other": """
         reference original originally other another previous previously earlier before typical ideal first second
@@ -82,7 +95,8 @@ WORDS = MappingProxyType({name: words_of(words) for name, words in _CLASSES.item
 FOREIGN = re.compile(r"[^\W\d_]*[^\u0000-\u024f\u1e00-\u1eff\u2000-\u206f\W\d_]")
 FOREIGN_CLASSES = MappingProxyType(
     {
-        "final": re.compile("总|總|综合|総合|итог|общ|총|المجموع"),
+        "final": re.compile("总|總|综合(?!考虑|分析)|総合|最终|最終|最后|最後|итог|общ|총|최종|المجموع"),
+        "other": re.compile("初看|乍看|起初|最初|一开始|原本|сначала|처음"),
         "mark": re.compile(
             "评分|得分|分数|評分|分數|打|给|給|评价|評価|质量|品質|スコア|점수|평점|คะแนน|คุณภาพ|оцен|качеств|स्कोर|गुणवत्ता|คุณภาพ|النتيجة|تقييم"
         ),

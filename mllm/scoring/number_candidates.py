@@ -9,7 +9,7 @@ from itertools import zip_longest
 from .answer_words import BOUND_AFTER, BOUND_BEFORE, words_of
 from .number_tokens import NumberTokens, Token, values_of
 
-FINAL, MARKED, BARE = range(3)
+FINAL, MARKED, NAMED, BARE = range(4)
 
 _CLAUSE = 200  # characters: a condition is not farther from what it is about
 _FAR = 60  # tokens: what is farther from a number is not about it
@@ -19,6 +19,9 @@ _PREPOSITIONS = words_of("of for in on to about de du des la le")
 _EXPLAINS = words_of("because since as but due given which although though while so and with considering")
 _COUNTED = words_of("images pictures photos photographs times")
 _HYPOTHETICAL = words_of("would could might")
+_IMPLIES = words_of("mean imply require indicate represent denote signify")
+_REVISED = words_of("revised corrected adjusted updated changed")
+_NUMBERED = words_of("instruction instructions prompt caption edit")
 _APART = words_of("but so and whereas while yet")  # a clause begins with them
 _RESULT = words_of("to at from")
 # What would hold if the image were another one; "if I had to choose" is a choice.
@@ -31,6 +34,7 @@ _UNREAL = re.compile(r"\b(?:would|could|might|were)\b|['’]d\b", re.IGNORECASE)
 _MISSED_CHANCE = re.compile(r"\b(?:would|could|might)(?: \w+ly)? have (?:been|got|gotten|\w+ed)\b", re.IGNORECASE)
 _REAL_AGAIN = re.compile(r"[.!?;\n](?=\s|$)|\b(?:but|as it (?:is|stands)|however)\b", re.IGNORECASE)
 _SURE = words_of("sure confident certain certainty confidence probability probable")
+NO_RATING = _SURE | words_of("id index image")  # in names of fields
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Candidate:
     tier: int
     start: int
     end: int
+    goal: frozenset[str] = frozenset()  # the words that name what is rated, if it is not quality
 
     def holds(self, later: Candidate | None) -> bool:
         """Return whether this is a range and the other, after it, a number in it: "70-75, probably 72"."""
@@ -48,21 +53,33 @@ class Candidate:
         return len(ends) == 2 and len(values) == 1 and ends[0] <= values[0] <= ends[1]
 
 
+def sole_goal(found: list[Candidate], others: bool) -> list[Candidate]:
+    """Return the candidates without those of a goal, unless it is the only thing that a reply rates."""
+    goals = {candidate.goal for candidate in found if candidate.tier == NAMED}
+    return [candidate for candidate in found if candidate.tier != NAMED] if others or len(goals) > 1 else found
+
+
 class Reader(NumberTokens):
     """The tokens of an answer, and how clearly each number in it is one."""
 
     last_number = 0  # its index among the tokens
+    goal: frozenset[str] = frozenset()  # the words before the last number looked at that name another goal than quality
     bounded = False  # whether a number was left out because it is a bound
 
     def candidates(self) -> list[Candidate]:
         """Return the numbers that may be the answer."""
-        found = []
+        found: list[Candidate] = []
+        others = False  # whether the reply rates something else
         self.last_number = max((index for index, token in enumerate(self.tokens) if token.kind == "number"), default=0)
         for index, token in enumerate(self.tokens):
             if token.kind == "number" and not token.is_scale and not token.is_operand:
+                self.goal = frozenset[str]()
                 tier = self._tier(index)
                 if tier is not None:
-                    found.append(Candidate(self.readings(token), tier, token.start, token.end))
+                    goal = self.goal if tier == NAMED else frozenset[str]()
+                    found.append(Candidate(self.readings(token), tier, token.start, token.end, goal))
+                others |= tier is None and self._is_rating(index)
+        found = sole_goal(found, others)
         return [first for first, then in zip_longest(found, found[1:]) if not first.holds(then)]
 
     def _tier(self, index: int) -> int | None:
@@ -87,7 +104,18 @@ class Reader(NumberTokens):
         lead = self._leads(index, marked)
         if lead is None:
             return None
+        if self.goal and lead == MARKED:
+            if "goal" in self.tokens[index - 1].classes and (
+                not whole or self.tokens[index - 1].text.lower() in _NUMBERED
+            ):
+                return None  # "Instruction 2"; but "Naturalness 4/5"
+            lead = NAMED
         return lead if lead < BARE or self._alone(index) else None
+
+    def _is_rating(self, index: int) -> bool:
+        """Return whether a number that is no answer rates something: "Colour: 7", "Colour 7/10", "| Colour | 7 |"."""
+        token, before = self.tokens[index], self.near(index, -1)
+        return bool(token.found["whole"] or (before and before.text in (":", "|", "=", "(")))
 
     def _is_label(self, index: int) -> bool:
         """Return whether a number names another: "Image 1: 7"."""
@@ -121,6 +149,10 @@ class Reader(NumberTokens):
         if not rest or rest[0].kind != "word":
             return unit
         word = rest[0].text.lower()
+        if [token.text.lower() for token in rest[:2]] == ["at", "first"]:
+            return None  # a first thought: "4/5 at first sight"
+        if word in _HYPOTHETICAL and len(rest) > 1 and rest[1].text.lower() in _IMPLIES:
+            return None  # of the scale: "a score of 100 would mean a flawless image"
         if word in _COUNTED or (word in _HYPOTHETICAL and not self._alone(index)):
             return None
         if self.tokens[index].found["percent"] and word in _SURE:
@@ -162,6 +194,10 @@ class Reader(NumberTokens):
             if word in _APART and not final:
                 apart = True
             before = self.tokens[position].text.lower() if position >= 0 else ""
+            if word == "from" and position == index - 2 and before in _REVISED:
+                return None
+            if before == "which" and any("other" in of.classes for of in self.tokens[max(0, position - 5) : position]):
+                return None  # "the previous photo, which I rated 6"
             if word in _OBJECTS and (marked or final) and (word in _SUBJECTS or before not in _PREPOSITIONS):
                 if self._is_first_thought(position) or (not result and self._is_change(position)):
                     return None
@@ -178,7 +214,9 @@ class Reader(NumberTokens):
                 if not (near and "level" in token.classes):
                     return None
             final |= "final" in token.classes
-            named |= "mark" in token.classes
+            named |= bool(token.classes & {"mark", "goal"})
+            if "goal" in token.classes and not final:
+                self.goal |= {word}
             marked |= named
         return FINAL if final else MARKED if marked else BARE
 

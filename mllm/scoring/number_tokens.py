@@ -87,7 +87,8 @@ _WORDED = re.compile(rf"\b({'|'.join(NUMBER_WORDS)}) (out of|of) ({'|'.join(NUMB
 
 
 def in_digits(text: str) -> str:
-    """Write "eight out of ten" in digits."""
+    """Write "eight out of ten" in digits, and the Turkish "10 üzerinden 8" in the order of other languages."""
+    text = re.sub(r"\b(\d{1,3}) üzerinden (\d{1,3}(?:[.,]\d{1,3})?)\b", r"\2/\1", text)
     return _WORDED.sub(lambda found: re.sub(r"[a-z]+$|^[a-z]+", _digits, found[0], flags=re.IGNORECASE), text)
 
 
@@ -228,7 +229,7 @@ class NumberTokens:
             if first in _MEANS or (words[0].text.lower() in ("is", "the") and self._superlative(words)):
                 is_end = self.readings(token) <= {self.low, self.high}
                 token.is_scale |= is_end or any("level" in word.classes for word in words)
-            elif first == "=" and "level" in words[0].classes and not (before and before.text == ":"):
+            elif first == "=" and "level" in words[0].classes and not self._is_named(index):
                 token.is_scale = True
             elif first in (":", "=", "-", "–", "(", "is") and explained:
                 listed.setdefault(sentence, []).append(token)
@@ -244,6 +245,11 @@ class NumberTokens:
         for tokens in listed.values():
             for token in tokens if len({token.text for token in tokens}) > 1 else ():
                 token.is_scale = True
+
+    def _is_named(self, index: int) -> bool:
+        """Return whether a colon and what is asked for precede a number: "Rating: 4 = good", not "Scale: 1 = bad"."""
+        before = self.tokens[max(0, index - 2) : index]
+        return len(before) == 2 and before[1].text == ":" and bool(before[0].classes & {"mark", "final"})
 
     @staticmethod
     def _superlative(words: Sequence[Token]) -> bool:

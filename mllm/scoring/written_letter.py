@@ -24,6 +24,17 @@ from dataclasses import dataclass
 
 from .answer_text import answer_text, fields
 from .answer_words import APOLOGY, CORRECTION, REFUSAL, classes_of, words_of
+from .option_texts import (
+    NEGATED_TEXT,
+    WORD,
+    Mention,
+    blank,
+    content_of,
+    is_unfinished_list,
+    item_of,
+    mentions_of,
+    without_list,
+)
 from .outcomes import Status
 
 
@@ -45,7 +56,6 @@ class _Found:
     sure: bool = True
 
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+){0,5}")
 _LETTER = r"[(\[{<\"'“]{0,3}([A-Za-z])[)\]}>\"'”]{0,3}(?![A-Za-z'’0-9-])"
 _MORE = r"((?:\s?(?:,|/|&|\b(?:or|and|oder|ou)\b)\s?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])){0,25})"
 _MARK = (
@@ -76,7 +86,7 @@ _LAST = re.compile(r"(?<=:)\s{0,2}([A-Z])\W*$")
 # "A photo …" and "I think …" are words, "A because …" is an answer.
 _ARTICLE = re.compile(r"\s+(?!(?:because|since|as|is|or|and|but)\b)[a-z]")
 _BEFORE_CHOICE = re.compile(rf"{_MARK}{_FILLER}$", re.IGNORECASE)
-_CLAUSE = re.compile(r"[.,;:!?\n()…]|\b(?:but|because|since|as|so|although|though|while)\b", re.IGNORECASE)
+_CLAUSE = re.compile(r"[.,;:!?\n()…—–]|\s-\s|\b(?:but|because|since|as|so|although|though|while)\b", re.IGNORECASE)
 _ONE = r"(?:option\s|choice\s|answer\s)?[(\[]?[A-Z][)\]]?(?![A-Za-z'’])"
 _NOTED = rf"{_ONE}(?:\s\([^()]{{0,60}}\))?"  # "A (no haze)"
 _SEVERAL = rf"{_NOTED}(?:\s?(?:,|/|\bor\b|\band\b|\bnor\b|, and|, or)\s?(?:not\s)?{_NOTED}){{0,25}}"
@@ -86,6 +96,7 @@ _ELIMINATED = re.compile(
     rf"|instead of|neither|nor|rule out|ruling out|exclude"
     rf"|eliminat(?:e|ing)|excluding|discard|except|(?:anything|everything|all) but"
     rf"|options?(?= [A-Z]\b[^.]{{0,30}}\b(?:excluded|eliminated|ruled out)))\s(?:be\s)?{_SEVERAL}"
+    rf"|{_ONE}\?\s(?i:no|not)\b"
     rf"|{_SEVERAL}\s?(?:(?:is|are|can be|must be|seems?)\s(?:clearly\s|also\s|both\s|all\s)?{_WRONG}"
     rf"|[:=-]\s?(?i:{_WRONG}))",
 )
@@ -100,20 +111,23 @@ _VERDICT = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _FIRST_THOUGHT = re.compile(
-    rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b{_ONE}|\b(?:could|might|may) be {_ONE}(?=,? but\b)"
+    rf"\b(?:first|initially|originally)\b[^.!?;,\n]{{0,40}}?\b(?!I\s[a-z]){_ONE}"
+    rf"|\b(?:could|might|may) be {_ONE}(?=,? but\b)"
+)
+_CONDITIONAL = re.compile(rf"\b(?i:if)\b(?! (?:I|you|forced|pressed)\b)[^.;\n]{{0,80}}[,:]\s?(?:then\s)?{_ONE}(?=\W|$)")
+_CONCLUDED = re.compile(
+    r"\b(?i:so|therefore|thus|hence)\b[^.,;:\n]{0,60}?(\w{1,20})\s(?:is|was)\s([A-Z])(?=\W{0,3}(?:$|\n))"
+)
+_UNDECIDED = re.compile(
+    r"\bcan(?:not|['’]t)\b|\bun(?:known|clear|decid)|\bdetermin|\bimpossible\b|\bnot enough\b", re.IGNORECASE
 )
 _ALL = re.compile(rf"{_ONE}(?:,\s?(?:and|or)?\s?{_ONE}|\s(?:and|or)\s{_ONE}){{2,25}}")
-_NEGATED_TEXT = r"(?:\b(?:not|no|isn['’]t|without|rather than|instead of|never)\s(?:an?\s|the\s|really\s|any\s)?)"
 _HOLLOW = words_of("yes no none not all both neither same other i it")
 _OF_ABOVE = re.compile(r"\b(?:all|none|both|neither|any) of (?:the|these|them|those)\b", re.IGNORECASE)
 _CHOICE_FIELDS = words_of("answer choice letter option selected selection response result final pick correct label")
 _NAMED_BY_LETTERS = words_of("grade image photo picture plan vitamin type")
 _MOST_CORRECTIONS = 4  # looked at, from the last
 _FEW = 2  # words beside a letter or an option's text
-
-
-def _blank(found: re.Match[str]) -> str:
-    return " " * len(found[0])
 
 
 def _letters(pattern: re.Pattern[str], text: str) -> _Found | None:
@@ -139,41 +153,14 @@ def _all(matches: Iterable[re.Match[str]], *, sure: bool = True) -> _Found | Non
 
 def _about_the_answer(text: str, start: int, end: int) -> bool:
     """Return whether the words of the clause around ``[start, end)`` are about the answer; if empty, those before."""
-    before = _WORD.findall(_CLAUSE.split(text[max(0, start - 80) : start])[-1])
-    after = _WORD.findall(_CLAUSE.split(text[end : end + 80])[0]) if end > start else []
+    before = WORD.findall(_CLAUSE.split(text[max(0, start - 80) : start])[-1])
+    after = WORD.findall(_CLAUSE.split(text[end : end + 80])[0]) if end > start else []
     if before and before[-1].lower() in _NAMED_BY_LETTERS:
         return False
     return all(len(word) == 1 or classes_of(word) for word in (*before, *after))
 
 
-@dataclass(frozen=True)
-class _Mention:
-    """The text of an option in a reply."""
-
-    start: int
-    end: int
-    letter: str
-    text: str
-
-
-def _mentions(text: str, options: Sequence[str]) -> list[_Mention]:
-    """Return the options whose texts a reply holds, without those within longer ones and those it negates."""
-    found = []
-    for index, option in enumerate(options):
-        words = r"[\s-]{1,3}".join(map(re.escape, re.split(r"[\s-]+", option.strip(" .-"))))
-        if words:
-            matches = re.finditer(rf"(?<![\w-])({_NEGATED_TEXT})?({words})(?![\w-])", text, re.IGNORECASE)
-            found += [(match, chr(ord("A") + index), option.strip(" .").lower()) for match in matches]
-    outer, reach = [], -1
-    # The longest of those that begin at one place comes first; what lies within an earlier one is dropped.
-    for match, letter, option in sorted(found, key=lambda entry: (entry[0].start(2), -entry[0].end(2))):
-        if match.end(2) > reach or (outer and (match.start(2), match.end(2)) == (outer[-1][0].start(2), reach)):
-            outer.append((match, letter, option))
-            reach = match.end(2)
-    return [_Mention(m.start(2), m.end(2), letter, option) for m, letter, option in outer if not m[1]]
-
-
-def _leading(text: str, mentions: Sequence[_Mention]) -> _Found | None:
+def _leading(text: str, mentions: Sequence[Mention]) -> _Found | None:
     """Return the options whose text begins a reply or follows "the answer is"."""
     chosen = [
         mention
@@ -188,24 +175,17 @@ def _leading(text: str, mentions: Sequence[_Mention]) -> _Found | None:
     return _Found(letters, chosen[0].start, chosen[0].end, sure=False) if chosen else None
 
 
-def _content(text: str) -> frozenset[str]:
-    """Return the words of a text that mean something by themselves."""
-    return frozenset(
-        word for word in map(str.lower, _WORD.findall(text.replace("-", " "))) if not classes_of(word) - {"level"}
-    )
-
-
-def _named(text: str, mentions: Sequence[_Mention], options: Sequence[str]) -> _Found | None:
+def _named(text: str, mentions: Sequence[Mention], options: Sequence[str]) -> _Found | None:
     """Return the options that a reply names anywhere; hollow texts ("no") only beside few other words."""
-    others = len([word for word in _WORD.findall(text) if not classes_of(word)])
+    others = len([word for word in WORD.findall(text) if not classes_of(word)])
     chosen = [mention for mention in mentions if mention.text not in _HOLLOW or others <= _FEW]
     if not chosen or _OF_ABOVE.search(text):
         return None
     letters = {mention.letter for mention in chosen}
-    said = _content(re.sub(rf"{_NEGATED_TEXT}\w+", "", text, flags=re.IGNORECASE))
-    longest = max(len(_content(mention.text)) for mention in chosen)
+    said = content_of(re.sub(rf"{NEGATED_TEXT}\w+", "", text, flags=re.IGNORECASE))
+    longest = max(len(content_of(mention.text)) for mention in chosen)
     for index, option in enumerate(options):  # "the car is red" is "a red car" as much as "red"
-        words = _content(option)
+        words = content_of(option)
         if len(words) > longest and words <= said:
             letters.add(chr(ord("A") + index))
     return _Found(frozenset(letters), chosen[0].start, chosen[0].end, sure=False)
@@ -213,24 +193,11 @@ def _named(text: str, mentions: Sequence[_Mention], options: Sequence[str]) -> _
 
 def _partly_named(text: str, options: Sequence[str]) -> _Found | None:
     """Return the only option that shares words with a reply of few words."""
-    if len(_WORD.findall(text)) > 2 * _FEW or re.search(_NEGATED_TEXT, text, re.IGNORECASE) or _OF_ABOVE.search(text):
+    if len(WORD.findall(text)) > 2 * _FEW or re.search(NEGATED_TEXT, text, re.IGNORECASE) or _OF_ABOVE.search(text):
         return None
-    said = _content(text)
-    sharing = [chr(ord("A") + index) for index, option in enumerate(options) if said & _content(option)]
+    said = content_of(text)
+    sharing = [chr(ord("A") + index) for index, option in enumerate(options) if said & content_of(option)]
     return _Found(frozenset(sharing), 0, len(text), sure=False) if len(sharing) == 1 else None
-
-
-def _without_list(text: str, options: Sequence[str]) -> str:
-    """Return a reply without the list of the options ("A. None B. Slight …") if an answer follows it."""
-    items = [
-        rf"[(]?{chr(ord('A') + index)}[.):]\s{{0,2}}" + r"\s+".join(map(re.escape, option.strip(" .").split()))
-        for index, option in enumerate(options)
-        if option.strip(" .")
-    ]
-    listed = list(re.finditer("|".join(items), text, re.IGNORECASE)) if items else []
-    if len({found[0][:2] for found in listed}) < 2 or not re.search(r"\w", text[listed[-1].end() :]):
-        return text
-    return re.sub("|".join(items), _blank, text, flags=re.IGNORECASE)
 
 
 def _left_over(text: str, names: Sequence[str]) -> _Found | None:
@@ -273,19 +240,30 @@ def _preferred(values: Mapping[str, object], options: Sequence[str]) -> set[str]
     return best if len(numbers) == len(values) and len(best) == 1 else set()
 
 
+def _concluded(text: str) -> _Found | None:
+    """Return the letter that a last sentence comes to: "so the game is C"."""
+    found = [match for match in _CONCLUDED.finditer(text) if match[1].lower() not in _NAMED_BY_LETTERS]
+    return _Found(frozenset(found[-1][2]), found[-1].start(2), found[-1].end(2), sure=False) if found else None
+
+
 def _find(text: str, options: Sequence[str]) -> _Found | None:
     """Return the strongest answer in a text from which eliminated letters are gone."""
     names = [chr(ord("A") + index) for index in range(len(options))]
-    text = _without_list(text, options)
+    if is_unfinished_list(text, options) or len(_CONDITIONAL.findall(text)) > 1:
+        return None
+    item = item_of(text, options, whole=True)
+    if item is not None:
+        return _Found(frozenset(names[item]), 0, text.upper().index(names[item]) + 1)  # "B: No" eliminates nothing
+    text = without_list(text, options)
     if place := _BY_PLACE.fullmatch(text):
         index = int(place["number"]) - 1 if place["number"] else _ORDINALS.index(place["ordinal"].lower())
         return _Found(frozenset({chr(ord("A") + index)}), 0, len(text)) if index >= 0 else None
-    whole, text = text, _ELIMINATED.sub(_blank, text)
+    whole, text = text, _ELIMINATED.sub(blank, text)
     text = _ALL.sub(
-        lambda found: _blank(found) if set(re.findall(r"\b[A-Z]\b", found[0])) == set(names) else found[0], text
+        lambda found: blank(found) if set(re.findall(r"\b[A-Z]\b", found[0])) == set(names) else found[0], text
     )
-    text = _FIRST_THOUGHT.sub(_blank, text)
-    mentions = _mentions(text, options)
+    text = _FIRST_THOUGHT.sub(blank, text)
+    mentions = mentions_of(text, options)
     bare = [
         match
         for match in _BARE.finditer(text)
@@ -308,6 +286,7 @@ def _find(text: str, options: Sequence[str]) -> _Found | None:
         or _all(affirmed)
         or _all(listed)
         or _letters(_OPTION, text)
+        or _concluded(text)
         or _all(_LAST.finditer(text))
         or _all(bare, sure=False)
         or _left_over(whole, names)
@@ -351,9 +330,10 @@ def parse_letter(text: str, options: Sequence[str], *, finished: bool = True) ->
         return ParsedLetter(None, "truncated")
     names = frozenset(chr(ord("A") + index) for index in range(len(options)))
     rest = re.split(r"[.;\n]", body[found.end :].lstrip(" .:)],-\"'\n")[:200])[0]
-    follows = _leading(rest, _mentions(rest, options))
+    follows = _leading(rest, mentions_of(rest, options))
     contradicted = follows and not found.letters & follows.letters and found.letters <= names
-    if REFUSAL.search(body) or len(found.letters) > 1 or contradicted:
+    undecided = any(_UNDECIDED.search(options[ord(letter) - ord("A")]) for letter in found.letters & names)
+    if (REFUSAL.search(body) and not undecided) or len(found.letters) > 1 or contradicted:
         return ParsedLetter(None, "ambiguous")
     (letter,) = found.letters
     return ParsedLetter(letter, "ok") if letter in names else ParsedLetter(None, "out_of_range")

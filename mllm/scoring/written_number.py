@@ -5,6 +5,7 @@ The grammar of an answer, strongest first:
 - **final**: a number that words such as "overall" or "final" lead to: "Overall score: 7".
 - **marked**: one that the name of what is asked for leads to ("score is 7", "I'd give it 7", ``{"rating": 7}``), that
   has a unit ("7 points"), names the top of the scale ("7/10") or is the result of a sum ("(7 + 8) / 2 = 7.5").
+- **named**: one of something else than quality ("Similarity: 96%", "Edit quality: 4"), if nothing else is rated.
 - **bare**: one in a clause without a word about anything else: "medium 5.577", "around 70, I guess".
 
 No answers are: numbers that a word outside the vocabulary leads to or follows ("Sharpness: 7", "3 people"), bounds
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 
 from .answer_text import answer_text, fields
 from .answer_words import APOLOGY, CORRECTION, REFUSAL
-from .number_candidates import BARE, FINAL, MARKED, Candidate, Reader
+from .number_candidates import BARE, FINAL, MARKED, NAMED, NO_RATING, Candidate, Reader, sole_goal
 from .number_tokens import in_digits
 from .outcomes import Status
 
@@ -39,24 +40,26 @@ _LEAF_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W\d_]+")
 
 def _json_candidates(text: str, low: float, high: float, asked: str) -> list[Candidate]:
     """Return the numbers in JSON whose names say that they may be the answer."""
-    candidates = []
+    candidates: list[Candidate] = []
+    others = False
     for names, value in fields(text) or ():
         words = [word for name in names for word in _LEAF_WORD.findall(name)]
         reader = Reader("", low, high, asked)
         classes = [reader.classes(word) for word in words]
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
-        if not all(of & {"mark", "final", "filler", "level"} for of in classes):
+        if not all(of & {"mark", "final", "filler", "level", "goal"} for of in classes):
+            others |= isinstance(value, int | float) and not any(word.lower() in NO_RATING for word in words)
             continue
-        tier = (
-            FINAL if any("final" in of for of in classes) else MARKED if any("mark" in of for of in classes) else BARE
-        )
+        goal = frozenset(word.lower() for word, of in zip(words, classes, strict=True) if "goal" in of)
+        kinds = frozenset[str]().union(*classes)
+        tier = FINAL if "final" in kinds else NAMED if goal else MARKED if "mark" in kinds else BARE
         inner = Reader(value if isinstance(value, str) else repr(value), low, high, asked).candidates()
         if inner:
             best = min(candidate.tier for candidate in inner)
             readings = [candidate.readings for candidate in inner if candidate.tier == best]
-            candidates.append(Candidate(frozenset[float]().union(*readings), tier, 0, 0))
-    return candidates
+            candidates.append(Candidate(frozenset[float]().union(*readings), tier, 0, 0, goal))
+    return sole_goal(candidates, others)
 
 
 def parse_number(text: str, low: float, high: float, *, finished: bool = True, asked: str = "") -> ParsedNumber:
@@ -101,7 +104,7 @@ def parse_number(text: str, low: float, high: float, *, finished: bool = True, a
     values = frozenset[float]().union(*(candidate.readings for candidate in best))
     if not closed and not _is_safe(body, best):
         return ParsedNumber(None, "truncated")
-    if (refused and tier == BARE) or len(values) != 1 or not all(candidate.readings for candidate in best):
+    if (refused and tier >= NAMED) or len(values) != 1 or not all(candidate.readings for candidate in best):
         return ParsedNumber(None, "ambiguous")
     (value,) = values
     return (
@@ -129,4 +132,4 @@ def _is_safe(text: str, best: Sequence[Candidate]) -> bool:
     opened = not re.search(r"[.!?;\n]\s", text[: first.start].lstrip())
     sentence = re.split(r"[.!?;\n](?:\s|$)", text[first.end :])[0]
     taken_back = re.search(r"\b(?:but|yet|however|though|although|if|unless|except|were)\b", sentence, re.IGNORECASE)
-    return opened and not taken_back and first.tier < BARE and bool(text[first.end :].strip(" .\n"))
+    return opened and not taken_back and first.tier < NAMED and bool(text[first.end :].strip(" .\n"))

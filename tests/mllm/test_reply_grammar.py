@@ -21,6 +21,7 @@ from lopsided.mllm.scoring import (
     answer_words,
     number_candidates,
     number_tokens,
+    option_texts,
     written_letter,
     written_number,
 )
@@ -292,7 +293,10 @@ def _repeats(tree: Any, inside: bool = False) -> bool:
     return False
 
 
-@pytest.mark.parametrize("module", [answer_text, answer_words, number_tokens, number_candidates, written_number, written_letter])
+@pytest.mark.parametrize(
+    "module",
+    [answer_text, answer_words, number_tokens, number_candidates, written_number, option_texts, written_letter],
+)
 def test_no_pattern_repeats_a_repetition_without_a_limit(module: ModuleType) -> None:
     parser = getattr(re, "_parser", None) or __import__("sre_parse")
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
