@@ -63,8 +63,8 @@ def write_benchmark(folder, name, pictures, labels, dimension):
     return str(folder / f"{name}.jsonl")
 
 
-def settings(path, **more):
-    base = {"model": str(tiny_vlm.trained()), "data": [{"benchmark": "jsonl", "path": path}], "trackers": []}
+def settings(path, model=None, **more):
+    base = {"model": str(model or tiny_vlm.trained()), "data": [{"benchmark": "jsonl", "path": path}], "trackers": []}
     return base | {"split": {"near": None, "held_out": 0}, "save_every": 10_000} | more
 
 
@@ -134,7 +134,18 @@ def sft(folder, seeds, steps):
     print("quality (brightness), not trained here:", " ".join(f"{value:.3f}" for value in untrained))
 
 
+def warmed(folder):
+    """Return a model that has learnt ratings which are drawn together and noisy: there is something to reinforce."""
+    pictures, rng = tiny_vlm.images(256, 30_000), np.random.default_rng(0)
+    labels = [0.5 + 0.4 * (tiny_vlm.brightness(picture) - 0.5) + rng.normal(0, 0.15) for picture in pictures]
+    path = write_benchmark(folder, "warm", pictures, np.clip(labels, 0, 1), "quality")
+    optim = {"rate": 1e-3, "batch": 16, "steps": 100}
+    made = settings(path, method="sft", preset="numeric", optim=optim)
+    return align(plan_alignment(Alignment.model_validate(made)), folder / "warm").model
+
+
 def grpo(folder, seeds, steps):
+    model = warmed(folder)
     test = tiny_vlm.images(64, 20_000)
     truth = 100 * np.array([tiny_vlm.brightness(picture) for picture in test])
 
@@ -144,7 +155,7 @@ def grpo(folder, seeds, steps):
         errors = np.array([value for value in values if value is not None]) - truth[read]
         return float(np.sqrt(np.mean(errors**2))), float(1 - read.mean())
 
-    start = rmse(tiny_vlm.trained())
+    start = rmse(model)
     print(f"before: greedy RMSE {start[0]:.2f}, unreadable {start[1]:.1%}", flush=True)
     changes = {"right": [], "shuffled": []}
     for seed in range(seeds):
@@ -155,6 +166,7 @@ def grpo(folder, seeds, steps):
             path = write_benchmark(folder, f"{arm}{seed}", pictures, given, "quality")
             made = settings(
                 path,
+                model,
                 method="grpo",
                 preset="numeric",
                 rewards=[{"kind": "adaptive-gaussian"}],
@@ -227,6 +239,6 @@ def kill(folder, seeds, steps):
 if __name__ == "__main__":
     what = sys.argv[1]
     seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    steps = int(sys.argv[3]) if len(sys.argv) > 3 else {"sft": 50, "grpo": 30, "kill": 7}[what]
+    steps = int(sys.argv[3]) if len(sys.argv) > 3 else {"sft": 50, "grpo": 150, "kill": 7}[what]
     with tempfile.TemporaryDirectory() as place:
         {"sft": sft, "grpo": grpo, "kill": kill}[what](Path(place), seeds, steps)

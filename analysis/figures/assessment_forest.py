@@ -35,7 +35,7 @@ def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
         >>> values = {f"{of}{end}": 0.7 for of in ("srcc", "krcc", "plcc") for end in ("", "_low", "_high")}
         >>> table = pd.DataFrame([{"measure": "ssim", "dataset": "live", "n": 779, "n_references": 29, **values}])
         >>> figures.assessment_forest(table).get_title(loc="left")
-        'live   (779 images, 29 references)'
+        'live\\n(779 images, 29 references)'
     """
     require_one_of(assessment, [], "assessment_forest", "no measure was assessed")
     datasets = sorted(assessment["dataset"].unique())

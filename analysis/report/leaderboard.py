@@ -15,7 +15,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...common.errors import ImageError
-from ...common.images import read_rgb
 from ..figures.leaderboard_forest import leaderboard_forest
 from ..figures.rating_calibration import rating_calibration
 from ..figures.status_bars import status_bars
@@ -299,6 +298,8 @@ def _url(image: Path, page: Path, link: bool) -> str:
     """Return the address of an image: its place seen from the page, or a small copy; "" if it cannot be read."""
     if link:
         return quote(os.path.relpath(image, page.parent))
+    from ...common.images import read_rgb  # needs torch
+
     try:
         small = Image.fromarray(read_rgb(image))
     except (ImageError, OSError):

@@ -182,6 +182,7 @@ def _supervise(pool: Pool, tasks: Sequence[Task], store: Store, reporter: Report
         raise
     tell(board.look(now=True), store, reporter)
     if not board.over and not stop() and (most is None or board.failed <= most):
+        store.check_there()
         raise ExperimentError("no worker is left, and cells are; see above, or the logs of the jobs, why they ended")
 
 

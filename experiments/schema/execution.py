@@ -42,7 +42,9 @@ class Workers(Settings):
     gpus: float | None = Field(
         default=None, ge=0, le=64, description="GPUs to ask Slurm or Ray for, each; none: one, if the device is cuda."
     )
-    memory: float | None = Field(default=None, gt=0, description="GiB of memory to ask Slurm or Ray for, each.")
+    memory: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="GiB of memory to ask Slurm or Ray for, each."
+    )
 
 
 class Slurm(Settings):
@@ -57,7 +59,7 @@ class Slurm(Settings):
     warning: int = Field(
         default=120, ge=10, le=3600, description="Seconds before the limit at which Slurm asks the job to checkpoint."
     )
-    options: dict[str, str | int] = Field(
+    options: dict[str, str | Annotated[int, Field(ge=0, le=10**9)]] = Field(
         default={}, description="Other options of sbatch, e.g. {partition: gpu, account: vision}."
     )
     setup: tuple[str, ...] = Field(default=(), description="Shell commands before the worker, e.g. [module load cuda].")
@@ -91,7 +93,7 @@ class Execution(Settings):
         description="Where cells are computed: serial (this process), local (processes of this machine), slurm, ray; "
         "none: local if there are several workers.",
     )
-    workers: int | tuple[Workers, ...] = Field(
+    workers: Annotated[int, Field(ge=1, le=PROCESSES)] | tuple[Workers, ...] = Field(
         default=1, description="How many processes share the cells, or groups of them with what each needs."
     )
     attempts: int = Field(

@@ -134,7 +134,11 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
 
 @pytest.fixture(scope="module")
 def drawn(study):
-    return {name: FIGURES[name](*tables) for name, tables in arguments(study).items()}
+    found = {}
+    for name, tables in arguments(study).items():
+        found[name] = FIGURES[name](*tables)
+        plt.close(figure_of(found[name]))  # it stays as it is; matplotlib warns of more than 20 open figures
+    return found
 
 
 @pytest.fixture(scope="module")

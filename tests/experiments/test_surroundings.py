@@ -247,7 +247,7 @@ def test_a_store_that_vanishes_ends_the_run_and_nothing_takes_its_place(tmp_path
     assert process.returncode == 1
     message = f"the store '{store}' is not there any more: it was deleted, renamed or unmounted in the meantime"
     assert f"error: {message}" in errors
-    assert errors.count(message) == workers
+    assert errors.count(message) == workers + (workers > 1)  # with several, the first process supervises them
     assert "Traceback" not in errors
     assert not list(store.rglob("status.json"))
     assert not list(store.rglob("lease.json"))
