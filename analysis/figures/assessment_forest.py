@@ -18,7 +18,7 @@ FLOOR = -0.3  # an interval may leave the axis below this: it would flatten all 
 
 @figure
 def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
-    """Draw one panel per data set with one row per measure, best SRCC on top; better is to the right.
+    r"""Draw one panel per data set with one row per measure, best SRCC on top; better is to the right.
 
     Args:
         assessment: ``Assessment.table``.
@@ -35,7 +35,7 @@ def assessment_forest(assessment: pd.DataFrame, *, ax: Given = None) -> Drawn:
         >>> values = {f"{of}{end}": 0.7 for of in ("srcc", "krcc", "plcc") for end in ("", "_low", "_high")}
         >>> table = pd.DataFrame([{"measure": "ssim", "dataset": "live", "n": 779, "n_references": 29, **values}])
         >>> figures.assessment_forest(table).get_title(loc="left")
-        'live\\n(779 images, 29 references)'
+        'live\n(779 images, 29 references)'
     """
     require_one_of(assessment, [], "assessment_forest", "no measure was assessed")
     datasets = sorted(assessment["dataset"].unique())
