@@ -29,6 +29,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling, SFTTrainer
 
+from ...common.files import atomic_path, write_text
+from ...common.identity import sha256_file
+from ...common.lines import sealed, unsealed
 from ..backends.backend import Reply
 from ..backends.transformers import TransformersBackend
 from ..errors import MllmError
@@ -41,7 +44,7 @@ from .examples import Example, read_replies, shown, write_rating
 from .losses import IGNORED, fidelity_loss, level_expectation, level_loss, level_targets, soft_digit_loss
 from .rewards import ParsedReply, Rewards
 
-COMPLETE = "complete"  # the file that a checkpoint gets when all of it is there
+COMPLETE = "complete.json"  # the file that a checkpoint gets when all of it is there: the hashes of the others
 TIMES = ("time", "runtime", "per_second", "memory", "total_flos")  # in names of what differs from run to run
 
 
@@ -282,9 +285,10 @@ class LogLines(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep the lines up to the checkpoint."""
         del args, control, kwargs
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= state.global_step]
-        self.path.write_text("".join(kept), encoding="utf-8")
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines  # a kill cut the last one off
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(b"".join(line for line in whole if self._step(line) <= state.global_step))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append a line."""
@@ -304,8 +308,14 @@ class LogLines(TrainerCallback):
     def add(self, step: int, numbers: Mapping[str, Any]) -> None:
         """Append a line of any numbers."""
         whole = {name: value if _is_finite(value) else None for name, value in numbers.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **whole}, allow_nan=False) + "\n")
+        with self.path.open("ab") as file:
+            file.write(sealed({"step": step, **whole}))
+
+    def _step(self, line: bytes) -> int:
+        try:
+            return unsealed(line)["step"]
+        except ValueError as error:
+            raise MllmError(f"{self.path}: a line is damaged: {error}; delete the folder and start again") from None
 
 
 def _is_finite(value: Any) -> bool:
@@ -316,9 +326,16 @@ class Marks(TrainerCallback):
     """Marks a checkpoint as complete: one that a kill has cut off is never resumed from."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the mark."""
+        """Write the mark, which has the hash of every file."""
         del control, kwargs
-        Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+        place = Path(args.output_dir, f"checkpoint-{state.global_step}")
+        write_text(place / COMPLETE, json.dumps(digests(place)))
+
+
+def digests(checkpoint: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a checkpoint, by name."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)
+    return {path.relative_to(checkpoint).as_posix(): sha256_file(path) for path in files}
 
 
 class Evaluates(TrainerCallback):

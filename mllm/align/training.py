@@ -263,14 +263,23 @@ def align(
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint that is complete; delete those that are not."""
-    from .trainers import COMPLETE
+    """Return the last checkpoint that is complete; delete those that are not.
+
+    Raises:
+        MllmError: a file of it is not as it was written.
+    """
+    from .trainers import COMPLETE, digests
 
     found = sorted(folder.glob("checkpoint-*"), key=lambda place: int(place.name.split("-")[1]))
     for place in found:
         if not (place / COMPLETE).exists():
             shutil.rmtree(place)
-    return next((place for place in reversed(found) if place.exists()), None)
+    last = next((place for place in reversed(found) if place.exists()), None)
+    if last and json.dumps(digests(last)) != (last / COMPLETE).read_text(encoding="utf-8"):
+        raise MllmError(
+            f"{last} is damaged: its files are not as they were written; delete it to go on from the one before"
+        )
+    return last
 
 
 def _claim(folder: Path, plan: Plan) -> None:

@@ -220,7 +220,8 @@ def test_groups_of_workers_in_a_file():
     execution = load_experiment(SMOKE, [groups, "execution.device=cuda"]).execution
     assert execution.worker_count == 5
     assert [execution.of(group).device for group in execution.groups] == ["cuda", "cpu"]
-    for wrong, said in (("0", "0 workers"), ("[{device: gpu}]", "unknown device 'gpu'"), ("[{counts: 2}]", "counts")):
+    refused = (("0", "at least 1, got 0"), ("[{device: gpu}]", "unknown device 'gpu'"), ("[{counts: 2}]", "counts"))
+    for wrong, said in refused:
         with pytest.raises(ExperimentError, match=said):
             load_experiment(SMOKE, [f"execution.workers={wrong}"])
 

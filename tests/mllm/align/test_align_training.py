@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -184,13 +185,32 @@ def test_an_adapter_that_lacks_a_weight_is_an_error(tiny, tmp_path):
         adapters.load_weights(model, tmp_path)
 
 
-def test_latest_checkpoint_takes_only_complete_ones(tmp_path):
+def test_latest_checkpoint_takes_only_complete_ones_as_they_were_written(tmp_path):
     for step, complete in ((9, True), (10, True), (11, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        (place / "model.safetensors").write_bytes(b"weights")
         if complete:
-            (tmp_path / f"checkpoint-{step}" / trainers.COMPLETE).touch()
+            state = SimpleNamespace(global_step=step)
+            trainers.Marks().on_save(SimpleNamespace(output_dir=tmp_path), state, None)
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-11").exists()
+    (tmp_path / "checkpoint-10" / "model.safetensors").write_bytes(b"weighty")
+    with pytest.raises(MllmError, match=r"checkpoint-10 is damaged: .* delete it to go on from the one before"):
+        latest_checkpoint(tmp_path)
+
+
+def test_a_changed_line_of_the_log_is_an_error_and_one_cut_off_is_dropped(tmp_path):
+    log = trainers.LogLines(tmp_path / "log.jsonl", lambda *_: None)
+    for step in (1, 2, 3):
+        log.add(step, {"loss": 0.5})
+    first, second, third = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(first + second + third[:-9])
+    log.on_train_begin(None, SimpleNamespace(global_step=2), None)
+    assert log.path.read_bytes() == first + second
+    log.path.write_bytes(first.replace(b"0.5", b"0.6") + second)
+    with pytest.raises(MllmError, match=r"log.jsonl: a line is damaged: its checksum is not that of its content"):
+        log.on_train_begin(None, SimpleNamespace(global_step=2), None)
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------
