@@ -79,6 +79,21 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
     assert run(experiment, store=tmp_path / "runs").done == 0
 
 
+def test_raters_alone_have_a_report_of_themselves(experiment: Path, tmp_path: Path) -> None:
+    text = experiment.read_text(encoding="utf-8")
+    start, end = text.index("data:"), text.index("assessment:")
+    text = text[:start] + text[end:].replace("preset: q-align}", "preset: q-align}, {model: MODEL, preset: numeric}")
+    model = text[text.index("{model: ") + 8 : text.index(", preset")]
+    experiment.write_text(text.replace("MODEL", model), encoding="utf-8")
+    summary = run(experiment, store=tmp_path / "runs")
+    assert summary.ok, [reason for _, reason in summary.failed]
+    page = report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
+    assert "Which of these ranks images as their labels do?" in page
+    assert "ranks first of 2 raters" in page
+    for absent in ("Claims", "The asymmetry", "Measures as objectives", "pretraining", "Zhang"):
+        assert absent not in page, absent
+
+
 def test_a_cell_without_all_replies_fails_and_goes_on_where_it_was(
     experiment: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
