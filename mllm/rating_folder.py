@@ -99,7 +99,7 @@ def rate_into(
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), _repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
+    folder, items = Path(folder), repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
     meta = read_meta(folder / META, benchmark)
     scorer = Scorer(meter, preset)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
@@ -182,7 +182,7 @@ def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Seque
     return [items[index] for index in sorted(chosen.tolist())]
 
 
-def _repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
+def repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
     """Return the items and their repetitions, which are of the same reference."""
     again = [
         replace(item, id=f"{item.id}{REPEAT}{n + 1}", repeat=n, reference=item.cluster)

@@ -172,6 +172,9 @@ class Mllm(Settings):
 
     scorers: list[ScorerSettings] = Field(min_length=1, description="Models and how they are asked.")
     restored: bool = Field(default=True, description="Whether they judge the restored images, if there are any.")
+    repeats: int = Field(
+        default=1, ge=1, le=1000, description="How often each restored image is rated; its score is the mean."
+    )
     fr_sets: list[str] = Field(
         default=[],
         description="Names of FR sets in assessment.datasets whose distorted images are rated without references.",
