@@ -5,8 +5,8 @@
 - ``pairs``: two equally good scorers of one benchmark, through the paired test of the leaderboard: the share of pairs
   with p < .05, and how often the 95 % interval of the difference holds 0.
 - ``judges``: studies of a pixel-only cell and four measures that are all equally good, 3 seeds × 14 images, judged by
-  classical judges and by one multimodal LLM whose replies are noisy, rounded to five levels, sometimes biased by image,
-  averaged over repetitions, or missing: the share of studies in which any gain has a corrected p < .05.
+  classical judges and by one multimodal LLM whose replies are noisy, rounded to five levels, averaged
+  over repetitions, or missing: the share of studies in which any gain has a corrected p < .05.
 
 The program exits with 1 if a rate is above .05 + 2 standard errors, or a coverage below .95 − 2 standard errors.
 """
