@@ -35,7 +35,18 @@ JUDGE_COLUMNS = [
     *("n_not_ok", "n_missing", "status"),
 ]
 JUDGES_COLUMNS = [
-    *("generator", "judge", "judge_id", "families", "higher_is_better", "unit", "unit_of", "n_scores", "n_not_ok"),
+    *(
+        "generator",
+        "judge",
+        "judge_id",
+        "families",
+        "higher_is_better",
+        "unit",
+        "unit_of",
+        "reply_sd",
+        "n_scores",
+        "n_not_ok",
+    ),
     "status",
 ]
 MEANS_COLUMNS = [*CELL, "judge", "mean", "n_scores", "n_not_ok", "higher_is_better"]
@@ -56,7 +67,8 @@ class Gains:
         by_judge: One row per cell and judge: ``raw_gain`` in the judge's own unit (+ is better), ``gain`` in judge SDs,
             each with its interval, and whether the judge is ``related`` to the cell or the pixel-only one.
         judges: One row per generator and judge: its families, direction, ``unit`` (one judge SD in the judge's unit),
-            what that is the spread of, and ``status``.
+            what that is the spread of, ``reply_sd`` (of a multimodal LLM that was asked several times: the SD of its
+            replies to one image), and ``status``.
         means: Mean score per cell and judge in the judge's own unit and direction, untrained and pixel-only included;
             NaN where any score is not ok.
         trained: Scores of every generator as one array, for contrasts.
@@ -227,6 +239,7 @@ def describe_judges(sr_scores: pd.DataFrame, trained: dict[str, Trained]) -> pd.
                     "higher_is_better": bool(first["higher_is_better"]),
                     "unit": np.nan if j is None else of.unit[j],
                     "unit_of": "" if j is None else of.unit_of[j],
+                    "reply_sd": np.sqrt((scores["reply_sd"] ** 2).mean()) if "reply_sd" in scores else np.nan,
                     "n_scores": len(scores),
                     "n_not_ok": int((scores["status"] != "ok").sum()),
                     "status": "no trained cell" if j is None else of.unit_status[j],

@@ -10,6 +10,7 @@ from .power import detectable, needed_seeds
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
+from .statistics.rated import AS_MEAN
 from .study import Study
 from .verdicts import AGREE_LESS, AGREE_MORE, ESTABLISHED, MIN_RANKED, MIN_SEEDS, SUGGESTED, weakened
 
@@ -24,6 +25,8 @@ def headline(study: Study) -> list[list[str]]:
     the interval has the level 1 − .05/number of tests, because what is picked looks larger than it is.
     """
     settings = study.asymmetry.settings
+    if not study.trains and (ranked := rankings(study)):
+        return [[text] for text in ranked]
     if settings.empty:
         return [[nothing_to_compare(study)]]
     found = []
@@ -40,6 +43,42 @@ def headline(study: Study) -> list[list[str]]:
         evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
         found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
     return found
+
+
+def rankings(study: Study) -> list[str]:
+    """Return, of a study without training, who agrees best with the labels of each data set."""
+    raters = study.parts["raters"]
+    compared = set(raters["dataset"])
+    found = [assessed(study, str(name)) for name in study.assessment.table["dataset"].unique() if name not in compared]
+    for dataset, rows in grouped(raters, "dataset"):
+        found.append(leading(rows, where(study.parts["rater_differences"], dataset=dataset)))
+    for row in records(where(study.parts["mllm_assessment"], reading=AS_MEAN)):
+        if row["benchmark"] not in compared:
+            srcc = interval(row["srcc"], row["srcc_low"], row["srcc_high"])
+            of = f"{count(row['n'], 'item')} of {count(row['n_references'], 'reference')}"
+            found.append(f"{pretty(row['scorer'])} on {row['benchmark']}, {row['dimension']} ({of}): SRCC {srcc}.")
+    return list(filter(None, found))
+
+
+def leading(raters: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """Name the rater that agrees best with people on one data set, and say whether its lead is more than noise."""
+    known = records(where(raters, status="ok"))
+    if not known:
+        return ""
+    best = known[0]
+    text = (
+        f"On {pretty(best['dataset'])} ({count(best['n'], 'image')} of {count(best['n_references'], 'reference')}),"
+        f" {pretty(best['rater'])} ranks first of {count(len(known), 'rater')}, SRCC"
+        f" {interval(best['srcc'], best['srcc_low'], best['srcc_high'])}"
+    )
+    if len(known) == 1:
+        return text + "."
+    second = records(where(differences, rater_a=best["rater"], rater_b=known[1]["rater"]))[0]
+    sure = "more than" if second["p_holm"] < ALPHA else "within"
+    return (
+        f"{text}; the lead over {pretty(second['rater_b'])}, {minus(second['difference'])}, is {sure} noise (Holm p ="
+        f" {second['p_holm']:.2g} over {count(len(differences), 'pair')})."
+    )
 
 
 def nothing_to_compare(study: Study) -> str:

@@ -67,7 +67,7 @@ class Rater:
 def compare_raters(
     fr_scores: pd.DataFrame, nr_scores: pd.DataFrame, mllm_scores: pd.DataFrame, *, level: float = LEVEL
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compare all that rate the images of one data set, wherever two of the three kinds do.
+    """Compare all that rate the images of one data set, wherever two of the three kinds do, or two multimodal LLMs.
 
     Images are matched by the name of the data set (of a multimodal LLM: ``benchmark``) and of the image (``item``).
 
@@ -112,7 +112,8 @@ def compare_raters(
         labels[dataset] = _joined(labels.get(dataset), images, dataset, rater.name)
     rows, differences = [], []
     for dataset, raters in sorted(found.items()):
-        if len({rater.kind for rater in raters}) > 1:
+        kinds = [rater.kind for rater in raters]
+        if len(set(kinds)) > 1 or kinds.count(LLM) > 1:
             of_dataset, of_pairs = _compare(dataset, raters, labels[dataset], level)
             rows += of_dataset
             differences += of_pairs

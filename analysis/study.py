@@ -55,6 +55,11 @@ class Study:
     independence: tuple[str, ...] = INDEPENDENCE
     level: float = LEVEL
 
+    @property
+    def trains(self) -> bool:
+        """Whether anything was trained or restored: otherwise there is assessment alone, and no asymmetry."""
+        return bool(len(self.tables.sr_scores) or (self.tables.cells["stage"] == "finetune").any())
+
     def derived(self) -> dict[str, pd.DataFrame]:
         """Return the derived tables by name, in reading order."""
         return {

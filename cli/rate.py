@@ -320,19 +320,16 @@ def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
 
 def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
     """Print the best and the worst images of a folder, or the first and the last by name."""
-    from ..mllm.rating_folder import SCORES
+    from ..mllm.rating_folder import IMAGE_SCORES, image_scores
 
-    scores = rated.scores
-    if "repeats" in rated.metrics:  # one row per image, with the mean
-        scores = rated.metrics["repeats"].rename(columns={"mean": "value"})
-    scores = scores.dropna(subset="value")
+    scores = image_scores(rated).dropna(subset="value")
     if scores.empty:
         return
     if sort == "value":
-        worst_first = not preset.scale(scores["dimension"].iloc[0] or None).higher_is_better
+        worst_first = not preset.scale(rated.scores["dimension"].iloc[0] or None).higher_is_better
         scores = scores.sort_values("value", ascending=worst_first, kind="stable")
     table = console.table("image", "value", numbers=["value"], whole=["image"])
-    shown = list(zip(scores["item"], scores["value"], strict=True))
+    shown = list(zip(scores["image"], scores["value"], strict=True))
     half = EXTREMES_SHOWN if len(shown) > 2 * EXTREMES_SHOWN else len(shown)
     for name, value in shown[:half]:
         table.add_row(str(name), f"{value:.3f}")
@@ -342,7 +339,7 @@ def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
             table.add_row(str(name), f"{value:.3f}")
     console.show(table)
     first = "best first" if sort == "value" else "by name"
-    console.say(f"{rated.scores['scorer'].iloc[0]}, {first}; all are in ", Path(SCORES).with_suffix(".csv").name)
+    console.say(f"{rated.scores['scorer'].iloc[0]}, {first}; all are in ", IMAGE_SCORES)
 
 
 def _cell(row: dict[Any, Any], name: str) -> Any:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage import data, filters, transform
 
-from lopsided.analysis import Study, StudyTables, analyse, compare, figures
+from lopsided.analysis import Study, StudyTables, analyse, assess_scorers, compare, figures
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -108,6 +108,31 @@ SHOWN = (
         "figures.comparison_forest(compared.gains)",
     ),
     (
+        "raters_forest",
+        "Who agrees best with people on the same images: measures, no-reference models, multimodal LLMs?",
+        "figures.raters_forest(raters)",
+    ),
+    (
+        "leaderboard_forest",
+        "Which scorer of a multimodal LLM agrees best with people?",
+        "figures.leaderboard_forest(board)",
+    ),
+    (
+        "rating_calibration",
+        "Do people like more what a scorer rates higher?",
+        "figures.rating_calibration(ratings)",
+    ),
+    (
+        "rating_residuals",
+        "Where does a scorer overrate, and where underrate?",
+        "figures.rating_residuals(ratings)",
+    ),
+    (
+        "status_bars",
+        "How many replies have a value, and why have the others none?",
+        "figures.status_bars(ratings)",
+    ),
+    (
         "claim_table",
         "What became of the claims of the paper?",
         'figures.claim_table(study.parts["claims"])',
@@ -118,6 +143,7 @@ SHOWN = (
         "figures.gallery(gallery_rows)",
     ),
 )
+KINDS = ["measure", "no-reference model", "multimodal LLM"]
 PHOTOGRAPHS = ("gallery", "recovery_strips")
 INTRODUCTION = """# Figures
 
@@ -227,6 +253,25 @@ def diagnostics(random: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).assign(unit="", note="", other="", other_id="", status="ok")
 
 
+def ratings(random: np.random.Generator) -> pd.DataFrame:
+    """Return invented ratings of three scorers, the last of which bends people's scale and sometimes refuses."""
+    people = random.uniform(1, 5, 150)
+    rows = []
+    for scorer, noise, power in (("mllm/levels", 0.3, 1.0), ("mllm/number", 0.7, 1.0), ("mllm/letters", 0.4, 2.5)):
+        value = 1 + 4 * ((people - 1) / 4) ** power + random.normal(0, noise, len(people))
+        status = np.where(random.random(len(people)) < 0.15 * (power > 1), "refused", "ok")
+        rows.append(pd.DataFrame({"scorer": scorer, "value": value, "target": people, "status": status}))
+    return pd.concat(rows).assign(reference=lambda table: table.index // 3)
+
+
+def board(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return a leaderboard of ratings, as ``compare_runs`` makes it of folders."""
+    directions = {"benchmark": "own", "dimension": "quality", "higher_is_better": True, "target_higher_is_better": True}
+    scores = ratings.assign(**directions, scorer_id=ratings["scorer"], item=ratings.index.astype(str))
+    found = assess_scorers(scores, n_boot=200)
+    return found.loc[found["reading"] == "failures as mean"].assign(of="srcc")
+
+
 def pictures() -> tuple[list[figures.GalleryRow], list[figures.GalleryRow]]:
     """Return rows of a gallery and of recoveries: one photograph, blurred and sharpened in several ways."""
     whole = data.astronaut()[30:222, 130:322]
@@ -271,6 +316,7 @@ def main() -> None:
     mpl.use("agg")
     whole = study()
     gallery_rows, recovered_rows = pictures()
+    given = ratings(np.random.default_rng(9))
 
     def at_setting(table: pd.DataFrame, discriminator: str = "none") -> pd.DataFrame:
         return table.loc[table["discriminator"] == discriminator]
@@ -289,6 +335,9 @@ def main() -> None:
         "probabilities": where_few(whole.parts["inversion_probabilities"]),
         "found": at_setting(whole.asymmetry.by_judge),
         "ranks": whole.assessment.ranks,
+        "raters": board(given).rename(columns={"scorer": "rater", "benchmark": "dataset"}).assign(kind=KINDS),
+        "board": board(given),
+        "ratings": given,
         "compared": compare({"first": whole, "second": again(whole)}),
         "at_setting": at_setting,
         "gallery_rows": gallery_rows,

@@ -329,6 +329,15 @@ def _task(sr: SuperResolution) -> str:
     return f"{kind}, degradation {sr.task.name()}" + (f" with {canonical_json(options)}" if options else "")
 
 
+def _training(sr: SuperResolution) -> dict[str, object]:
+    return {
+        "task": _task(sr),
+        "pretraining": f"{sr.pretrain.steps} steps of {sr.pretrain.batch} crops of {sr.pretrain.patch} px",
+        "fine-tuning": f"{sr.finetune.steps} steps of {sr.finetune.batch} crops of {sr.finetune.patch} px",
+        "gradient matching": "on" if sr.finetune.gradient_matching else "off",
+    }
+
+
 def _facts(planned: Plan, store: Store) -> dict[str, object]:
     """Collect what the done cells record of their making; several values (two machines, say) are all named."""
     seen: dict[str, set[str]] = {}
@@ -349,13 +358,10 @@ def _facts(planned: Plan, store: Store) -> dict[str, object]:
             if key not in ("packages", "started"):
                 seen.setdefault(key, set()).add(str(value))
     now = provenance(planned.experiment.execution.threads, planned.experiment.execution.device)
-    exp, sr = planned.experiment, planned.experiment.super_resolution
+    sr = planned.experiment.super_resolution
     return {
-        "experiment": exp.name,
-        "task": _task(sr),
-        "pretraining": f"{sr.pretrain.steps} steps of {sr.pretrain.batch} crops of {sr.pretrain.patch} px",
-        "fine-tuning": f"{sr.finetune.steps} steps of {sr.finetune.batch} crops of {sr.finetune.patch} px",
-        "gradient matching": "on" if sr.finetune.gradient_matching else "off",
+        "experiment": planned.experiment.name,
+        **(_training(sr) if sr else {}),
         "compute": f"{seconds / 60:.1f} min in all cells",
         "report made": now["started"],
         **{key: sorted(values) for key, values in seen.items()},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..common.html import html_paragraph, html_table
+from .schema.errors import ExperimentError
 from .schema.experiment import Experiment
 from .stages.cell import Cell, only
 from .stages.draft import Draft
@@ -84,4 +85,8 @@ def make_plan(experiment: Experiment) -> Plan:
     for stage in STAGES:
         for cell in stage.plan(draft):
             draft.add(cell)
+    if not draft.cells:
+        raise ExperimentError(
+            f"experiment '{experiment.name}' has nothing to compute: measures need rated sets; give assessment.datasets"
+        )
     return Plan(experiment, tuple(draft.cells))

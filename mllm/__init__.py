@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .leaderboard import Leaderboard, compare_runs
     from .metrics import summarise
     from .rating import Run, rate
-    from .rating_folder import folder_benchmark, rate_into
+    from .rating_folder import folder_benchmark, rate_into, repeated
     from .reparsing import reparse_into
     from .scoring import (
         Choice,
@@ -66,6 +66,7 @@ __all__ = [
     "rate_against_anchors",
     "rate_into",
     "reparse_into",
+    "repeated",
     "scores_table",
     "storable",
     "summarise",
@@ -81,7 +82,7 @@ __getattr__, __dir__ = door(
         ".leaderboard": ["Leaderboard", "compare_runs"],
         ".metrics": ["summarise"],
         ".rating": ["Run", "rate"],
-        ".rating_folder": ["folder_benchmark", "rate_into"],
+        ".rating_folder": ["folder_benchmark", "rate_into", "repeated"],
         ".reparsing": ["reparse_into"],
         ".scoring": [
             *("Choice", "Comparison", "Preset", "Rating", "Scorer"),

@@ -80,7 +80,7 @@ def compare_runs(folders: Sequence[str | Path], *, level: float = LEVEL) -> Lead
     rows = [*_rated(scores), *_answered(scores)]
     if not rows:
         raise MllmError(f"{first.meta['benchmark']['name']} has no ratings or choices with targets to compare on")
-    table, tests = pd.DataFrame(rows), pd.DataFrame(_tests(scores, level), columns=TESTS)
+    table, tests = pd.DataFrame(rows), pd.DataFrame(paired_tests(scores, level), columns=TESTS)
     took = {run.name: run.took() for run in runs}
     table = table.assign(**{name: [took[scorer][name] for scorer in table["scorer"]] for name in took[first.name]})
     table["trained_on_it"] = [
@@ -162,7 +162,7 @@ def _answered(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return metrics.assign(of="accuracy", status="ok").to_dict("records")  # pyright: ignore[reportReturnType]
 
 
-def _tests(scores: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+def paired_tests(scores: pd.DataFrame, level: float) -> list[dict[str, Any]]:
     """Compare every two scorers of a dimension on the same items."""
     rows = []
     for task, of in OF_TASK.items():

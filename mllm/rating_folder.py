@@ -4,6 +4,7 @@
 ``results.jsonl``                   every reply, written the moment it is there; see :mod:`lopsided.mllm.results`
 ``meta.json``                       the scorer, the benchmark, and what each run took
 ``mllm_scores.parquet``, ``.csv``   one row per item
+``scores.csv``                      of a folder of images: image, value, status; with repetitions mean and spread
 ``items.parquet``                   where the images of each item are, seen from the folder, and what was asked
 ``<metrics>.parquet``, ``.csv``     the tables of :func:`lopsided.mllm.summarise`
 ==================================  =================================================================================
@@ -16,7 +17,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,7 @@ from .scoring.scorer import Scorer
 from .table import scores_table, storable
 
 RESULTS, META, SCORES, ITEMS = "results.jsonl", "meta.json", "mllm_scores.parquet", "items.parquet"
+IMAGES, IMAGE_SCORES = "images", "scores.csv"  # the benchmark that a folder of images is, and the file of its scores
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def rate_into(
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), _repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
+    folder, items = Path(folder), repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
     meta = read_meta(folder / META, benchmark)
     scorer = Scorer(meter, preset)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
@@ -121,7 +123,18 @@ def write_metrics(folder: Path, items: Sequence[Item], run: Run, preset: Preset)
     for name, values in {Path(SCORES).stem: scores, **metrics}.items():
         for suffix in (".parquet", ".csv"):
             write_table(values, folder / f"{name}{suffix}")
-    return Rated(run, scores, metrics, None, None)
+    rated = Rated(run, scores, metrics, None, None)
+    if {item.benchmark for item in items} == {IMAGES}:
+        write_table(image_scores(rated), folder / IMAGE_SCORES)
+    return rated
+
+
+def image_scores(rated: Rated) -> pd.DataFrame:
+    """Return the scores of a folder's images by name: image, value, status and, of repetitions, their spread."""
+    if (repeats := rated.metrics.get("repeats")) is None:
+        return cast(pd.DataFrame, rated.scores[["item", "value", "status"]]).rename(columns={"item": "image"})
+    shown = cast(pd.DataFrame, repeats[["item", "mean", "n", "n_valid", "sd", "low", "high"]])
+    return shown.rename(columns={"item": "image", "mean": "value"})
 
 
 def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
@@ -137,10 +150,10 @@ def folder_benchmark(images: str | Path, dimension: str) -> Benchmark:
     folder = expanded(images)
     paths = images_below(folder)
     names = [path.relative_to(folder) for path in paths]
-    common: dict[str, Any] = {"benchmark": "images", "dimension": dimension, "task": "rate"}
+    common: dict[str, Any] = {"benchmark": IMAGES, "dimension": dimension, "task": "rate"}
     items = tuple(Item(**common, id=name.as_posix(), images=(path,)) for name, path in zip(names, paths, strict=True))
     hashes = [[name.with_suffix("").as_posix(), hash_file(path)] for name, path in zip(names, paths, strict=True)]
-    return Benchmark("images", items, identity({"images": hashes}))
+    return Benchmark(IMAGES, items, identity({"images": hashes}))
 
 
 def _shown(folder: Path, items: Sequence[Item], preset: Preset) -> pd.DataFrame:
@@ -169,7 +182,7 @@ def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Seque
     return [items[index] for index in sorted(chosen.tolist())]
 
 
-def _repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
+def repeated(items: Sequence[Item], times: int) -> Sequence[Item]:
     """Return the items and their repetitions, which are of the same reference."""
     again = [
         replace(item, id=f"{item.id}{REPEAT}{n + 1}", repeat=n, reference=item.cluster)

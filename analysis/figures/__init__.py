@@ -23,6 +23,7 @@ from .leaderboard_forest import leaderboard_forest
 from .no_reference_forest import no_reference_forest
 from .raters_forest import raters_forest
 from .rating_calibration import rating_calibration
+from .rating_residuals import rating_residuals
 from .recovery_strips import recovery_strips
 from .scatter import scatter
 from .slope_chart import slope_chart
@@ -53,6 +54,7 @@ __all__ = [
     "pretty",
     "raters_forest",
     "rating_calibration",
+    "rating_residuals",
     "recovery_strips",
     "scatter",
     "setting_name",

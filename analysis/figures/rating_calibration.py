@@ -51,7 +51,7 @@ def rating_calibration(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
             continue
         value, target = (valid[name].to_numpy(dtype=float) for name in ("value", "target"))
         axis.plot(value, target, ".", color=GREY, markersize=3, alpha=0.6)
-        axis.plot(*_means(value, target), "-o", color=VERMILION, linewidth=1.4, markersize=3.5)
+        axis.plot(*bin_means(value, target), "-o", color=VERMILION, linewidth=1.4, markersize=3.5)
         axis.set_xlabel("rating")
         if index % panels.per_row == 0:
             axis.set_ylabel("people")
@@ -61,7 +61,7 @@ def rating_calibration(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
     return panels.drawn
 
 
-def _means(value: Floats, target: Floats) -> tuple[Floats, Floats]:
+def bin_means(value: Floats, target: Floats) -> tuple[Floats, Floats]:
     """Return the means of both over groups of about equally many ratings; equal ratings stay together."""
     edges = np.unique(np.quantile(value, np.linspace(0, 1, BINS + 1)[1:-1]))
     group = np.searchsorted(edges, value, side="left")

@@ -15,6 +15,8 @@ from .blocks import Block, Cell, Text, between, p_value, readable, table, text
 def claim_blocks(study: Study) -> list[Block]:
     """Return all claims with what became of them, then the tests of each claim that was tested."""
     claims = study.parts["claims"]
+    if not study.trains and (claims["verdict"] == UNTESTABLE).all():
+        return []
     overview: dict[str, Cell] = {
         "claim": text("claim"),
         "statement": text("statement"),

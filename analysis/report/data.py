@@ -96,6 +96,7 @@ def data_blocks(study: Study) -> list[Block]:
             "direction": lambda row: "higher is better" if row["higher_is_better"] else "lower is better",
             "1 judge SD": significant("unit"),
             "which is the spread of": text("unit_of"),
+            "SD of replies to one image": significant("reply_sd"),
             "scores": text("n_scores"),
             "not ok": text("n_not_ok"),
             "status": text("status"),
@@ -105,7 +106,9 @@ def data_blocks(study: Study) -> list[Block]:
             " that. 1 judge SD is in the judge's own unit and taken from the pixel-only cell alone, so that no other"
             " cell can move it."
         )
-        blocks.append(table(study.gains.judges, "Judges", columns, note=note, optional=["families"]))
+        blocks.append(
+            table(study.gains.judges, "Judges", columns, note=note, optional=["families", "SD of replies to one image"])
+        )
     return blocks
 
 

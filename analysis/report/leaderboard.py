@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from PIL import Image
@@ -17,8 +18,11 @@ from PIL import Image
 from ...common.errors import ImageError
 from ..figures.leaderboard_forest import leaderboard_forest
 from ..figures.rating_calibration import rating_calibration
+from ..figures.rating_residuals import rating_residuals
 from ..figures.status_bars import status_bars
+from ..statistics.correlation import srcc
 from ..statistics.frames import Row, grouped, records
+from ..statistics.rated import status_of
 from .blocks import (
     Block,
     Cell,
@@ -205,7 +209,7 @@ def write_leaderboard(
     sections = [
         Section("board", "Leaderboard", [*_forest(board), *board_tables(board)]),
         Section("tests", "Differences", [table(board.tests, "Every two scorers", tests, note=note)]),
-        Section("calibration", "Ratings against people", _calibration(rated)),
+        Section("calibration", "Ratings against people", [*_calibration(rated), *_by_distortion(rated)]),
         Section("statuses", "Replies without a value", _statuses(scores)),
         Section("misses", "Worst misses", _misses(scores, path, shown, link)),
     ]
@@ -236,7 +240,39 @@ def _calibration(rated: pd.DataFrame) -> list[Block]:
             " about equally many images; where it is flat, the ratings say nothing."
         )
         blocks.append(picture(rating_calibration(scores), f"Ratings of {dimension} against people's", caption))
+        left = (
+            f"{benchmark}, {dimension}: what people gave, minus the straight line through each scorer's ratings. Means"
+            " that bend away from 0 show a scale unlike people's; points far above 0 are underrated images."
+        )
+        blocks.append(picture(rating_residuals(scores), f"Residuals of {dimension}", left))
     return blocks
+
+
+def _by_distortion(rated: pd.DataFrame) -> list[Block]:
+    """Return SRCC within each kind of distortion, where the items say which one they have."""
+    if "distortion" not in rated:
+        return []
+    blocks: list[Block] = []
+    known = rated.loc[rated["distortion"].notna() & (rated["distortion"] != "")]
+    for (benchmark, dimension), rows in grouped(known, "benchmark", "dimension") if len(known) else ():
+        found = [
+            {"scorer": scorer, "distortion": distortion, "srcc": _srcc(of)}
+            for (scorer, distortion), of in grouped(rows.loc[rows["status"] == "ok"], "scorer", "distortion")
+        ]
+        wide = pd.DataFrame(found).pivot(index="scorer", columns="distortion", values="srcc")
+        wide = wide.reindex(rows["scorer"].unique()).reset_index()
+        columns = {"scorer": text("scorer"), **{str(name): number(str(name), 3) for name in wide.columns[1:]}}
+        note = "SRCC with people within each kind of distortion, of valid replies; no interval, and no test."
+        blocks.append(table(wide, f"{benchmark}: {dimension}, by distortion", columns, note=note))
+    return blocks
+
+
+def _srcc(rows: pd.DataFrame) -> float:
+    value, target = (np.asarray(rows[name], dtype=np.float64) for name in ("value", "target"))
+    if status_of(value, target, 0) != "ok":
+        return float("nan")
+    higher = bool(rows["higher_is_better"].iloc[0]), bool(rows["target_higher_is_better"].iloc[0])
+    return srcc(value, target, score_higher_is_better=higher[0], label_higher_is_better=higher[1])
 
 
 def _statuses(scores: pd.DataFrame) -> list[Block]:

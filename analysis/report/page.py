@@ -29,6 +29,7 @@ from .robustness import robustness_blocks
 from .self_preference import self_preference_blocks
 
 QUESTION = "Is the better metric of image quality also the better objective to train with?"
+QUESTION_OF_ASSESSMENT = "Which of these ranks images as their labels do?"
 REPRODUCE = Markup("""<p>Every number here follows from the result tables ({tables}); no image or network is needed:</p>
 <pre>from lopsided.analysis import StudyTables, analyse
 
@@ -97,6 +98,7 @@ def write_report(
         headline(study),
         title=title,
         description=description,
-        question=QUESTION,
+        question=QUESTION if study.trains else QUESTION_OF_ASSESSMENT,
+        **({} if study.trains else {"cites": False}),
         code=REPRODUCE.format(tables=tables, n_boot=study.n_boot, seed=study.seed, independence=study.independence),
     )

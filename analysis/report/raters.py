@@ -11,7 +11,7 @@ from .blocks import Block, Cell, Text, name, p_value, picture, readable, table, 
 
 
 def rater_blocks(study: Study) -> list[Block]:
-    """Return forest, table and paired tests; nothing where no data set was rated by two kinds."""
+    """Return forest, table and paired tests; nothing where no data set has two to compare."""
     raters, differences = study.parts["raters"], study.parts["rater_differences"]
     if raters.empty:
         return []

@@ -34,8 +34,11 @@ def contamination(plan: Plan) -> pd.DataFrame:
         LopsidedError: an image that cannot be read any more.
     """
     experiment = plan.experiment
-    training = pictures_of_items(experiment.data.train.items())
-    tests = {name: pictures_of_items(test.images.items()) for name, test in experiment.data.test.items()}
+    own = {}
+    if data := experiment.data:
+        own["training images", "training"] = pictures_of_items(data.train.items())
+        for name, test in data.test.items():
+            own[f"test images of {name}", "test images"] = pictures_of_items(test.images.items())
     measures = {cell.spec.measure.key: cell.spec.measure for cell in plan.of(AssessFR)}
     scorers = experiment.mllm.scorers if experiment.mllm else []
     rows = []
@@ -44,15 +47,14 @@ def contamination(plan: Plan) -> pd.DataFrame:
         if name in experiment.assessment.datasets:
             for key, measure in measures.items():
                 rows.append(_row(key, "measure", name, _of_measure(measure, name, origin, experiment)))
-            for judge in experiment.judges:
+            for judge in experiment.judges or ():
                 if judge.key not in measures:
                     rows.append(_row(judge.key, "judge", name, overlap_by_name(judge.trained_on, origin)))
         for scorer in scorers:
             rows.append(_row(scorer.key, "multimodal LLM", name, overlap_by_name(trained_on(scorer.model), origin)))
-        pictures = dataset.pictures()
-        rows.append(_row("training images", "training", name, overlap_by_content(training, pictures)))
-        for test, images in tests.items():
-            rows.append(_row(f"test images of {test}", "test images", name, overlap_by_content(images, pictures)))
+        if own:
+            pictures = dataset.pictures()
+            rows += [_row(*of, name, overlap_by_content(images, pictures)) for of, images in own.items()]
     for name, imported in experiment.assessment.imported.items():
         for measure in imported.measures.values():
             overlap = overlap_by_name(measure.trained_on, imported.known_as(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import (
     Field,
@@ -18,7 +18,9 @@ from ...common.errors import LopsidedError
 from ...common.families import Kind
 from ...common.fields import COUNT, Settings
 from ...common.sources import ImageSource
+from ...discriminators import DiscriminatorSpec
 from ...iqa import JudgeSpec, parse_judge
+from ...losses import MeasureSpec
 from ...losses.learn_weights import LearningSpec
 from ...sr import GeneratorSpec
 from .axes import Grid, Seed
@@ -33,10 +35,14 @@ from .no_reference import NoReference
 from .origin import Location, Origin, located
 from .restoration import Data, JudgeAxis, SuperResolution
 
-# --- a measure that the experiment makes ----------------------------------------------------------------------------
 
+class Optimization(NamedTuple):
+    """The sections that belong together: what is trained, on what, and who judges it."""
 
-# --- fields given by key or by mapping ------------------------------------------------------------------------------
+    data: Data
+    super_resolution: SuperResolution
+    grid: Grid
+    judges: list[JudgeSpec]
 
 
 class Assessment(Settings):
@@ -105,7 +111,7 @@ class Analysis(Settings):
 
 
 class Experiment(Settings):
-    """One experiment: data, training, grid, judges and assessment."""
+    """One experiment: data, training, grid and judges; or assessment, multimodal LLMs or diagnostics alone."""
 
     name: str = Field(
         description="Names the folder of its results.",
@@ -113,13 +119,20 @@ class Experiment(Settings):
     )
     title: str = Field(default="", description="Headline of the report; default: the name.")
     description: str = Field(default="", description="What the experiment is for; printed in the report.")
-    data: Data
-    super_resolution: SuperResolution
+    data: Data | None = Field(
+        default=None, description="Images of the super-resolution side. Train and test must not share a file."
+    )
+    super_resolution: SuperResolution | None = Field(
+        default=None, description="Task and training of the super-resolvers."
+    )
     learn: dict[str, Learn] = Field(
         default={}, description="Weights of DISTS to learn, by name; the measure `learnt:<name>` uses them."
     )
-    grid: Grid
-    judges: list[JudgeAxis] = Field(min_length=1, description="Judges of restored images.")
+    grid: Grid | None = Field(
+        default=None,
+        description="The axes; every combination of their values is trained. Missing pixel-only baselines are added.",
+    )
+    judges: list[JudgeAxis] | None = Field(default=None, min_length=1, description="Judges of restored images.")
     assessment: Assessment = Assessment()
     mllm: Mllm | None = Field(default=None, description="Multimodal LLMs as judges and measures; docs/rating.md.")
     diagnose: Diagnose | None = Field(
@@ -140,39 +153,74 @@ class Experiment(Settings):
             )
         return value
 
+    @property
+    def optimization(self) -> Optimization | None:
+        """What is trained and judged; None: this experiment only assesses, rates or diagnoses."""
+        if self.data and self.super_resolution and self.grid and self.judges:
+            return Optimization(self.data, self.super_resolution, self.grid, self.judges)
+        return None
+
+    @property
+    def optimized(self) -> Optimization:
+        """What is trained and judged.
+
+        Raises:
+            ExperimentError: nothing is.
+        """
+        if self.optimization is None:
+            raise ExperimentError("an experiment without data has no training images; give images here")
+        return self.optimization
+
     @model_validator(mode="after")
     def _resolve(self) -> Experiment:
-        object.__setattr__(self, "judges", self._resolved(self.judges, "judges"))
-        self._resolve_validation()
+        self._require_something()
+        self._check_raters()
+        if wanted := self.optimization:
+            object.__setattr__(self, "judges", self._resolved(wanted.judges, "judges"))
+            self._resolve_validation(wanted.super_resolution)
         self._define_learnt()
-        for rule, place in ((self.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(self.grid.include))):
-            for index, weight in enumerate(rule.gan_weight or ()):
-                if self.super_resolution.finetune.hold_adversarial_share and weight >= 1:
-                    raise PlacedError(
-                        f"with hold_adversarial_share it is a share and must be below 1, got {weight:g}",
-                        *("grid", *place, "gan_weight", index),
-                    )
-            for index, generator in enumerate(rule.generator or ()):
-                self._check_generator(generator, "grid", *place, "generator", index)
-            for index, fidelity in enumerate(rule.fidelity or ()):
-                if fidelity:
-                    self._check_patch(fidelity.key, fidelity.min_size, *place, "fidelity", index)
-            for index, discriminator in enumerate(rule.discriminator or ()):
-                if discriminator.form != "none":
-                    self._check_patch(discriminator.key, discriminator.min_size, *place, "discriminator", index)
+        if wanted := self.optimization:
+            _check_grid(wanted)
         return self
+
+    def _require_something(self) -> None:
+        missing = [name for name in Optimization._fields if getattr(self, name) is None]
+        if missing and len(missing) < len(Optimization._fields):
+            together = "data, super_resolution, grid and judges are given together, or none of them"
+            raise PlacedError(f"'{missing[0]}' is missing: {together}")
+        asked = self.assessment.measures or self.assessment.imported or self.assessment.no_reference
+        if missing and not (asked or self.mllm or self.diagnose):
+            raise PlacedError(
+                "asks for nothing; give data, super_resolution, grid and judges, or assessment.measures with "
+                "assessment.datasets, or mllm; see docs/experiments.md"
+            )
+
+    def _check_raters(self) -> None:
+        if (mllm := self.mllm) is None:
+            return
+        trains = self.optimization is not None
+        if not (trains or mllm.fr_sets or mllm.datasets or mllm.benchmarks):
+            raise PlacedError("has nothing to rate; give fr_sets, datasets or benchmarks", "mllm")
+        if not trains and "restored" in mllm.model_fields_set and mllm.restored:
+            raise PlacedError("nothing is restored without data, super_resolution, grid and judges", "mllm", "restored")
+        for scorer in mllm.scorers:
+            if not scorer.rated and ((trains and mllm.restored) or mllm.fr_sets or mllm.datasets):
+                raise PlacedError(
+                    f"preset '{scorer.preset}' does not rate images; say `restored: false` and leave data sets out",
+                    "mllm",
+                )
 
     def _resolved(self, judges: list[JudgeSpec], *place: str | int) -> list[JudgeSpec]:
         found: list[JudgeSpec] = []
+        border = self.super_resolution.border if self.super_resolution else 0
         for index, judge in enumerate(judges):
-            resolved = parse_judge(judge, scale=self.super_resolution.border)
+            resolved = parse_judge(judge, scale=border)
             if resolved.key in [other.key for other in found]:
                 raise PlacedError(f"judge '{resolved.key}' is listed twice; keep one", *place, index)
             found.append(resolved)
         return found
 
-    def _resolve_validation(self) -> None:
-        sr = self.super_resolution
+    def _resolve_validation(self, sr: SuperResolution) -> None:
         if sr.validation:
             judges = self._resolved(sr.validation.judges, "super_resolution", "validation", "judges")
             validation = sr.validation.model_copy(update={"judges": judges})
@@ -207,42 +255,16 @@ class Experiment(Settings):
                 found.append(measure)
             return found
 
-        grid = {"fidelity": defined(self.grid.fidelity, "grid", "fidelity")}
-        for kind in ("include", "exclude"):
-            grid[kind] = [
-                rule.model_copy(update={"fidelity": defined(rule.fidelity, "grid", kind, index, "fidelity")})
-                for index, rule in enumerate(getattr(self.grid, kind))
-            ]
+        if self.grid:
+            grid = {"fidelity": defined(self.grid.fidelity, "grid", "fidelity")}
+            for kind in ("include", "exclude"):
+                grid[kind] = [
+                    rule.model_copy(update={"fidelity": defined(rule.fidelity, "grid", kind, index, "fidelity")})
+                    for index, rule in enumerate(getattr(self.grid, kind))
+                ]
+            object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
         measures = defined(self.assessment.measures, "assessment", "measures")
-        object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
         object.__setattr__(self, "assessment", self.assessment.model_copy(update={"measures": measures}))
-
-    def _check_generator(self, generator: GeneratorSpec, *place: str | int) -> None:
-        sr = self.super_resolution
-        if sr.scale not in generator.scales:
-            has = ", ".join(f"×{scale}" for scale in generator.scales)
-            raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
-        if not sr.pretrain.steps and generator.weights is None:
-            raise PlacedError(
-                f"must be at least 1, got 0: '{generator.name}' has no `weights` to start from",
-                *("super_resolution", "pretrain", "steps"),
-            )
-        unit = sr.scale * generator.side_multiple(sr.scale)
-        for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
-            if spec.patch % unit:
-                near = max(unit, round(spec.patch / unit) * unit)
-                raise PlacedError(
-                    f"at ×{sr.scale} '{generator.name}' needs a patch that is a multiple of {unit} px, e.g. {near}; "
-                    f"got {spec.patch}",
-                    *("super_resolution", name, "patch"),
-                )
-
-    def _check_patch(self, key: str, need: int, *place: str | int) -> None:
-        patch = self.super_resolution.finetune.patch
-        if need > patch:
-            raise PlacedError(
-                f"'{key}' needs crops of at least {need} px, super_resolution.finetune.patch is {patch}", "grid", *place
-            )
 
     def read_from(self, origin: Origin) -> Experiment:
         """Return the same experiment, which remembers where it was read."""
@@ -263,3 +285,49 @@ class Experiment(Settings):
             raise
         except (LopsidedError, OSError) as error:
             raise self.error(place, str(error)) from None
+
+
+def _check_grid(of: Optimization) -> None:
+    for rule, place in ((of.grid, ()), *((rule, ("include", i)) for i, rule in enumerate(of.grid.include))):
+        for index, weight in enumerate(rule.gan_weight or ()):
+            if of.super_resolution.finetune.hold_adversarial_share and weight >= 1:
+                raise PlacedError(
+                    f"with hold_adversarial_share it is a share and must be below 1, got {weight:g}",
+                    *("grid", *place, "gan_weight", index),
+                )
+        for index, generator in enumerate(rule.generator or ()):
+            _check_generator(of.super_resolution, generator, "grid", *place, "generator", index)
+        for index, fidelity in enumerate(rule.fidelity or ()):
+            if fidelity:
+                _check_patch(of.super_resolution, fidelity, *place, "fidelity", index)
+        for index, discriminator in enumerate(rule.discriminator or ()):
+            if discriminator.form != "none":
+                _check_patch(of.super_resolution, discriminator, *place, "discriminator", index)
+
+
+def _check_generator(sr: SuperResolution, generator: GeneratorSpec, *place: str | int) -> None:
+    if sr.scale not in generator.scales:
+        has = ", ".join(f"×{scale}" for scale in generator.scales)
+        raise PlacedError(f"'{generator.name}' has no ×{sr.scale}, only {has}", *place)
+    if not sr.pretrain.steps and generator.weights is None:
+        raise PlacedError(
+            f"must be at least 1, got 0: '{generator.name}' has no `weights` to start from",
+            *("super_resolution", "pretrain", "steps"),
+        )
+    unit = sr.scale * generator.side_multiple(sr.scale)
+    for name, spec in (("pretrain", sr.pretrain), ("finetune", sr.finetune)):
+        if spec.patch % unit:
+            near = max(unit, round(spec.patch / unit) * unit)
+            raise PlacedError(
+                f"at ×{sr.scale} '{generator.name}' needs a patch that is a multiple of {unit} px, e.g. {near}; "
+                f"got {spec.patch}",
+                *("super_resolution", name, "patch"),
+            )
+
+
+def _check_patch(sr: SuperResolution, of: MeasureSpec | DiscriminatorSpec, *place: str | int) -> None:
+    if of.min_size > (patch := sr.finetune.patch):
+        raise PlacedError(
+            f"'{of.key}' needs crops of at least {of.min_size} px, super_resolution.finetune.patch is {patch}",
+            *("grid", *place),
+        )

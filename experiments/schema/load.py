@@ -70,7 +70,8 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
             raise ExperimentError(origin.message(location, text))
     experiment = experiment.read_from(origin)
     try:
-        expand(experiment.grid)
+        if experiment.grid:
+            expand(experiment.grid)
     except PlacedError as error:
         raise experiment.error(error.place, str(error)) from None
     return experiment

@@ -171,7 +171,10 @@ class Mllm(Settings):
     """Multimodal LLMs as judges of restored images, as measures on rated images, and on benchmarks of their own."""
 
     scorers: list[ScorerSettings] = Field(min_length=1, description="Models and how they are asked.")
-    restored: bool = Field(default=True, description="Whether they judge the restored images.")
+    restored: bool = Field(default=True, description="Whether they judge the restored images, if there are any.")
+    repeats: int = Field(
+        default=1, ge=1, le=1000, description="How often each restored image is rated; its score is the mean."
+    )
     fr_sets: list[str] = Field(
         default=[],
         description="Names of FR sets in assessment.datasets whose distorted images are rated without references.",
@@ -184,11 +187,6 @@ class Mllm(Settings):
         keys = [scorer.key for scorer in self.scorers]
         if twins := [key for key in keys if keys.count(key) > 1]:
             raise ValueError(f"two scorers are called '{twins[0]}'; tables tell scorers by that name")
-        for scorer in self.scorers:
-            if not scorer.rated and (self.restored or self.fr_sets or self.datasets):
-                raise ValueError(
-                    f"preset '{scorer.preset}' does not rate images; say `restored: false` and leave data sets out"
-                )
         names = [*self.fr_sets, *self.datasets, *self.benchmarks]
         if twins := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"'{twins[0]}' is named twice; tables tell data sets and benchmarks by their names")

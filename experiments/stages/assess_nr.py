@@ -297,7 +297,7 @@ def _models(experiment: Experiment, settings: NoReference, trained: Iterable[Cel
                 trunk = Trunk(backbone, found.spec.head_stage + 1, found.spec.input_normalisation)
                 of_trunk.setdefault(trunk, []).append(found)
         for trunk, found in (of_trunk or {Trunk(backbone): []}).items():
-            seeds = sorted({source.seed for source in found} or set(experiment.grid.seed))
+            seeds = sorted({source.seed for source in found} or set(experiment.grid.seed if experiment.grid else [0]))
             yield from _of_trunk(experiment, settings, trunk, found, seeds)
     if settings.start("zero-label"):
         listed = settings.backbones

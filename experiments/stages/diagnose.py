@@ -289,8 +289,8 @@ class MaximumDifferentiation(CropsStage):
 
 def _common(draft: Draft, settings: schema.Diagnose) -> dict[str, Any]:
     """Return what all cells of the section share."""
-    images = settings.images or draft.experiment.data.train
     with draft.experiment.placed("diagnose", "images"):
+        images = settings.images or draft.experiment.optimized.data.train
         items = images.items()
         if len(items) < settings.crops:
             raise ExperimentError(f"{len(items)} images, {settings.crops} are wanted; lower diagnose.crops")

@@ -52,18 +52,18 @@ class Draft:
     def train_items(self) -> list[ImageItem]:
         """The training images."""
         with self.experiment.placed("data", "train"):
-            return self.experiment.data.train.items()
+            return self.experiment.optimized.data.train.items()
 
     @cached_property
     def train_identity(self) -> str:
         """Content identity of the training images."""
         with self.experiment.placed("data", "train"):
-            return self.experiment.data.train.identity(self.train_items)
+            return self.experiment.optimized.data.train.identity(self.train_items)
 
     @cached_property
     def _test_items(self) -> dict[str, list[ImageItem]]:
         found = {}
-        for name, test in self.experiment.data.test.items():
+        for name, test in self.experiment.optimized.data.test.items():
             with self.experiment.placed("data", "test", name, "images"):
                 found[name] = test.images.items()
                 _refuse_leak(f"the training set and test set '{name}'", self.train_items, found[name])
@@ -72,13 +72,13 @@ class Draft:
     @cached_property
     def test_identities(self) -> dict[str, str]:
         """Content identity of every test set by name, after checking that training does not use its images."""
-        tests = self.experiment.data.test
+        tests = self.experiment.optimized.data.test
         return {name: tests[name].images.identity(items) for name, items in self._test_items.items()}
 
     @cached_property
     def validation_identity(self) -> str | None:
         """Content identity of the validation images, after checking that neither training nor testing uses them."""
-        validation = self.experiment.super_resolution.validation
+        validation = self.experiment.optimized.super_resolution.validation
         if validation is None:
             return None
         with self.experiment.placed("super_resolution", "validation", "images"):

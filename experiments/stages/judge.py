@@ -48,7 +48,7 @@ class JudgeImages(TestImagesStage):
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
         """Plan judge by judge, each on all restored images, so that a judge's network stays in memory."""
-        for judge in draft.experiment.judges:
+        for judge in draft.experiment.judges or ():
             for restored in draft.of(Restore):
                 of = restored.spec
                 spec = cls(scale=of.scale, task=of.task, test=of.test, test_identity=of.test_identity, judge=judge)

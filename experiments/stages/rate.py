@@ -15,7 +15,8 @@ from ...common.families import joined
 from ...common.files import write_json
 from ...common.identity import identity
 from ...iqa.manifest import FRRow, hash_file
-from ...mllm import Backend, Item, Scorer, rate, scores_table, storable
+from ...mllm import Backend, Item, Scorer, rate, repeated, scores_table, storable
+from ...mllm.metrics import repeat_spread
 from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
 from ..schema.datasets import LabelledSet
@@ -93,7 +94,8 @@ class Rate(Stage):
             with experiment.placed("mllm", "scorers", index):
                 common: dict[str, Any] = {"scorer": scorer, "asked": scorer.content()}
             for restored in draft.of(Restore) if mllm.restored else ():
-                spec = RateRestored(test=restored.spec.test, task=restored.spec.task, **common)
+                of = {"test": restored.spec.test, "task": restored.spec.task, "repeats": mllm.repeats}
+                spec = RateRestored(**of, **common)
                 yield Cell(spec, {"restore": restored}, {**restored.labels, "judge": scorer.key})
             for name, (dataset, content) in sets.items():
                 spec = RateDataset(dataset=dataset, dataset_identity=content, **common)
@@ -149,6 +151,7 @@ class RateRestored(Rate):
 
     test: TestSet
     task: SerializeAsAny[Degradation] = Bicubic()
+    repeats: int = 1
 
     def title(self, labels: Mapping[str, Any]) -> str:
         """What is judged, and by which model."""
@@ -159,19 +162,20 @@ class RateRestored(Rate):
         return f"by {labels['judge']}"
 
     def rated(self) -> dict[str, Any]:
-        """The dimension; the images come in as an input."""
-        return {"dimension": self.scorer.rated}
+        """The dimension, and how often it is asked for; the images come in as an input."""
+        return {"dimension": self.scorer.rated, **({"repeats": self.repeats} if self.repeats > 1 else {})}
 
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The restored images; nobody has rated them."""
         folder = context.input(cell, "restore", IMAGES)
         common: dict[str, Any] = {"benchmark": "restored", "dimension": self.scorer.rated, "task": "rate"}
+        names = [image.name for image in self.test.images.items()]
         return tuple(
-            Item(**common, id=image.name, images=(folder / f"{image.name}.png",)) for image in self.test.images.items()
+            repeated([Item(**common, id=name, images=(folder / f"{name}.png",)) for name in names], self.repeats)
         )
 
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
-        """One row per image, as ratings and as a judge's scores.
+        """One row per reply, as ratings; and one per image, as a judge's scores: the mean of the valid replies.
 
         In the table of ratings, the name of an item includes the cell that restored it.
         """
@@ -186,6 +190,14 @@ class RateRestored(Rate):
         scores = pd.DataFrame(
             {"image": rated["item"], **{name: rated[name] for name in ("value", "status", "higher_is_better")}}
         )
+        if self.repeats > 1:
+            spread = repeat_spread(rated).set_index("item")
+            scores = scores.loc[scores["image"].isin(spread.index)].set_index("image")
+            scores["value"] = spread["mean"]
+            scores.loc[spread.index[spread["n_valid"] > 0], "status"] = "ok"
+            scores = scores.assign(
+                reply_sd=spread["sd"], n_replies=spread["n"], n_valid=spread["n_valid"]
+            ).reset_index()
         return {"mllm_scores": ratings, "sr_scores": scores.assign(**restored_by(cell), **judge)}
 
 

@@ -60,9 +60,11 @@ class Restore(TestImagesStage):
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
         """Restore every test set by the baseline and by every fine-tuned generator."""
-        sr = draft.experiment.super_resolution
+        if (wanted := draft.experiment.optimization) is None:
+            return
+        sr = wanted.super_resolution
         untrained = {**UNTRAINED, "fidelity": sr.task.baseline}
-        for name, test in draft.experiment.data.test.items():
+        for name, test in wanted.data.test.items():
             identity = draft.test_identities[name]
             common: dict[str, Any] = {"scale": sr.scale, "task": sr.task, "test": test, "test_identity": identity}
             yield Cell(cls(generator=None, **common), {}, {**untrained, "test_set": name})

@@ -256,7 +256,9 @@ class Finetune(TrainingStage):
     @classmethod
     def plan(cls, draft: Draft) -> Iterator[Cell[Stage]]:
         """Fine-tune at every point of the grid, from the generator that was pretrained with its seed."""
-        sr, data = draft.experiment.super_resolution, draft.experiment.data
+        if (wanted := draft.experiment.optimization) is None:
+            return
+        sr, data = wanted.super_resolution, wanted.data
         images: dict[str, Any] = {
             "scale": sr.scale,
             "task": sr.task,
@@ -266,7 +268,7 @@ class Finetune(TrainingStage):
             "validation_identity": draft.validation_identity,
         }
         pretrained: dict[tuple[GeneratorSpec, int], Cell[Stage]] = {}
-        for point in expand(draft.experiment.grid):
+        for point in expand(wanted.grid):
             start = point.generator, point.seed
             common: dict[str, Any] = {**images, "generator": point.generator, "seed": point.seed}
             if start not in pretrained:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .intervals import Bootstrap, Estimate
     from .ista import structural_score
     from .ratings import domain_averages, rating_metrics
+    from .repeats import repeat_spread
     from .statuses import status_shares
     from .summary import summarise
 
@@ -29,6 +30,7 @@ __all__ = [
     "paired_drop",
     "rating_metrics",
     "read_answers",
+    "repeat_spread",
     "retention",
     "status_shares",
     "structural_score",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = door(
         ".intervals": ["Bootstrap", "Estimate"],
         ".ista": ["structural_score"],
         ".ratings": ["domain_averages", "rating_metrics"],
+        ".repeats": ["repeat_spread"],
         ".statuses": ["status_shares"],
         ".summary": ["summarise"],
     },

@@ -120,6 +120,7 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
         "raters_forest": (assessed.table.rename(columns={"measure": "rater"}).assign(kind="measure"),),
         "leaderboard_forest": (on_board(assessed.table),),
         "rating_calibration": (as_ratings(study.tables.fr_scores),),
+        "rating_residuals": (as_ratings(study.tables.fr_scores),),
         "status_bars": (as_ratings(study.tables.fr_scores),),
         "critical_difference": (where(assessed.ranks, over="references"),),
         "initialisation_ladder": (assessed.table, gains.table),

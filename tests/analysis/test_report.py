@@ -313,7 +313,8 @@ def test_one_sided_and_empty_studies_have_a_report(study, tmp_path):
     for kept, said in (
         ({}, "cannot be compared"),
         ({"sr_scores": tables.sr_scores}, "no measure was assessed"),
-        ({"fr_scores": tables.fr_scores}, "no cell but the pixel-only one"),
+        ({"fr_scores": tables.fr_scores, "cells": tables.cells}, "no cell but the pixel-only one"),
+        ({"fr_scores": tables.fr_scores}, "ranks first, SRCC"),
     ):
         partial = analyse(StudyTables(**nothing | kept), n_boot=20)
         write_report(partial, tmp_path / "report.html", title="t")

@@ -80,10 +80,10 @@ def test_its_commented_alternatives_are_valid(here: Path) -> None:
         text = text.replace(old, new)
     Path("study.yaml").write_text(text, encoding="utf-8")
     changed = load_experiment("study.yaml")
-    assert changed.super_resolution.task.name() == "jpeg"
+    assert changed.optimized.super_resolution.task.name() == "jpeg"
     assert changed.execution.threads == 4
     assert [measure.key for measure in changed.assessment.measures] == ["lpips-alexnet-r"]
-    assert len(changed.grid.exclude) == 1
+    assert len(changed.optimized.grid.exclude) == 1
 
 
 @pytest.mark.parametrize("option", ["generator", "fidelity", "discriminator", "judges"])

@@ -29,7 +29,11 @@ def runs(tiny_vlm: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
         image.save(folder / f"{n}.png")
         target = 1 + 4 * tiny_vlm.brightness(image) + rng.normal(0, 0.2)
         listed.append({"id": f"i{n}", "task": "rate", "images": f"{n}.png", "target": float(np.clip(target, 1, 5))})
-        listed[-1] |= {"scale": [1, 5], "reference": f"scene{n // 3}"}
+        listed[-1] |= {
+            "scale": [1, 5],
+            "reference": f"scene{n // 3}",
+            "groups": {"distortion": ("haze", "dusk")[n % 2]},
+        }
     (folder / "own.jsonl").write_text("\n".join(map(json.dumps, listed)), encoding="utf-8")
     for name, options in {
         "q-align": (),
@@ -83,6 +87,8 @@ def test_the_command_prints_and_writes_all_forms(runs: Path, tmp_path: Path) -> 
     assert page.count("data:image/jpeg;base64,") >= 4
     assert 'src="http' not in page
     assert "read as</dt><dd>unparsable" in page
+    assert "own: quality, by distortion" in page
+    assert "Residuals of quality" in page
     for width in (1400, 390):
         with opened(files["html"], width) as (view, complaints):
             assert complaints == []

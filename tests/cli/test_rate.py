@@ -93,13 +93,13 @@ def test_images_of_sub_folders_are_rated_and_the_best_and_worst_are_shown(
     common = ("--model", model, "--preset", "q-align", "--to", tmp_path / "out")
     code, text, error = command_rate("--images", tmp_path / "photos", *common)
     assert code == 0, error
-    scores = pd.read_csv(tmp_path / "out" / "mllm_scores.csv")
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv").rename(columns={"image": "item"})
     assert scores["item"].tolist() == [*(f"{n}.png" for n in range(5)), *(f"cats/{n}.png" for n in range(4))]
     best_first = scores.sort_values("value", ascending=False, kind="stable")
     shown = re.findall(r"(\S+\.png) +(\d+\.\d+)", text)
     expected = zip(best_first["item"], best_first["value"], strict=True)
     assert shown == [(name, f"{value:.3f}") for name, value in expected]
-    assert "mllm_scores.csv" in text
+    assert "scores.csv" in text
 
 
 def test_a_folder_without_images_is_named_without_advice_for_yaml(model: Path, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ FAULTS = [
     (", split: train}", "}", 3, "data.train: 'split' is missing"),
     ("    steps: 10\n", "", 9, "super_resolution.finetune: 'steps' is missing"),
     ("  fidelity: [none, ssim]\n", "", 14, "grid: 'fidelity' is missing"),
+    ("judges:\n  - psnr_y\n  - {judge: dists, options: {backbone: vgg16-r}, crop: 4}\n", "", 1, "'judges' is missing: data, super_resolution, grid and judges are given together, or none of them"),
     ("[none, ssim]", "[]", 16, "grid.fidelity: must not be empty"),
     ("[none, ssim]", "", 16, "grid.fidelity: must be a list, got nothing"),
     ("{fidelity: gmsd, seed: 0}", "{}", 21, "grid.include[0]: a rule needs at least one of generator, fidelity, discriminator, gan_weight, seed"),
@@ -211,6 +212,49 @@ def test_files_that_are_no_experiment(tmp_path, content, text):
     assert message(path) == f"{path}{text}"
 
 
+ALONE = "name: alone\n" + BASE[BASE.index("assessment:") :]
+RATERS = ALONE.replace("  measures: [ssim]\n", "mllm:\n  scorers: [{model: m, preset: q-align}]\n  fr_sets: [ladder]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            ALONE.replace("  measures: [ssim]\n", ""),
+            ":1: asks for nothing; give data, super_resolution, grid and judges, or",
+        ),
+        (
+            "name: alone\nassessment: {measures: [ssim]}\n",
+            "experiment 'alone' has nothing to compute: measures need rated sets;",
+        ),
+        (
+            RATERS.replace("  fr_sets: [ladder]\n", ""),
+            "mllm: has nothing to rate; give fr_sets, datasets or benchmarks",
+        ),
+        (
+            RATERS.replace("mllm:\n", "mllm:\n  restored: true\n"),
+            "mllm.restored: nothing is restored without data,",
+        ),
+        (
+            ALONE + "diagnose: {measures: [ssim]}\n",
+            "diagnose.images: an experiment without data has no training images;",
+        ),
+    ],
+    ids=lambda value: value[-40:].strip(),
+)
+def test_without_training_there_must_be_something_else(tmp_path, text, fault):
+    path = tmp_path / "e.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert fault in message(path)
+
+
+@pytest.mark.parametrize(("text", "stage"), [(ALONE, "assess_fr"), (RATERS, "rate")], ids=["assessment", "raters"])
+def test_assessment_or_raters_alone_train_nothing(tmp_path, text, stage):
+    path = tmp_path / "e.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert {cell.stage for cell in plan(load_experiment(path)).cells} == {stage}
+
+
 def test_missing_file_and_folder_in_place_of_a_file(tmp_path):
     absent = tmp_path / "absent.yaml"
     assert message(absent) == f"cannot read experiment '{absent}': No such file or directory"
@@ -308,9 +352,9 @@ def test_overrides_replace_and_add(tmp_path):
         path,
         ["grid.seed=[3,4,5]", "judges.0=gmsd", "super_resolution.finetune.learning_rate=1e-3", "execution.device=mps"],
     )
-    assert changed.grid.seed == [3, 4, 5]
-    assert [judge.key for judge in changed.judges] == ["gmsd", "dists-vgg16-r"]
-    assert changed.super_resolution.finetune.learning_rate == 1e-3
+    assert changed.optimized.grid.seed == [3, 4, 5]
+    assert [judge.key for judge in changed.optimized.judges] == ["gmsd", "dists-vgg16-r"]
+    assert changed.optimized.super_resolution.finetune.learning_rate == 1e-3
     assert changed.execution.device == "mps"
     assert changed.name == "tiny"
 
@@ -321,8 +365,11 @@ def test_an_override_of_one_use_of_an_alias_leaves_the_other(tmp_path):
         BASE.replace("pretrain: {", "pretrain: &t {").replace("finetune:\n    steps: 10\n", "finetune:\n    <<: *t\n")
     )
     changed = load_experiment(path, ["super_resolution.pretrain.betas=[0.5,0.5]", "super_resolution.finetune.steps=7"])
-    assert (changed.super_resolution.pretrain.steps, changed.super_resolution.finetune.steps) == (20, 7)
-    assert changed.super_resolution.finetune.betas == (0.9, 0.99)
+    assert (changed.optimized.super_resolution.pretrain.steps, changed.optimized.super_resolution.finetune.steps) == (
+        20,
+        7,
+    )
+    assert changed.optimized.super_resolution.finetune.betas == (0.9, 0.99)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -347,13 +394,13 @@ def folders(tmp_path):
 def test_relative_paths_are_relative_to_the_file(folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment: Any = load_experiment(Path("e") / "e.yaml")
-    assert experiment.data.train.folder == folders.parent / "train"
-    assert experiment.data.test["photos"].images.folder == folders.parent / "test"
+    assert experiment.optimized.data.train.folder == folders.parent / "train"
+    assert experiment.optimized.data.test["photos"].images.folder == folders.parent / "test"
     moved: Any = load_experiment(
         folders, ["data.train.folder=../elsewhere", "data.test.photos.images.folder=/absolute"]
     )
-    assert moved.data.train.folder == folders.parent / "../elsewhere"
-    assert moved.data.test["photos"].images.folder == Path("/absolute")
+    assert moved.optimized.data.train.folder == folders.parent / "../elsewhere"
+    assert moved.optimized.data.test["photos"].images.folder == Path("/absolute")
     manifest: Any = load_experiment(folders, ["assessment.datasets={x: {manifest: m.csv}}"]).assessment.datasets["x"]
     assert manifest.manifest == folders.parent / "m.csv"
     published: Any = load_experiment(folders, ["assessment.datasets={x: {published: csiq, path: CSIQ}}"])
@@ -374,7 +421,7 @@ def test_words_in_place_of_paths_stay_words(tmp_path):
             "[none, ssim]", "[{measure: dists, backbone: {name: vgg16, weights: official}, alpha_beta: uniform}, ssim]"
         )
     )
-    fidelity: Any = load_experiment(path).grid.fidelity[0]
+    fidelity: Any = load_experiment(path).optimized.grid.fidelity[0]
     assert (fidelity.backbone.weights, fidelity.alpha_beta) == ("official", "uniform")
 
 
@@ -407,13 +454,13 @@ def test_byte_order_mark_is_accepted(tmp_path):
 def test_what_pyyaml_reads_as_text_is_still_a_number(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text(BASE.replace("gan_weight: 0.005", "gan_weight: [1e-3, 5e-3]"))
-    assert load_experiment(path).grid.gan_weight == [1e-3, 5e-3]
+    assert load_experiment(path).optimized.grid.gan_weight == [1e-3, 5e-3]
 
 
 def test_one_value_stands_for_a_list_of_one(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text(BASE.replace("seed: [0, 1]", "seed: 4").replace("[none, ssim]", "ssim"))
-    grid = load_experiment(path).grid
+    grid = load_experiment(path).optimized.grid
     assert grid.seed == [4]
     assert [measure.key for measure in grid.fidelity if measure] == ["ssim"]
 

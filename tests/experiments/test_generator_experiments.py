@@ -37,4 +37,7 @@ def test_experiments_refuse_generators_that_do_not_fit(overrides, message):
 
 def test_a_patch_that_fits_the_grids_generators_is_taken():
     overrides = ["grid.generator=edsr-tiny", "super_resolution.finetune.patch=40"]
-    assert load_experiment(ROOT / "experiments" / "generators.yaml", overrides).super_resolution.finetune.patch == 40
+    assert (
+        load_experiment(ROOT / "experiments" / "generators.yaml", overrides).optimized.super_resolution.finetune.patch
+        == 40
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.rated_images import COUNT, Flaky, write_benchmark
@@ -77,6 +78,46 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
     page = report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
     assert key in page
     assert run(experiment, store=tmp_path / "runs").done == 0
+
+
+def test_repeated_ratings_of_restored_images_have_a_mean_and_a_spread(experiment: Path, tmp_path: Path) -> None:
+    text = experiment.read_text(encoding="utf-8")
+    hot = "preset: numeric, options: {temperature: 1, max_tokens: 8}}]\n  repeats: 4"
+    text = text.replace("preset: q-align}]", hot).replace("  fr_sets: [ladder]\n", "")
+    text = text[: text.index("  benchmarks:")] + text[text.index("analysis:") :]
+    experiment.write_text(text, encoding="utf-8")
+    summary = run(experiment, store=tmp_path / "runs")
+    assert summary.ok, [reason for _, reason in summary.failed]
+    tables = collect_tables(experiment, store=tmp_path / "runs")
+    judged = tables.sr_scores.loc[tables.sr_scores["judge"] != "psnr"]
+    replies = tables.mllm_scores
+    assert len(judged) == where(tables.sr_scores, judge="psnr").shape[0]
+    assert len(replies) == 4 * len(judged)
+    assert set(judged["n_replies"]) == {4}
+    first = judged.loc[judged["n_valid"] > 1].iloc[0]
+    replies = replies.assign(image=replies["item"].str.replace(r"^.*/|#\d+$", "", regex=True))
+    own = replies.loc[(replies["image"] == first["image"]) & (replies["status"] == "ok")]
+    restored = own["item"].str.partition("/")[0]
+    means = own.groupby(restored)["value"].agg(["mean", "std", "size"])
+    found = means.loc[np.isclose(means["mean"], first["value"])]
+    assert (np.isclose(found["std"], first["reply_sd"]) & (found["size"] == first["n_valid"])).any()
+    assert judged["reply_sd"].max() > 0
+    assert "SD of replies to one image" in report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
+
+
+def test_raters_alone_have_a_report_of_themselves(experiment: Path, tmp_path: Path) -> None:
+    text = experiment.read_text(encoding="utf-8")
+    start, end = text.index("data:"), text.index("assessment:")
+    text = text[:start] + text[end:].replace("preset: q-align}", "preset: q-align}, {model: MODEL, preset: numeric}")
+    model = text[text.index("{model: ") + 8 : text.index(", preset")]
+    experiment.write_text(text.replace("MODEL", model), encoding="utf-8")
+    summary = run(experiment, store=tmp_path / "runs")
+    assert summary.ok, [reason for _, reason in summary.failed]
+    page = report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
+    assert "Which of these ranks images as their labels do?" in page
+    assert "ranks first of 2 raters" in page
+    for absent in ("Claims", "The asymmetry", "Measures as objectives", "pretraining", "Zhang"):
+        assert absent not in page, absent
 
 
 def test_a_cell_without_all_replies_fails_and_goes_on_where_it_was(

@@ -54,15 +54,15 @@ def written(folder: Path, task: str, scale: int, **changes: Any) -> Path:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_name_stands_for_the_defaults(tmp_path: Path, name: str) -> None:
     scale = TASKS[name].scales[-1]
-    by_name = load_experiment(written(tmp_path, name, scale)).super_resolution.task
-    by_mapping = load_experiment(written(tmp_path, f"{{degradation: {name}}}", scale)).super_resolution.task
+    by_name = load_experiment(written(tmp_path, name, scale)).optimized.super_resolution.task
+    by_mapping = load_experiment(written(tmp_path, f"{{degradation: {name}}}", scale)).optimized.super_resolution.task
     assert by_name == by_mapping == TASKS[name]()  # type: ignore[call-arg]
 
 
 def test_options_reach_the_task_and_the_schema_knows_them(tmp_path: Path) -> None:
     text = "{degradation: real, order: 2, first: {noise_sigma: [1, 10], kernels: {isotropic: 1}}, second: {blur: 0}}"
     path = written(tmp_path, text, 4)
-    task = load_experiment(path).super_resolution.task
+    task = load_experiment(path).optimized.super_resolution.task
     assert isinstance(task, RealWorld)
     assert (task.first.noise_sigma, task.first.kernels.isotropic, task.second.blur) == ((1, 10), 1, 0)
     assert task.first.sigma == (0.2, 3)
@@ -110,8 +110,8 @@ def test_a_fault_is_one_line_that_names_place_value_and_way_out(
 
 
 def test_judges_cut_off_no_border_where_the_size_stays(tmp_path: Path) -> None:
-    assert load_experiment(written(tmp_path, "jpeg", 1)).judges[0].crop == 0
-    assert load_experiment(written(tmp_path, "real", 4)).judges[0].crop == 4
+    assert load_experiment(written(tmp_path, "jpeg", 1)).optimized.judges[0].crop == 0
+    assert load_experiment(written(tmp_path, "real", 4)).optimized.judges[0].crop == 4
 
 
 # --- identities -----------------------------------------------------------------------------------------------------
@@ -155,7 +155,10 @@ def test_every_task_runs_to_tables(tmp_path: Path, task: str, scale: int, baseli
     experiment = load_experiment(path)
     found = scores[scores["fidelity"] == baseline].set_index("image")["value"]
     for pair in pairs(
-        experiment.data.test["photos"].images.items(), scale, crop=64, task=experiment.super_resolution.task
+        experiment.optimized.data.test["photos"].images.items(),
+        scale,
+        crop=64,
+        task=experiment.optimized.super_resolution.task,
     ):
         restored = pair.lr if baseline == "input" else bicubic_resize(pair.lr, scale)
         border = 0 if scale == 1 else scale
@@ -186,7 +189,7 @@ def test_a_denoiser_improves_on_its_input_after_a_short_training(tmp_path: Path)
 @pytest.mark.parametrize("name", ["denoising", "real_world"])
 def test_shipped_tasks_plan(name: str) -> None:
     planned = plan(ROOT / "experiments" / f"{name}.yaml")
-    task = planned.experiment.super_resolution.task
+    task = planned.experiment.optimized.super_resolution.task
     assert planned.of_stage("restore")[0].labels["fidelity"] == task.baseline
     assert len(planned.of_stage("finetune")) == 12
 

@@ -110,7 +110,7 @@ def test_a_share_of_one_is_refused(tmp_path):
     path.write_text(EXPERIMENT, encoding="utf-8")
     with pytest.raises(ExperimentError, match=r"held\.yaml:7: grid\.gan_weight.*must be below 1, got 1"):
         load_experiment(path)
-    assert load_experiment(path, ["grid.gan_weight=0.1"]).super_resolution.finetune.hold_adversarial_share
+    assert load_experiment(path, ["grid.gan_weight=0.1"]).optimized.super_resolution.finetune.hold_adversarial_share
 
 
 def test_a_generator_without_weights_needs_steps(tmp_path):

@@ -59,7 +59,7 @@ judges: [psnr_y]
 """,
         encoding="utf-8",
     )
-    (generator,) = load_experiment(path).grid.generator
+    (generator,) = load_experiment(path).optimized.grid.generator
     assert generator.weights == NAME
     assert generator.definition()["weights"] == DIGEST
 

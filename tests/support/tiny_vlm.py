@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import string
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -281,3 +282,7 @@ def trained() -> Path:
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+if __name__ == "__main__":  # python tests/support/tiny_vlm.py FOLDER
+    shutil.copytree(trained(), sys.argv[1])
