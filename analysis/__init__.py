@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from .pairs import assess_pairs
     from .raters import compare_raters
     from .report import write_comparison, write_report
-    from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
+    from .result_tables import SCHEMAS, SHARE, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
     from .statistics.assessment import Assessment, assess
     from .study import Study
 
 __all__ = [
     "SCHEMAS",
+    "SHARE",
     "STABILITY",
     "TABLES",
     "UNTRAINED",
@@ -72,7 +73,7 @@ __getattr__, __dir__ = door(
         ".pairs": ["assess_pairs"],
         ".raters": ["compare_raters"],
         ".report": ["write_comparison", "write_report"],
-        ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
+        ".result_tables": ["ResultTable", "SCHEMAS", "SHARE", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],
         ".statistics.assessment": ["Assessment", "assess"],
         ".study": ["Study"],

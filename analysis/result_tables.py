@@ -49,9 +49,15 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
     )
 
 
+# Ends the key of a discriminator whose ``gan_weight`` is its share of the gradient on the image, held in training.
+SHARE = "@share"
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
     """The result tables, one row per observation. A table can be empty (it is, if left out) but must have its columns.
+
+    A ``discriminator`` that ends in ``@share`` was held at a share of the gradient: ``gan_weight`` is this share.
 
     To add a table, add a field; ``TABLES``, and everything that reads, writes or counts tables, then includes it.
 

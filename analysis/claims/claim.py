@@ -142,15 +142,15 @@ def backbone_of(key: str) -> str:
     """Return the backbone in the key of a measure or discriminator, without what follows it; "" if it names none.
 
     Examples:
-        >>> backbone_of("patch-vgg16-r"), backbone_of("dists-clip_vit_b32"), backbone_of("ssim")
+        >>> backbone_of("patch-vgg16-r@share"), backbone_of("dists-clip_vit_b32"), backbone_of("ssim")
         ('vgg16-r', 'clip_vit_b32', '')
     """
-    return key.partition("-")[2].split(":")[0].split("[")[0].strip()
+    return key.partition("-")[2].partition("@")[0].split(":")[0].split("[")[0].strip()
 
 
 def form_of(key: str) -> str:
     """Return the part of a key before its backbone, such as "patch" or "dists"."""
-    return key.partition("-")[0].split(":")[0].split("[")[0].strip()
+    return key.partition("-")[0].partition("@")[0].split(":")[0].split("[")[0].strip()
 
 
 def is_transformer(backbone: str) -> bool:
