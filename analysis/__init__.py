@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .no_reference import NoReference, assess_nr
     from .pairs import assess_pairs
     from .raters import compare_raters
+    from .readable import readable_table
     from .report import write_comparison, write_report
     from .result_tables import SCHEMAS, SHARE, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
@@ -51,6 +52,7 @@ __all__ = [
     "compare_raters",
     "gains",
     "predict_gain",
+    "readable_table",
     "style_claims",
     "summarise_claims",
     "write_comparison",
@@ -72,6 +74,7 @@ __getattr__, __dir__ = door(
         ".no_reference": ["NoReference", "assess_nr"],
         ".pairs": ["assess_pairs"],
         ".raters": ["compare_raters"],
+        ".readable": ["readable_table"],
         ".report": ["write_comparison", "write_report"],
         ".result_tables": ["ResultTable", "SCHEMAS", "SHARE", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],

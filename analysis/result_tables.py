@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -49,6 +50,8 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
     )
 
 
+# Ends the key of a measure with another draw of random weights than the first.
+DRAW = re.compile(r"(?<=-r)@seed\d+$")
 # Ends the key of a discriminator whose ``gan_weight`` is its share of the gradient on the image, held in training.
 SHARE = "@share"
 
@@ -159,6 +162,16 @@ class StudyTables:
 
 TABLES: dict[str, ResultTable] = {field.name: field.metadata["table"] for field in fields(StudyTables)}
 SCHEMAS: dict[str, tuple[str, ...]] = {name: table.columns for name, table in TABLES.items()}
+
+
+def without_draw(measure: str) -> str:
+    """Return the key that all draws of random weights of a measure have in common.
+
+    Examples:
+        >>> without_draw("dists-vgg16-r@seed2"), without_draw("dists-vgg16@seed2")
+        ('dists-vgg16-r', 'dists-vgg16@seed2')
+    """
+    return DRAW.sub("", measure)
 
 
 def require_columns(table: pd.DataFrame, name: str) -> None:

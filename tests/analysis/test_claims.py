@@ -10,6 +10,7 @@ from lopsided.analysis import StudyTables, analyse
 from lopsided.analysis.claims import CLAIMS
 from lopsided.analysis.claims.adversarial import patch_is_better
 from lopsided.analysis.claims.claim import backbone_of, form_of, is_transformer
+from lopsided.analysis.claims.rankings import random_vgg_is_better
 from lopsided.analysis.gain import gains
 from lopsided.analysis.headline import headline
 from lopsided.analysis.power import detectable, needed_references, needed_repeats, needed_seeds, power_of
@@ -93,6 +94,17 @@ def test_random_vgg_and_the_patch_discriminator(reversed_, synthetic_tables):
     sd = pd.Series({judge: sd for judge, (_, _, sd) in synthetic_tables.JUDGES.items()})
     truth = 1.5 * (sd / units)[reversed_.asymmetry.settings["judges"].iloc[0].split(";")].mean()
     assert row["low"] < truth < row["high"]
+
+
+def test_draws_of_random_weights_are_averaged(reversed_):
+    scores = reversed_.tables.sr_scores
+    worse = scores.loc[scores["fidelity"] == "dists-vgg16-r"].assign(
+        fidelity="dists-vgg16-r@seed1", fidelity_id="id-draw", value=lambda rows: rows["value"]
+    )
+    one = next(random_vgg_is_better(reversed_))
+    worse["value"] += np.where(worse["higher_is_better"], -100, 100)
+    two = next(random_vgg_is_better(replace(reversed_, gains=gains(pd.concat([scores, worse])))))
+    assert one.estimate > 0 > two.estimate
 
 
 def test_a_weight_is_not_compared_with_a_share(reversed_):
