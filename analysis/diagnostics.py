@@ -175,11 +175,11 @@ def predict_gains(predictors: pd.DataFrame, points: pd.DataFrame, *, seed: int =
     """
     found = []
     if len(predictors):
-        by_measure = predictors.set_index("measure").groupby(without_draw).mean()
+        by_measure = cast(pd.DataFrame, predictors.set_index("measure").groupby(without_draw).mean())
         # The gains of a setting are the same on every labelled set.
         chosen = points.drop_duplicates([*SETTING, "measure"])
         for key, rows in grouped(chosen, *SETTING):
-            gain = rows.set_index("measure")["gain"].groupby(without_draw).mean()
+            gain = cast(pd.Series, rows.set_index("measure")["gain"].groupby(without_draw).mean())
             table = predict_gain(by_measure, gain, seed=seed)
             found.append(table.assign(**dict(zip(SETTING, key, strict=True))))
     if not found:

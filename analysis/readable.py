@@ -45,7 +45,8 @@ def readable_table(table: pd.DataFrame, *columns: str) -> Styler:
             shown[name.replace("_", " ")] = _cell(table, name)
     rows = records(table)
     frame = pd.DataFrame({title: [cell(row) for row in rows] for title, cell in shown.items()})
-    styler = frame.style.hide(axis="index").set_uuid("table").format(escape="html")
+    styler = frame.style.hide(axis="index").set_uuid("table")
+    styler.format(escape="html")
     left = {"text-align": "left", "vertical-align": "top", "white-space": "normal"}
     return styler.set_properties(**left).set_table_styles([{"selector": "th", "props": list(left.items())}])
 

@@ -39,8 +39,8 @@ class Simulated:
 
     def __init__(self, scores: pd.DataFrame, *, effects: bool):
         self.scores = scores
-        axes = [pd.MultiIndex.from_frame(scores[CELL]), scores["judge"], scores["seed"]]
-        axes.append(pd.MultiIndex.from_frame(scores[["test_set", "image"]]))
+        axes = [pd.MultiIndex.from_frame(scores.loc[:, CELL]), scores["judge"], scores["seed"]]
+        axes.append(pd.MultiIndex.from_frame(scores.loc[:, ["test_set", "image"]]))
         self.at, labels = zip(*(pd.Index(axis).factorize(sort=True) for axis in axes), strict=True)
         values = np.full([len(found) for found in labels], np.nan)
         values[self.at] = scores["value"]

@@ -82,7 +82,7 @@ def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
         if len(rows):
             low, high = rows["low"].iloc[0], rows["high"].iloc[0]
             axis.plot([index, index], [low, high], linewidth=1.6, color=mark_style(index)["color"])
-            axis.plot(index, rows["mean"].iloc[0], **mark_style(index) | {"linestyle": ""})
+            axis.plot(index, rows["mean"].iloc[0], **{**mark_style(index), "linestyle": ""})
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(_plain))
     low, high = axis.get_ylim()
@@ -124,7 +124,7 @@ def _lines(axis: Axes, found: pd.DataFrame, measures: list[str], along: str, **s
     for index, measure in enumerate(measures):
         own = where(found, measure=measure)
         values = [where(own, **{along: value})["mean"].mean() for value in order]
-        axis.plot(range(len(order)), values, markersize=4, **mark_style(index) | style)
+        axis.plot(range(len(order)), values, markersize=4, **{**mark_style(index), **style})
     axis.set_xticks(range(len(order)), order)
 
 

@@ -204,7 +204,7 @@ def line_style(index: int) -> dict:
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
-def mark_style(index: int) -> dict:
+def mark_style(index: int) -> dict[str, Any]:
     """Return colour, dash and mark of line ``index``: marks tell 42 apart, also without lines and in a grey print."""
     return {**line_style(index), "marker": MARKERS[index % len(MARKERS)]}
 

@@ -11,8 +11,8 @@ from ...analysis import SHARE
 def network(labels: Mapping[str, Any]) -> str:
     """Name a trained network by its place in the grid."""
     parts = [str(labels[name]) for name in ("generator", "fidelity") if name in labels]
-    if discriminator := labels.get("discriminator"):
-        parts.append(discriminator.removesuffix(SHARE))
+    discriminator = str(labels.get("discriminator", ""))
+    parts += [discriminator.removesuffix(SHARE)] if discriminator else []
     if labels.get("gan_weight"):
         parts.append(f"{'share' if discriminator.endswith(SHARE) else 'w'}={labels['gan_weight']:g}")
     return " ".join([*parts, f"seed {labels['seed']}"])
