@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from .no_reference import NoReference, assess_nr
     from .pairs import assess_pairs
     from .raters import compare_raters
+    from .readable import readable_table
     from .report import write_comparison, write_report
-    from .result_tables import SCHEMAS, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
+    from .result_tables import SCHEMAS, SHARE, STABILITY, TABLES, UNTRAINED, ResultTable, StudyTables
     from .scorers import assess_scorers
     from .statistics.assessment import Assessment, assess
     from .study import Study
 
 __all__ = [
     "SCHEMAS",
+    "SHARE",
     "STABILITY",
     "TABLES",
     "UNTRAINED",
@@ -50,6 +52,7 @@ __all__ = [
     "compare_raters",
     "gains",
     "predict_gain",
+    "readable_table",
     "style_claims",
     "summarise_claims",
     "write_comparison",
@@ -71,8 +74,9 @@ __getattr__, __dir__ = door(
         ".no_reference": ["NoReference", "assess_nr"],
         ".pairs": ["assess_pairs"],
         ".raters": ["compare_raters"],
+        ".readable": ["readable_table"],
         ".report": ["write_comparison", "write_report"],
-        ".result_tables": ["ResultTable", "SCHEMAS", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
+        ".result_tables": ["ResultTable", "SCHEMAS", "SHARE", "STABILITY", "StudyTables", "TABLES", "UNTRAINED"],
         ".scorers": ["assess_scorers"],
         ".statistics.assessment": ["Assessment", "assess"],
         ".study": ["Study"],

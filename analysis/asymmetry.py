@@ -10,6 +10,7 @@ with far more power, since noise of the gains does not attenuate it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -196,18 +197,18 @@ def _key(row: dict) -> CellKey:
 
 
 def left_out(assessed: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """List the measures of either side that could not be joined, each with its reason."""
+    """List the measures of either side that could not be joined, by reason."""
     a_status = dict(zip(assessed["measure"], assessed["status"], strict=True))
     o_status = {
         row["fidelity"]: f"lost seeds: {row['lost'] or row['n_lost']}" if row["n_lost"] else "ok"
         for row in records(rows)
     }
-    reasons = []
+    reasons: dict[str, list[str]] = defaultdict(list)
     for measure in sorted(a_status.keys() | o_status.keys()):
         a, o = a_status.get(measure, "not assessed"), o_status.get(measure, "not trained with")
         if (a, o) != ("ok", "ok"):
-            reasons.append(f"{measure}: {', '.join(status for status in (a, o) if status != 'ok')}")
-    return "; ".join(reasons)
+            reasons[", ".join(status for status in (a, o) if status != "ok")].append(measure)
+    return "; ".join(f"{', '.join(measures)}: {reason}" for reason, measures in reasons.items())
 
 
 def _no_rho(n: int, status: str) -> dict:

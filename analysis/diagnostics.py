@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from .result_tables import StudyTables
+from .result_tables import StudyTables, without_draw
 from .statistics.assessment import holm
 from .statistics.correlation import Floats
 from .statistics.frames import grouped, require_finite_where_ok, require_unique, where
@@ -163,6 +163,8 @@ def _unusable(x: Floats, y: Floats) -> str:
 def predict_gains(predictors: pd.DataFrame, points: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Ask each predictor for the gains of every setting, corrected for all predictors and settings.
 
+    Draws of random weights of one measure are one measure, their mean: a draw would give away what the others gain.
+
     Args:
         predictors: Table ``diagnostics_predictors``, one row per measure.
         points: ``Asymmetry.points``: the gains of one setting are by one panel of judges.
@@ -173,11 +175,12 @@ def predict_gains(predictors: pd.DataFrame, points: pd.DataFrame, *, seed: int =
     """
     found = []
     if len(predictors):
-        by_measure = predictors.set_index("measure")
+        by_measure = cast(pd.DataFrame, predictors.set_index("measure").groupby(without_draw).mean())
         # The gains of a setting are the same on every labelled set.
         chosen = points.drop_duplicates([*SETTING, "measure"])
         for key, rows in grouped(chosen, *SETTING):
-            table = predict_gain(by_measure, rows.set_index("measure")["gain"], seed=seed)
+            gain = cast(pd.Series, rows.set_index("measure")["gain"].groupby(without_draw).mean())
+            table = predict_gain(by_measure, gain, seed=seed)
             found.append(table.assign(**dict(zip(SETTING, key, strict=True))))
     if not found:
         return pd.DataFrame(columns=[*SETTING, *PREDICTED])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .figures.style import count, pretty
@@ -13,6 +14,7 @@ from .verdicts import MIN_SEEDS
 FEW_SEEDS = 5
 FEW_JUDGES = 3
 FEW_REFERENCES = 20
+RANDOM = re.compile(r"-r(?:[@+]|$)")
 # What last digits depend on, of what is recorded of a cell's making: equal specs with equal values give equal bits.
 MACHINE = ("processor", "device", "threads", "python", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow")
 MACHINE += ("scikit-image", "basicsr", "pyiqa", "lpips")
@@ -37,7 +39,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
         )
     found += of_imports(study)
     names = {*assessed["measure"], *trained["fidelity"], *trained["discriminator"], *study.gains.judges["judge"]}
-    if random := sorted(name for name in names if str(name).endswith("-r")):
+    if random := sorted(name for name in names if RANDOM.search(str(name))):
         found.append(
             f"Names that end in -R ({', '.join(map(pretty, random))}) are backbones with seeded random weights, not"
             " trained ones; their results say nothing about the trained networks of the same name."

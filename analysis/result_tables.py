@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -49,9 +50,17 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
     )
 
 
+# Ends the key of a measure with another draw of random weights than the first.
+DRAW = re.compile(r"(?<=-r)@seed\d+$")
+# Ends the key of a discriminator whose ``gan_weight`` is its share of the gradient on the image, held in training.
+SHARE = "@share"
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyTables:
     """The result tables, one row per observation. A table can be empty (it is, if left out) but must have its columns.
+
+    A ``discriminator`` that ends in ``@share`` was held at a share of the gradient: ``gan_weight`` is this share.
 
     To add a table, add a field; ``TABLES``, and everything that reads, writes or counts tables, then includes it.
 
@@ -153,6 +162,16 @@ class StudyTables:
 
 TABLES: dict[str, ResultTable] = {field.name: field.metadata["table"] for field in fields(StudyTables)}
 SCHEMAS: dict[str, tuple[str, ...]] = {name: table.columns for name, table in TABLES.items()}
+
+
+def without_draw(measure: str) -> str:
+    """Return the key that all draws of random weights of a measure have in common.
+
+    Examples:
+        >>> without_draw("dists-vgg16-r@seed2"), without_draw("dists-vgg16@seed2")
+        ('dists-vgg16-r', 'dists-vgg16@seed2')
+    """
+    return DRAW.sub("", measure)
 
 
 def require_columns(table: pd.DataFrame, name: str) -> None:

@@ -15,6 +15,9 @@ from PIL import Image
 from skimage import data, filters, transform
 
 from lopsided.analysis import Study, StudyTables, analyse, assess_scorers, compare, figures
+from lopsided.common.images import to_tensor, to_uint8
+from lopsided.losses import create_measure
+from lopsided.losses.diagnostics import recover
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -273,7 +276,7 @@ def board(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def pictures() -> tuple[list[figures.GalleryRow], list[figures.GalleryRow]]:
-    """Return rows of a gallery and of recoveries: one photograph, blurred and sharpened in several ways."""
+    """Return rows of a gallery, one photograph blurred and sharpened in several ways, and of real recoveries."""
     whole = data.astronaut()[30:222, 130:322]
     box = (60, 62, 64, 64)
     small = transform.resize(whole, (48, 48), anti_aliasing=True)
@@ -303,10 +306,15 @@ def pictures() -> tuple[list[figures.GalleryRow], list[figures.GalleryRow]]:
         "whole": whole,
         "box": box,
     }
-    found = {"input": enlarged + 0.12 * noise, "SSIM": soft, "DISTS VGG-16": sharp, "GMSD": enlarged, "L2": whole / 255}
+    start = np.clip(enlarged + 0.12 * noise, 0, 1)
+    reference, damaged = (to_tensor(crop(image(values))) for values in (whole / 255, start))
+    found = {"reference": reference, "input": damaged}
+    for key in ("ssim", "gmsd", "lpips-squeezenet1_1-r", "dists-squeezenet1_1-r"):
+        measure = create_measure(key)
+        found[figures.pretty(key)] = recover(measure, damaged, reference, steps=150, learning_rate=0.01).images
     strips: figures.GalleryRow = {
-        "label": "astronaut, 200 steps of each measure from noise",
-        "crops": {"reference": crop(whole), **{title: crop(image(values)) for title, values in found.items()}},
+        "label": "astronaut, 150 steps of each measure from a small and noisy copy",
+        "crops": {title: to_uint8(values) for title, values in found.items()},
     }
     return [gallery], [strips]
 

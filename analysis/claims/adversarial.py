@@ -10,6 +10,7 @@ from scipy import stats
 from ..components import ADVERSARIAL
 from ..contrasts import contrast, weighted_contrast
 from ..independence import families
+from ..result_tables import SHARE
 from ..statistics.frames import records, where
 from ..study import Study
 from ..trained import CellKey, Trained
@@ -70,7 +71,7 @@ def patch_is_better(study: Study) -> Iterator[Finding]:
     yield from _compare_settings(
         study,
         lambda a, b: form_of(a[0]) == "patch" and form_of(b[0]) == "vanilla" and backbone_of(a[0]) == backbone_of(b[0]),
-        "needs a patch and a vanilla discriminator on one backbone at one weight",
+        "needs a patch and a vanilla discriminator on one backbone at one weight or share",
     )
 
 
@@ -174,6 +175,11 @@ def _matched(trained: Trained, a: tuple[str, float], b: tuple[str, float]) -> tu
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
+def _as_strong(a: tuple[str, float], b: tuple[str, float]) -> bool:
+    """Return whether both have one weight, or one share."""
+    return a[1] == b[1] and a[0].endswith(SHARE) == b[0].endswith(SHARE)
+
+
 def _compare_settings(
     study: Study, paired: Callable[[tuple[str, float], tuple[str, float]], bool], missing: str
 ) -> Iterator[Finding]:
@@ -181,10 +187,12 @@ def _compare_settings(
     for generator, trained in study.gains.trained.items():
         for first in _settings(trained):
             for second in _settings(trained):
-                a, b = _matched(trained, first, second) if first[1] == second[1] and paired(first, second) else ([], [])
+                if not _as_strong(first, second) or not paired(first, second):
+                    continue
+                a, b = _matched(trained, first, second)
                 if a:
                     tested = True
-                    here = f"{generator} · {first[0]} against {second[0]} at {first[1]:g}"
+                    here = f"{generator} · {first[0].removesuffix(SHARE)} against {second[0]} {second[1]:g}"
                     yield against(trained, a, b, here)
     if not tested:
         yield Finding("", missing=missing)
@@ -215,7 +223,7 @@ CLAIMS = (
     Claim(
         "T6",
         "A patch discriminator trains better than a vanilla one on the same backbone, by the judges of this study.",
-        "Contrast over all fidelity measures at one weight.",
+        "Contrast over all fidelity measures at one weight or share.",
         patch_is_better,
     ),
     Claim(

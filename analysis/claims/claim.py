@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..contrasts import Contrast, contrast
+from ..figures.style import count
 from ..power import MOST_REFERENCES, needed_references, needed_seeds
 from ..statistics.bootstrap import LEVEL
 from ..statistics.contrast import Estimate
@@ -105,10 +106,11 @@ def of_contrast(found: Contrast, where: str, trained: Trained, n_tests: int = 1)
 
 def by_judges(found: Contrast) -> str:
     """Say which judges a finding speaks of: the panel, or judges like these as well (``Contrast.general``)."""
-    count = f"{len(found.panel.judges)} judges"
+    n = len(found.panel.judges)
     if not found.estimate.p < ALPHA:
-        return count
-    return f"these {count} and judges like them" if found.general.p < ALPHA else f"these {count} only"
+        return count(n, "judge")
+    these = "this judge" if n == 1 else f"these {n} judges"
+    return f"{these} and judges like them" if found.general.p < ALPHA else f"{these} only"
 
 
 def enough_seeds(found: Estimate, n_tests: int, n_cells: int, effect: float | None = None) -> str:
@@ -142,15 +144,15 @@ def backbone_of(key: str) -> str:
     """Return the backbone in the key of a measure or discriminator, without what follows it; "" if it names none.
 
     Examples:
-        >>> backbone_of("patch-vgg16-r"), backbone_of("dists-clip_vit_b32"), backbone_of("ssim")
+        >>> backbone_of("patch-vgg16-r@share"), backbone_of("dists-clip_vit_b32"), backbone_of("ssim")
         ('vgg16-r', 'clip_vit_b32', '')
     """
-    return key.partition("-")[2].split(":")[0].split("[")[0].strip()
+    return key.partition("-")[2].partition("@")[0].split(":")[0].split("[")[0].strip()
 
 
 def form_of(key: str) -> str:
     """Return the part of a key before its backbone, such as "patch" or "dists"."""
-    return key.partition("-")[0].split(":")[0].split("[")[0].strip()
+    return key.partition("-")[0].partition("@")[0].split(":")[0].split("[")[0].strip()
 
 
 def is_transformer(backbone: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -134,15 +135,19 @@ def random_vgg_is_better(study: Study) -> Iterator[Finding]:
     for generator, trained in study.gains.trained.items():
         for setting in sorted({key.setting for key in trained.keys}):
             of = {key.fidelity: number for number, key in enumerate(trained.keys) if key.setting == setting}
-            dists = {backbone_of(name): number for name, number in of.items() if form_of(name) == "dists"}
+            # Draws of random weights are a sample of one measure: their mean is compared.
+            dists: dict[str, list[int]] = defaultdict(list)
+            for name, number in of.items():
+                if form_of(name) == "dists":
+                    dists[backbone_of(name)].append(number)
             rivals = {
-                name: number for name, number in dists.items() if name in ("resnet50",) or name.startswith("clip")
+                name: numbers for name, numbers in dists.items() if name in ("resnet50",) or name.startswith("clip")
             }
             if "vgg16-r" not in dists or len({name[:4] for name in rivals}) < 2:
                 continue
             found = True
             here = f"{generator} · {setting[0]} {setting[1]:g}"
-            tests = [against(trained, [dists["vgg16-r"]], [rival], here) for rival in rivals.values()]
+            tests = [against(trained, dists["vgg16-r"], rival, here) for rival in rivals.values()]
             # Better than every rival: the test that is least sure decides.
             worst = min(tests, key=lambda test: (not test.missing, np.sign(test.estimate) * (1 - test.p)))
             yield worst
@@ -160,7 +165,8 @@ def transformers_rank_worse(study: Study) -> Iterator[Finding]:
             continue
         tested = True
         found = study.assessment.mean_difference(str(dataset), *groups)
-        yield of_metrics(found, str(dataset), "SRCC", f"{len(groups[0])} against {len(groups[1])} backbones")
+        n = [len(set(map(backbone_of, names))) for names in groups]
+        yield of_metrics(found, str(dataset), "SRCC", f"{n[0]} against {n[1]} backbones")
     if not tested:
         yield Finding("", missing="needs DISTS on a convolutional and on a transformer backbone, on one labelled set")
 

@@ -150,7 +150,13 @@ class Panels:
         """Put a legend below a new figure, which grows for it, or below the last of the caller's Axes."""
         # Rows of one length: the last is not left nearly empty.
         columns = math.ceil(len(handles) / math.ceil(len(handles) / columns))
-        look: dict[str, Any] = {"handles": handles, "ncols": columns, "title": title, "fontsize": SMALL}
+        look: dict[str, Any] = {
+            "handles": handles,
+            "ncols": columns,
+            "title": title,
+            "fontsize": SMALL,
+            "handlelength": 2.8,
+        }
         if self._given is None:
             lines = math.ceil(len(handles) / columns) + bool(title)
             width, height = self.figure.get_size_inches()

@@ -57,6 +57,7 @@ def style_claims(claims: pd.DataFrame) -> Styler:
     shown.format(lambda verdict: f"{MARKS[verdict][0]} {verdict}", subset=["verdict"])
     shown.format(escape="html", subset=["claim", "statement", "tests", "evidence"])
     shown = shown.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "pre-line"})
+    shown = shown.set_table_styles([{"selector": "th", "props": [("text-align", "left")]}])
     return shown.set_properties(subset=["verdict"], **{"white-space": "nowrap"})
 
 

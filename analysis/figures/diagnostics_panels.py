@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..statistics.frames import grouped, where
 from .canvas import Drawn, Given, NothingToDraw, Panels, figure
-from .style import GREY, count, line_style, pretty
+from .style import GREY, count, mark_style, pretty
 
 CONDITION = "effective share"
 
@@ -44,9 +44,7 @@ def diagnostics_panels(summary: pd.DataFrame, *, ax: Given = None) -> Drawn:
     for axis, (name, found) in zip(panels.axes, drawn.items(), strict=True):
         _PANELS[name](axis, found, measures)
         axis.grid(axis="y")
-    handles = [
-        Line2D([], [], label=pretty(key), marker="o", markersize=4, **line_style(i)) for i, key in enumerate(measures)
-    ]
+    handles = [Line2D([], [], label=pretty(key), markersize=4, **mark_style(i)) for i, key in enumerate(measures)]
     panels.legend(handles, columns=4)
     return panels.drawn
 
@@ -83,8 +81,8 @@ def _curvature(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
         rows = where(found, measure=measure)
         if len(rows):
             low, high = rows["low"].iloc[0], rows["high"].iloc[0]
-            axis.plot([index, index], [low, high], linewidth=1.6, color=line_style(index)["color"])
-            axis.plot(index, rows["mean"].iloc[0], "o", color=line_style(index)["color"])
+            axis.plot([index, index], [low, high], linewidth=1.6, color=mark_style(index)["color"])
+            axis.plot(index, rows["mean"].iloc[0], **{**mark_style(index), "linestyle": ""})
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(_plain))
     low, high = axis.get_ylim()
@@ -110,7 +108,7 @@ def _recovery(axis: Axes, found: pd.DataFrame, measures: list[str]) -> None:
     for index, measure in enumerate(measures):
         course = {step: rows["mean"].mean() for step, rows in grouped(where(steps, measure=measure), "step")}
         gained = [value - course[min(course)] for value in course.values()]
-        axis.plot(list(course), gained, marker="o", markersize=3, **line_style(index))
+        axis.plot(list(course), gained, markersize=3, **mark_style(index))
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set(title="Recovery of the reference", ylabel="PSNR gained, dB", xlabel="step")
 
@@ -126,7 +124,7 @@ def _lines(axis: Axes, found: pd.DataFrame, measures: list[str], along: str, **s
     for index, measure in enumerate(measures):
         own = where(found, measure=measure)
         values = [where(own, **{along: value})["mean"].mean() for value in order]
-        axis.plot(range(len(order)), values, marker="o", markersize=4, **{**line_style(index), **style})
+        axis.plot(range(len(order)), values, markersize=4, **{**mark_style(index), **style})
     axis.set_xticks(range(len(order)), order)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from ..result_tables import SHARE
 from ..statistics.frames import records, where
 from .canvas import Drawn, Given, NothingToDraw, Panels, figure, gain_limits, require_one_of
 from .judge_heatmap import by_mean_gain
-from .style import COLOURS, DASHES, GREY, INK, MARKERS, minus, pretty
+from .style import COLOURS, DASHES, GREY, INK, MARKERS, minus, pretty, strength
 
 PER_ROW = 4
 
@@ -97,16 +98,17 @@ def gan_weight_curves(gains: pd.DataFrame, *, ax: Given = None) -> Drawn:
         axis.grid(axis="y")
         axis.locator_params(axis="y", nbins=5)
         if index + panels.per_row >= len(order):
-            axis.set_xlabel("adversarial weight")
+            axis.set_xlabel(f"adversarial {strength(*discriminators)}")
         elif ax is None:
             axis.tick_params(labelbottom=False)
         if index % panels.per_row == 0:
             axis.set_ylabel("gain (judge SDs,\nhigher is better)")
+    mixed = " or " in strength(*discriminators)
     handles = [
         Line2D(
             [],
             [],
-            label=pretty(key),
+            label=pretty(key if mixed else key.removesuffix(SHARE)),
             color=COLOURS[i % len(COLOURS)],
             marker=MARKERS[i % len(MARKERS)],
             markersize=3.8,
@@ -120,9 +122,11 @@ def gan_weight_curves(gains: pd.DataFrame, *, ax: Given = None) -> Drawn:
 
 def caption(gains: pd.DataFrame, method: str) -> str:
     """Return what the figure shows; ``method`` says how the intervals were made."""
-    n = len(set(gains["discriminator"]) - {"none"})
+    discriminators = set(gains["discriminator"]) - {"none"}
+    what = strength(*discriminators)
+    meant = "its share of the gradient on the image, held in training" if what == "share" else f"its {what}"
     return (
-        "Gain over pixel-only training (dashed: 0) by the weight of the adversarial loss, one panel per fidelity"
-        f" measure, best mean gain first, one line per discriminator ({n}). Weight 0: no discriminator. Weights are"
-        f" equally spaced. Bands: {method}, not corrected; one that leaves the axis is cut."
+        f"Gain over pixel-only training (dashed: 0) by the strength of the adversarial loss ({meant}), one panel per"
+        f" fidelity measure, best mean gain first, one line per discriminator ({len(discriminators)}). 0: no"
+        f" discriminator. Values are equally spaced. Bands: {method}, not corrected; one that leaves the axis is cut."
     )

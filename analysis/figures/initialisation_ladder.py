@@ -107,12 +107,12 @@ def ladder(measures: list[str]) -> list[tuple[str, str]]:
         >>> ladder(["dists-vgg16-r", "dists-vgg16", "dists-vgg16-r+f6ff", "ssim"])
         [('DISTS VGG-16', ''), ('learnt', 'dists-vgg16'), ('random', 'dists-vgg16-r'), ('random (f6ff)', 'dists-vgg16-r+f6ff')]
         >>> [label for label, _ in ladder(["lpips-squeeze", "lpips-squeezenet1_1-r@seed2"])]
-        ['LPIPS SqueezeNet 1.1', 'learnt', 'random (seed 2)']
+        ['LPIPS SqueezeNet 1.1', 'learnt', 'random (draw 2)']
     """  # noqa: E501
     rungs: dict[str, list[tuple[bool, str, str]]] = defaultdict(list)
     for key in sorted(set(measures)):
         if found := RUNG.match(key):
-            mark = f" ({found['mark'][1:].replace('seed', 'seed ')})" if found["mark"] else ""
+            mark = f" ({found['mark'][1:].replace('seed', 'draw ')})" if found["mark"] else ""
             rungs[SAME.get(found["form"], found["form"])].append(
                 (bool(found["random"]), f"{'random' if found['random'] else 'learnt'}{mark}", key)
             )

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..no_reference import DISCRIMINATOR, SOURCE, ZERO_LABEL
+from ..result_tables import SHARE
 from ..statistics.frames import Row, grouped, records
 from .canvas import Drawn, Given, Panels, figure, note, require_one_of
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, label_name, pretty
+from .style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILION, count, label_name, pretty, strength
 
 COLOURS = {
     "pretrained": BLUE,
@@ -121,9 +122,9 @@ def source_names(table: pd.DataFrame) -> dict[tuple[Any, ...], str]:
     several = {column for column in SOURCE if sources[column].nunique() > 1}
     names = {}
     for row in records(sources):
-        parts = [pretty(row["discriminator"])]
+        parts = [pretty(row["discriminator"].removesuffix(SHARE))]
         parts += [f"with {pretty(row['fidelity'])}"] if "fidelity" in several else []
-        parts += [f"weight {row['gan_weight']:g}"] if "gan_weight" in several else []
+        parts += [f"{strength(row['discriminator'])} {row['gan_weight']:g}"] if "gan_weight" in several else []
         parts += [f"of {pretty(row['generator'])}"] if "generator" in several else []
         names[tuple(row[column] for column in SOURCE)] = ", ".join(parts)
     return names

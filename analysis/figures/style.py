@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
+from ..result_tables import SHARE
 from ..statistics.correlation import Floats
 from ..statistics.frames import grouped, where
 
@@ -125,7 +126,7 @@ def pretty(key: str) -> str:
 
     Examples:
         >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff"), pretty("dists-vgg16-r@seed2")
-        ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)', 'DISTS VGG-16-R (seed 2)')
+        ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)', 'DISTS VGG-16-R (draw 2)')
         >>> pretty("dists-vgg16@vgg16"), pretty("tid2013 (imported)")
         ('DISTS VGG-16', 'TID2013 (imported)')
     """
@@ -141,7 +142,7 @@ def pretty(key: str) -> str:
         backbone = NAMES.get(plain.split("-")[-1])
         if backbone and NAMES.get(found[1], "").startswith(backbone):  # weights of the backbone that the key names
             return pretty(plain)
-        return f"{pretty(plain)} ({found[1].replace('seed', 'seed ')})"
+        return f"{pretty(plain)} ({found[1].replace('seed', 'draw ')})"
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")
     return " ".join(
@@ -163,10 +164,18 @@ def setting_name(discriminator: str, gan_weight: float) -> str:
     """Return an adversarial setting as people write it: "no discriminator", "patch VGG-16 (weight 0.1)".
 
     Examples:
-        >>> setting_name("patch-vgg16", 0.1)
-        'patch VGG-16 (weight 0.1)'
+        >>> setting_name("patch-vgg16", 0.1), setting_name("patch@share", 0.06)
+        ('patch VGG-16 (weight 0.1)', 'patch (share 0.06)')
     """
-    return "no discriminator" if discriminator == "none" else f"{pretty(discriminator)} (weight {gan_weight:g})"
+    if discriminator == "none":
+        return "no discriminator"
+    return f"{pretty(discriminator.removesuffix(SHARE))} ({strength(discriminator)} {gan_weight:g})"
+
+
+def strength(*discriminators: str) -> str:
+    """Return what ``gan_weight`` is for these discriminators: "weight", "share", or "weight or share" for a mixture."""
+    held = {name.endswith(SHARE) for name in discriminators if name != "none"}
+    return "weight or share" if len(held) > 1 else "share" if True in held else "weight"
 
 
 def setting_title(setting: tuple[str, float]) -> str:
@@ -193,6 +202,11 @@ def most_rows(table: pd.DataFrame, *keys: str) -> int:
 def line_style(index: int) -> dict:
     """Return the colour and dash of line ``index``."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+
+
+def mark_style(index: int) -> dict[str, Any]:
+    """Return colour, dash and mark of line ``index``: marks tell 42 apart, also without lines and in a grey print."""
+    return {**line_style(index), "marker": MARKERS[index % len(MARKERS)]}
 
 
 def family(measure: str) -> str:

@@ -75,13 +75,14 @@ TERMS = [
         "discriminator",
         r"discriminators?",
         "A second network that learns to tell restored images from real ones; the first is trained to deceive it"
-        " (adversarial training, GAN). Its weight says how much this counts in the loss.",
+        " (adversarial training, GAN). Its weight says how much this counts in the loss; where a share"
+        " is given instead, training holds this share of the gradient on the image.",
     ),
     Term(
         "adversarial-setting",
         "adversarial setting",
         r"adversarial settings?",
-        "Which discriminator took part in the training, and with which weight.",
+        "Which discriminator took part in the training, and with which weight or share.",
     ),
     Term(
         "seed",

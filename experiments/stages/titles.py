@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...analysis import SHARE
+
 
 def network(labels: Mapping[str, Any]) -> str:
     """Name a trained network by its place in the grid."""
-    parts = [str(labels[name]) for name in ("generator", "fidelity", "discriminator") if name in labels]
+    parts = [str(labels[name]) for name in ("generator", "fidelity") if name in labels]
+    discriminator = str(labels.get("discriminator", ""))
+    parts += [discriminator.removesuffix(SHARE)] if discriminator else []
     if labels.get("gan_weight"):
-        parts.append(f"w={labels['gan_weight']:g}")
+        parts.append(f"{'share' if discriminator.endswith(SHARE) else 'w'}={labels['gan_weight']:g}")
     return " ".join([*parts, f"seed {labels['seed']}"])
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import SerializeAsAny
 from torch import nn
 
-from ...analysis import STABILITY
+from ...analysis import SHARE, STABILITY
 from ...common.files import write_json, write_text
 from ...common.images import to_tensor, to_uint8
 from ...common.sources import ImageSource
@@ -283,7 +283,10 @@ class Finetune(TrainingStage):
                 **common,
             )
             inputs = {"pretrain": pretrained[start], **weights_input(fidelity, draft)}
-            yield Cell(spec, inputs, replace(point, fidelity=fidelity).labels)
+            labels = replace(point, fidelity=fidelity).labels
+            if spec.discriminator.form != "none" and sr.finetune.hold_adversarial_share:
+                labels["discriminator"] += SHARE
+            yield Cell(spec, inputs, labels)
 
     @classmethod
     def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:

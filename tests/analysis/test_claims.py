@@ -1,15 +1,20 @@
 """Claims, self-preference, robustness and advice: planted truths are found, and nothing is found where nothing is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lopsided.analysis import StudyTables, analyse
 from lopsided.analysis.claims import CLAIMS
+from lopsided.analysis.claims.adversarial import patch_is_better
 from lopsided.analysis.claims.claim import backbone_of, form_of, is_transformer
+from lopsided.analysis.claims.rankings import random_vgg_is_better
 from lopsided.analysis.gain import gains
 from lopsided.analysis.headline import headline
 from lopsided.analysis.power import detectable, needed_references, needed_repeats, needed_seeds, power_of
+from lopsided.analysis.report.blocks import readable
 from lopsided.analysis.self_preference import self_preference
 from lopsided.analysis.statistics import split_variance
 from lopsided.analysis.statistics.contrast import Estimate
@@ -84,11 +89,34 @@ def test_a_reversed_order_is_established(reversed_):
 def test_random_vgg_and_the_patch_discriminator(reversed_, synthetic_tables):
     assert set(of(reversed_, "T3")["verdict"]) == {"supported"}
     row = of(reversed_, "T6").iloc[0]
-    assert (row["verdict"], row["where"]) == ("supported", "swinir_tiny · patch-vgg16-r against vanilla-vgg16-r at 0.1")
+    assert (row["verdict"], row["where"]) == ("supported", "swinir_tiny · patch-vgg16-r against vanilla-vgg16-r 0.1")
     units = reversed_.gains.judges.set_index("judge")["unit"]
     sd = pd.Series({judge: sd for judge, (_, _, sd) in synthetic_tables.JUDGES.items()})
     truth = 1.5 * (sd / units)[reversed_.asymmetry.settings["judges"].iloc[0].split(";")].mean()
     assert row["low"] < truth < row["high"]
+
+
+def test_draws_of_random_weights_are_averaged(reversed_):
+    scores = reversed_.tables.sr_scores
+    worse = scores.loc[scores["fidelity"] == "dists-vgg16-r"].assign(
+        fidelity="dists-vgg16-r@seed1", fidelity_id="id-draw", value=lambda rows: rows["value"]
+    )
+    one = next(random_vgg_is_better(reversed_))
+    worse["value"] += np.where(worse["higher_is_better"], -100, 100)
+    two = next(random_vgg_is_better(replace(reversed_, gains=gains(pd.concat([scores, worse])))))
+    assert one.estimate > 0 > two.estimate
+
+
+def test_a_weight_is_not_compared_with_a_share(reversed_):
+    def found(*held):
+        names = {name: f"{name}@share" for name in held}
+        scores = reversed_.tables.sr_scores.replace({"discriminator": names})
+        return next(patch_is_better(replace(reversed_, gains=gains(scores))))
+
+    assert "at one weight or share" in found("patch-vgg16-r").missing
+    both = found("patch-vgg16-r", "vanilla-vgg16-r")
+    assert both.where == "swinir_tiny · patch-vgg16-r against vanilla-vgg16-r@share 0.1"
+    assert readable("where")({"where": both.where}).endswith("patch VGG-16-R against vanilla VGG-16-R (share 0.1)")
 
 
 def test_the_opposite_contradicts(synthetic_tables):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lopsided.analysis import AnalysisError, StudyTables, analyse, write_report
-from lopsided.analysis.diagnostics import PERMUTATIONS, derive, predict_gain, predictors, summarise
+from lopsided.analysis.diagnostics import PERMUTATIONS, derive, predict_gain, predict_gains, predictors, summarise
 from lopsided.analysis.figures import axes_of, diagnostics_panels
 
 RNG = np.random.default_rng
@@ -177,3 +177,18 @@ def test_one_measure_that_stands_apart_is_predicted_by_the_mean():
     found = predict_gain(pd.DataFrame({"x": [0.0, 0, 0, 0, 1]}, names), pd.Series([1.0, 2, 1, 2, 9], names))
     assert found["status"].tolist() == ["ok"]
     assert np.isfinite(found["error"]).all()
+
+
+def test_draws_of_random_weights_are_one_measure():
+    """Three draws that gain alike would tell a left-out draw from its siblings; their mean counts once."""
+    keys = ["ssim", "gmsd", "nlpd", "vif", *(f"dists-vgg16-r{draw}" for draw in ("", "@seed1", "@seed2"))]
+    described = pd.DataFrame({"measure": keys, "x": [1.0, 2.0, 3.0, 4.0, 8.9, 9.0, 9.1]})
+    here = {"generator": "net", "discriminator": "none", "gan_weight": 0.0}
+    points = pd.DataFrame({"measure": keys, "gain": [0.1, 0.4, 0.2, 0.3, 2.0, 2.1, 2.2]}).assign(**here)
+    found = predict_gains(described, points).iloc[0]
+    once = predict_gain(
+        pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0, 9.0]}, index=list("abcde")),
+        pd.Series([0.1, 0.4, 0.2, 0.3, 2.1], index=list("abcde")),
+    ).iloc[0]
+    assert found["n"] == once["n"] == 5
+    assert found["ratio"] == pytest.approx(once["ratio"])

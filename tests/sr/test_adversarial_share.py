@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from lopsided.analysis.figures import setting_name
 from lopsided.common.sources import parse_source
 from lopsided.discriminators import build_discriminator, objective
+from lopsided.experiments import plan
 from lopsided.experiments.schema.errors import ExperimentError
 from lopsided.experiments.schema.load import load_experiment
 from lopsided.losses import create_measure
@@ -122,3 +124,16 @@ def test_a_generator_without_weights_needs_steps(tmp_path):
         ExperimentError, match=r"pretrain\.steps: must be at least 1, got 0: 'swinir-tiny' has no `weights`"
     ):
         load_experiment(path)
+
+
+def test_tables_and_titles_say_that_the_weight_is_a_share(tmp_path):
+    path = tmp_path / "held.yaml"
+    path.write_text(EXPERIMENT.replace("1.0", "0.2"), encoding="utf-8")
+    cells = [cell for cell in plan(path).cells if cell.stage == "finetune"]
+    assert {cell.labels["discriminator"] for cell in cells} == {"none", "patch@share"}
+    assert {setting_name(cell.labels["discriminator"], cell.labels["gan_weight"]) for cell in cells} == {
+        *("no discriminator", "patch (share 0.1)", "patch (share 0.2)"),
+    }
+    assert sum("patch share=0.1 seed 0" in cell.title for cell in cells) == 1
+    weighed = plan(path, ["super_resolution.finetune.hold_adversarial_share=false"])
+    assert {cell.labels["discriminator"] for cell in weighed.cells if cell.stage == "finetune"} == {"none", "patch"}

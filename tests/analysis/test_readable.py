@@ -1,0 +1,34 @@
+"""Tables of a notebook: names instead of keys, one column for a setting, nothing cut short, nothing taken for HTML."""
+
+import pandas as pd
+
+from lopsided.analysis import readable_table
+from lopsided.analysis.figures.style import mark_style
+
+
+def test_keys_settings_and_intervals_are_shown_as_people_write_them():
+    table = pd.DataFrame(
+        {
+            "fidelity": ["none", "dists-vgg16-r@seed1"],
+            "discriminator": ["none", "patch@share"],
+            "gan_weight": [0.0, 0.06],
+            "gain": [float("nan"), -0.5],
+            "gain_low": [float("nan"), -0.75],
+            "gain_high": [float("nan"), -0.25],
+            "p": [float("nan"), 0.01234],
+            "note": ["", "<b> & " + 80 * "long "],
+        }
+    )
+    shown = readable_table(table)
+    assert list(shown.data.columns) == ["fidelity", "adversarial setting", "gain", "p", "note"]
+    assert shown.data.iloc[0].tolist() == ["pixel loss", "no discriminator", "–", "–", "–"]
+    drawn = ["DISTS VGG-16-R (draw 1)", "patch (share 0.06)", "−0.50 [−0.75, −0.25]", "0.012"]
+    assert shown.data.iloc[1].tolist()[:4] == drawn
+    html = shown.to_html()
+    assert "&lt;b&gt; &amp;" in html
+    assert html.count("long ") == 80
+
+
+def test_marks_tell_more_lines_apart_than_colours_do():
+    looks = {(mark_style(index)["color"], mark_style(index)["marker"]) for index in range(42)}
+    assert len(looks) == 42
