@@ -28,7 +28,7 @@ from .statistics.assessment import Assessment
 from .statistics.bootstrap import LEVEL
 from .statistics.correlation import Floats
 from .statistics.frames import grouped, records, where
-from .statistics.multiplicity import ALPHA, holm
+from .statistics.multiplicity import ALPHA, holm, over_looks
 from .statistics.noise_free_rho import noise_free_interval, rho_change
 from .statistics.rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
 from .trained import CellKey, Trained
@@ -244,9 +244,10 @@ def rho_and_trend(side: Joined, trained: Trained, judges: tuple[int, ...], level
     if np.isnan(rho):
         return row | {"status": "all measures tie on one side"}
     p, method = exact_p(side.a, gain)
+    p, ends_at = over_looks(p, trained.looks), 1 - (1 - level) / trained.looks
     gain_variance, (low, high) = side.gain_variance(trained, judges), (np.nan, np.nan)
     if np.isfinite([side.a_variance, gain_variance]).all():
-        low, high = noise_free_interval(side.a, side.a_variance, gain, gain_variance, level, seed)
+        low, high = noise_free_interval(side.a, side.a_variance, gain, gain_variance, ends_at, seed)
     weights = np.zeros(len(trained.keys))
     weights[side.cells] = trend_weights(side.a)
     trend = weighted_contrast(trained, weights, judges)
@@ -327,7 +328,8 @@ def lost_worst(side: Joined, assessed: pd.DataFrame, rows: pd.DataFrame, trained
     ranks = stats.rankdata(o)
     if len(set(ranks)) < 2 or len(set(a)) < 2:
         return {"n_lost": len(lost)}
-    return {"n_lost": len(lost), "rho_lost_worst": float(spearman(a, ranks)), "p_lost_worst": exact_p(a, ranks)[0]}
+    p = over_looks(exact_p(a, ranks)[0], trained.looks)
+    return {"n_lost": len(lost), "rho_lost_worst": float(spearman(a, ranks)), "p_lost_worst": p}
 
 
 def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
@@ -394,7 +396,7 @@ def _change(
         return row
     found = rho_change(
         *(both[0].a, a_variance, gain_before, variances[0], gain_after, variances[1]),
-        settings=n_changes,
+        settings=n_changes * trained.looks,
         level=1 - ALPHA,
         seed=seed,
     )

@@ -65,6 +65,7 @@ def _row(trained: Trained, generator: str, scope: str, level: float, seed: int) 
     if not panel.judges:
         return row | {"status": f"{panel.status} of all cells"}
     values = trained.grid(panel.judges).values[used]
+    level = 1 - (1 - level) / trained.looks
     found = split_variance(values.reshape(len(measures), len(settings), *values.shape[1:]), level, seed)
     row |= {"n_judges": len(panel.judges), "judges": ";".join(trained.judges[j] for j in panel.judges)}
     if np.isnan(found.ratio_low):

@@ -55,7 +55,7 @@ class Contrast:
         n, found = len(self.by_judge), self.estimate
         if n < 2 or np.isnan(found.se):
             value = float(self.by_judge.mean()) if n else np.nan
-            return Estimate(value, np.nan, np.nan, found.n_seeds, found.n_images)
+            return Estimate(value, np.nan, np.nan, found.n_seeds, found.n_images, looks=found.looks)
         cut = int(TRIMMED_SHARE * n) if n >= MIN_TRIMMED else 0
         ordered = np.sort(self.by_judge)
         kept = n - 2 * cut
@@ -65,7 +65,8 @@ class Contrast:
         total = of_judges + of_panel
         freedom = total**2 / (of_judges**2 / (kept - 1) + of_panel**2 / found.df) if total > 0 else found.df
         value = float(ordered[cut : n - cut].mean())
-        return Estimate(value, float(np.sqrt(total)), float(freedom), found.n_seeds, found.n_images)
+        error = float(np.sqrt(total)), float(freedom)
+        return Estimate(value, *error, found.n_seeds, found.n_images, looks=found.looks)
 
     @property
     def without_one(self) -> tuple[float, float]:

@@ -33,7 +33,12 @@ class Part(Protocol):
 
 
 def analyse(
-    tables: StudyTables, n_boot: int = 2000, seed: int = 0, *, independence: tuple[str, ...] = INDEPENDENCE
+    tables: StudyTables,
+    n_boot: int = 2000,
+    seed: int = 0,
+    *,
+    independence: tuple[str, ...] = INDEPENDENCE,
+    looks: int = 1,
 ) -> Study:
     """Derive everything from the tables; the same tables and seed give the same study.
 
@@ -42,6 +47,7 @@ def analyse(
         n_boot: Resamples of every bootstrap interval.
         seed: Seed of the resamples.
         independence: Kinds of families ("backbone", "form", "data") that a judge must not share with what it judges.
+        looks: How often the scores of trained cells may be looked at, each time with more seeds; see ``Estimate``.
 
     Raises:
         AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
@@ -62,7 +68,7 @@ def analyse(
         0    mine  8             2  0.976
     """
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
-    gained = gains(tables.sr_scores, tables.cells, independence=independence)
+    gained = gains(tables.sr_scores, tables.cells, independence=independence, looks=looks)
     parts: dict[str, pd.DataFrame] = {}
     for table in TABLES.values():
         if table.part:
@@ -77,7 +83,8 @@ def analyse(
     parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)
     parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)
     parts["gain_predictions"] = predict_gains(parts["diagnostics_predictors"], compared.points, seed=seed)
-    study = Study(tables, assessment, gained, compared, spreads, parts, count_rows(tables), n_boot, seed, independence)
+    counts = count_rows(tables)
+    study = Study(tables, assessment, gained, compared, spreads, parts, counts, n_boot, seed, independence, looks=looks)
     parts["claims"] = evaluate_claims(study)
     parts["advice"] = advise(study)
     return study

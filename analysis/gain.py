@@ -72,6 +72,7 @@ class Gains:
         means: Mean score per cell and judge in the judge's own unit and direction, untrained and pixel-only included;
             NaN where any score is not ok.
         trained: Scores of every generator as one array, for contrasts.
+        looks: How often the scores may be looked at, each time with more seeds.
     """
 
     table: pd.DataFrame
@@ -79,6 +80,7 @@ class Gains:
     judges: pd.DataFrame
     means: pd.DataFrame
     trained: dict[str, Trained]
+    looks: int = 1
 
 
 def gains(
@@ -87,6 +89,7 @@ def gains(
     *,
     independence: Collection[str] = INDEPENDENCE,
     level: float = LEVEL,
+    looks: int = 1,
 ) -> Gains:
     """Compute the gain of every trained cell over the pixel-only cell of its generator.
 
@@ -99,6 +102,7 @@ def gains(
         cells: The table of that name, which says which trainings failed or diverged.
         independence: Kinds of families that a judge must not share with what it judges.
         level: Coverage of the intervals, in (0, 1).
+        looks: How often the scores may be looked at, each time with more seeds; see ``Estimate``.
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids or directions; an "ok" score that is not finite.
@@ -124,7 +128,7 @@ def gains(
     require_one(sr_scores, ["fidelity"], "fidelity_families", "sr_scores")
     cells = pd.DataFrame(columns=list(TABLES["cells"].columns)) if cells is None else cells
 
-    trained = trained_cells(sr_scores, independence)
+    trained = trained_cells(sr_scores, independence, looks)
     ids = {
         name: dict(zip(sr_scores[name], sr_scores[f"{name}_id"], strict=True)) for name in ("fidelity", "discriminator")
     }
@@ -146,6 +150,7 @@ def gains(
         judges=describe_judges(sr_scores, trained),
         means=mean_scores(sr_scores),
         trained=trained,
+        looks=looks,
     )
 
 

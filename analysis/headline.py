@@ -99,11 +99,11 @@ def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str
         trends = [row for row in records(settings) if row["trend_verdict"] == word]
         if trends:
             best = min(trends, key=lambda row: row["trend_p_holm"])
-            return f"{intro}: {trend_text(best, len(study.asymmetry.settings), best['trend'] > 0)}{few_seeds(best)}"
+            return f"{intro}: {trend_text(best, len(study.asymmetry.settings), study.looks)}{few_seeds(best)}"
         inverted = [row for row in records(pairs) if row["verdict"] == word]
         if inverted:
             best = min(inverted, key=lambda row: row["p_corrected"])
-            return f"{intro}: {inversion_text(best, study.asymmetry.pairs)}{few_seeds(best)}"
+            return f"{intro}: {inversion_text(best, study.asymmetry.pairs, study.looks)}{few_seeds(best)}"
     return undecided(study, settings, pairs)
 
 
@@ -114,10 +114,10 @@ def few_seeds(row: Row) -> str:
     )
 
 
-def trend_text(row: Row, n_tests: int, agrees: bool) -> str:
+def trend_text(row: Row, n_tests: int, looks: int) -> str:
     """Describe the clearest trend with its interval at 1 − .05/number of trends."""
-    low, high = Estimate.of(row, "trend", "trend").interval(1 - ALPHA / n_tests)
-    what = "better" if agrees else "worse"
+    low, high = Estimate.of(row, "trend", "trend", looks).interval(1 - ALPHA / n_tests)
+    what = "better" if row["trend"] > 0 else "worse"
     return (
         f"the better one of these measures is as a metric, the {what} it is as an objective with"
         f" {setting_name(row['discriminator'], row['gan_weight'])}. From the worst to the best metric, the gain changes"
@@ -126,11 +126,11 @@ def trend_text(row: Row, n_tests: int, agrees: bool) -> str:
     )
 
 
-def inversion_text(row: Row, pairs: pd.DataFrame) -> str:
+def inversion_text(row: Row, pairs: pd.DataFrame, looks: int) -> str:
     """Describe the clearest inversion with the interval of its gain at 1 − .05/number of pairs."""
     n_tests = int(pairs["p"].notna().sum())
     better, worse = row["better_metric"], row["worse_metric"]
-    found = Estimate.of(row, "gain_difference", "gain")
+    found = Estimate.of(row, "gain_difference", "gain", looks)
     low, high = found.interval(1 - ALPHA / n_tests)
     srcc = interval(row["srcc_difference"], row["srcc_difference_low"], row["srcc_difference_high"])
     return (
@@ -173,7 +173,7 @@ def what_would_decide(study: Study, tested: pd.DataFrame) -> str:
     ordered = records(tested.loc[tested["gain_se"].notna()].sort_values("gain_se", kind="stable"))
     if not ordered:
         return ""
-    typical = Estimate.of(ordered[len(ordered) // 2], "gain_difference", "gain")
+    typical = Estimate.of(ordered[len(ordered) // 2], "gain_difference", "gain", study.looks)
     images = max(IMAGES, typical.n_images)
     n_cells = max(len(trained.keys) for trained in study.gains.trained.values())
     seeds = needed_seeds(typical, EFFECT, images, n_tests, n_cells)

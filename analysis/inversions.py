@@ -11,7 +11,7 @@ from .contrasts import Contrast, contrast
 from .statistics.assessment import Assessment
 from .statistics.divergence import balanced_trimming
 from .statistics.frames import records, where
-from .statistics.multiplicity import cross_screened, holm, opposed
+from .statistics.multiplicity import cross_screened, holm, one_sided_over_looks, opposed
 from .trained import CellKey, Trained
 from .verdicts import FAMILIES, verdict
 
@@ -89,7 +89,7 @@ def trimmed_p(trained: Trained, found: Contrast, a: int, b: int) -> float:
         return np.nan
     values = trained.grid(found.panel.judges).values
     trimmed = balanced_trimming(values[a], values[b])
-    return trimmed.p / 2 if trimmed.difference > 0 else 1 - trimmed.p / 2
+    return one_sided_over_looks(trimmed.p / 2 if trimmed.difference > 0 else 1 - trimmed.p / 2, trained.looks)
 
 
 def less_sure(p: float, q: float) -> float:

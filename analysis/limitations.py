@@ -86,6 +86,7 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
             " rankings, by SRCC there and by gain, so that the two are not independent."
         )
     found += of_losses(study)
+    found += of_looks(study)
     known = facts or {}
     mixed = {name: values for name in MACHINE if isinstance(values := known.get(name), list) and len(values) > 1}
     if mixed:
@@ -175,6 +176,17 @@ def of_judges(study: Study) -> list[str]:
             text += " It is not comparable with that of a study with several seeds and images."
         found.append(text)
     return found
+
+
+def of_looks(study: Study) -> list[str]:
+    """Say what it costs that seeds were added until something was decided."""
+    if study.looks == 1:
+        return []
+    return [
+        f"Seeds were added in up to {study.looks} looks at the results. So that this finds nothing by itself, p-values"
+        f" of trained cells are multiplied by {study.looks}, and intervals hold at all looks together. Not corrected:"
+        " no-reference models that start from discriminators, and predictors of gains."
+    ]
 
 
 def of_losses(study: Study) -> list[str]:

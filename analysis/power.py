@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,7 @@ def detectable(found: Estimate, n_tests: int = 1) -> float:
     """Return the smallest true difference that this sample finds with a probability of 80 %; NaN without an error."""
     if not np.isfinite(found.se) or found.se == 0:
         return found.se
-    high = 1.0
+    high, n_tests = 1.0, n_tests * found.looks
     while power_of(high * found.se, found.se, found.df, n_tests) < POWER and high < 1e6:
         high *= 2
     shares = optimize.brentq(lambda k: power_of(k * found.se, found.se, found.df, n_tests) - POWER, 1e-6, high)
@@ -63,14 +64,18 @@ def needed_seeds(found: Estimate, effect: float, n_images: int, n_tests: int = 1
     """
     if not effect or not np.isfinite([found.seed_variance, found.image_variance]).all():
         return None
-    for seeds in range(3, MOST_SEEDS + 1):
+
+    def enough(seeds: int) -> bool:
         of_seeds, of_images = RESERVE * found.seed_variance / seeds, RESERVE * found.image_variance / n_images
         df = (of_seeds + of_images) ** 2 / (
             of_seeds**2 / ((n_cells - 1) * (seeds - 1)) + of_images**2 / max(n_images - 1, 1)
         )
-        if power_of(effect, float(np.sqrt(of_seeds + of_images)), df, n_tests) >= POWER:
-            return seeds
-    return None
+        return power_of(effect, float(np.sqrt(of_seeds + of_images)), df, n_tests * found.looks) >= POWER
+
+    if not enough(MOST_SEEDS):
+        return None
+    seeds = range(3, MOST_SEEDS + 1)  # more seeds never have less power
+    return seeds[bisect_left(seeds, True, key=enough)]
 
 
 def needed_references(found: Estimate, effect: float, n_tests: int = 1) -> int | None:

@@ -14,7 +14,7 @@ from .independence import KINDS, counted, families, families_of_cell
 from .statistics.bootstrap import LEVEL
 from .statistics.correlation import Floats
 from .statistics.frames import records
-from .statistics.multiplicity import holm
+from .statistics.multiplicity import holm, over_looks
 from .trained import Trained
 from .verdicts import verdict
 
@@ -97,14 +97,14 @@ def _advantage(trained: Trained, kind: str, cell_rows: dict, judge_rows: dict, l
         variance = float(of_seeds + of_images)
         df = variance**2 / (of_seeds**2 / (len(each) - 1) + of_images**2 / (each.shape[1] - 1))
     se = float(np.sqrt(variance))
-    half = se * float(stats.t.isf((1 - level) / 2, df))
+    half = se * float(stats.t.isf((1 - level) / trained.looks / 2, df))
     return row | {
         "advantage": advantage,
         "low": advantage - half,
         "high": advantage + half,
         "se": se,
         "df": df,
-        "p": float(2 * stats.t.sf(abs(advantage) / se, df)) if se else float(advantage == 0),
+        "p": over_looks(float(2 * stats.t.sf(abs(advantage) / se, df)) if se else float(advantage == 0), trained.looks),
         "status": "ok",
     }
 

@@ -41,6 +41,7 @@ class Study:
         seed: Seed of the resamples.
         independence: Kinds of families that a judge must not share with what it judges.
         level: Coverage of the intervals.
+        looks: How often the scores of trained cells may be looked at, each time with more seeds.
     """
 
     tables: StudyTables
@@ -54,6 +55,7 @@ class Study:
     seed: int
     independence: tuple[str, ...] = INDEPENDENCE
     level: float = LEVEL
+    looks: int = 1
 
     @property
     def trains(self) -> bool:

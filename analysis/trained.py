@@ -91,6 +91,7 @@ class Trained:
             interaction of the pixel-only cell, which no other cell of the grid can move.
         unit_of: What each judge's unit is the spread of.
         unit_status: "ok", or why a judge has no unit.
+        looks: How often these scores may be looked at, each time with more seeds; see ``Estimate``.
     """
 
     keys: list[CellKey]
@@ -105,6 +106,7 @@ class Trained:
     unit: Floats
     unit_of: list[str]
     unit_status: list[str]
+    looks: int = 1
     _grids: dict[tuple[tuple[int, ...], bool], Grid] = field(default_factory=dict, repr=False, compare=False)
 
     def index(self, key: CellKey) -> int:
@@ -150,19 +152,22 @@ class Trained:
             mean = scaled.mean(axis=1)
             mean[np.isnan(mean).any(axis=2)] = np.nan
             settings = [f"{key.discriminator}/{key.gan_weight!r}" for key in self.keys]
-            self._grids[judges, raw] = Grid(mean, settings, [test_set for test_set, _ in self.images])
+            strata = [test_set for test_set, _ in self.images]
+            self._grids[judges, raw] = Grid(mean, settings, strata, self.looks)
         return self._grids[judges, raw]
 
 
-def trained_cells(sr_scores: pd.DataFrame, independence: Collection[str] = INDEPENDENCE) -> dict[str, Trained]:
+def trained_cells(
+    sr_scores: pd.DataFrame, independence: Collection[str] = INDEPENDENCE, looks: int = 1
+) -> dict[str, Trained]:
     """Gather the scores of every generator that has a trained cell, by generator."""
     return {
-        str(generator): _gather(scores, independence)
+        str(generator): _gather(scores, independence, looks)
         for generator, scores in grouped(sr_scores.loc[~sr_scores["fidelity"].isin(UNTRAINED)], "generator")
     }
 
 
-def _gather(scores: pd.DataFrame, independence: Collection[str]) -> Trained:
+def _gather(scores: pd.DataFrame, independence: Collection[str], looks: int) -> Trained:
     sign = np.where(scores["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
     ok = (scores["status"] == "ok").to_numpy(dtype=bool)
     axes = [
@@ -202,6 +207,7 @@ def _gather(scores: pd.DataFrame, independence: Collection[str]) -> Trained:
         unit=unit,
         unit_of=unit_of,
         unit_status=unit_status,
+        looks=looks,
     )
 
 

@@ -32,7 +32,7 @@ def pack(
 
     cells = None
     if experiment:
-        planned = experiments.plan(experiment, set_).cells
+        planned = experiments.plan(experiment, set_, store=store).cells
         cells = [(cell.stage, cell.id) for cell in experiments.select(planned, only, skip)]
     place = existing(store)
     with console.progress("packing", "cells") as progress:

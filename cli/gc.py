@@ -33,7 +33,7 @@ def gc(
     from .. import experiments
 
     place = existing(store)
-    found = experiments.garbage(place, [experiments.plan(path) for path in keep])
+    found = experiments.garbage(place, [experiments.plan(path, store=store) for path in keep])
     lines = [f"{one.path} ({one.size / 2**20:.1f} MiB): {one.why}" for one in found]
     console.some("unneeded", lines, SHOWN if delete else None, "all of them are deleted")
     size = f"{sum(one.size for one in found) / 2**20:.1f} MiB"

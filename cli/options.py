@@ -13,6 +13,8 @@ from ..common.errors import LopsidedError, did_you_mean
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from ..experiments import Until
+
     Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -92,6 +94,32 @@ Skip = Annotated[
         "--skip", metavar="WHAT", help="Leave this out, and what needs it: a stage, an ID, or words (repeatable)."
     ),
 ]
+UntilWhat = Annotated[
+    list[str],
+    typer.Option(
+        "--until",
+        metavar="WHAT",
+        help="Add seeds in rounds until this is decided: 'decided' (any trend or inversion), or words of contrasts, "
+        "such as 'gain lpips' or 'trend patch' (repeatable). p-values are corrected for the looks (docs/scale.md).",
+    ),
+]
+Looks = Annotated[
+    int | None,
+    typer.Option("--looks", metavar="N", min=1, max=20, help="With --until: how often to look, 4 by default."),
+]
+MostSeeds = Annotated[
+    int | None,
+    typer.Option("--most-seeds", metavar="N", min=1, max=1000, help="With --until: most seeds, 12 by default."),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        "--hours",
+        metavar="H",
+        min=0,
+        help="With --until: most hours of work of all cells together, as one worker does it.",
+    ),
+]
 Open = Annotated[bool, flag("--open", help="Show the report in your browser.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, max=1024, help="CPU threads of torch.")]
@@ -157,3 +185,20 @@ def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: An
             text = f"{text}, got {problem['input']!r}"
         where = key if len(problem["loc"]) > 1 else f"--{option.replace('_', '-')}"
         raise LopsidedError(f"{where}: {text}") from None
+
+
+def until_of(names: Sequence[str], looks: int | None, most_seeds: int | None, hours: float | None) -> Until | None:
+    """Return what seeds are to be added for, if they are.
+
+    Raises:
+        LopsidedError: a budget or a number of looks, and nothing to look for.
+    """
+    from ..experiments import Until
+
+    given = {"looks": looks, "most_seeds": most_seeds, "hours": hours}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not names:
+        if given:
+            raise LopsidedError(f"--{next(iter(given)).replace('_', '-')}: give --until too, such as --until decided")
+        return None
+    return Until(tuple(names), **given)

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from . import console
-from .options import RUNS, Experiment, Only, Overrides, Skip, StoreFolder, flag
+from .options import (
+    RUNS,
+    Experiment,
+    Hours,
+    Looks,
+    MostSeeds,
+    Only,
+    Overrides,
+    Skip,
+    StoreFolder,
+    UntilWhat,
+    flag,
+    until_of,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -20,6 +33,10 @@ def plan(
     every: Annotated[bool, flag("--all", help="Show one row per cell, with its ID.")] = False,
     only: Only = [],  # noqa: B006
     skip: Skip = [],  # noqa: B006
+    until: UntilWhat = [],  # noqa: B006
+    looks: Looks = None,
+    most_seeds: MostSeeds = None,
+    hours: Hours = None,
 ) -> None:
     """Show what a run would compute and why, what is there already, and what it will take. Nothing is computed.
 
@@ -30,8 +47,12 @@ def plan(
     """
     from .. import experiments
 
-    planned = experiments.plan(experiment, set_)
-    place = experiments.Store(store)
+    place, adding = experiments.Store(store), until_of(until, looks, most_seeds, hours)
+    planned = experiments.plan(experiment, set_, store=store)
+    record = None
+    if adding:
+        record = experiments.begin(experiments.load_experiment(experiment, set_), place, adding)
+        planned = experiments.plan_of(planned.experiment, record)
     statuses = planned.with_status(place)
     if only or skip:
         wanted = {cell.id for cell in experiments.select(planned.cells, only, skip)}
@@ -54,6 +75,13 @@ def plan(
     console.say(f"{counts['new']} new, {counts['cached']} cached of {len(statuses)} cells in '{store}'")
     if counts["new"] and (line := _costs(experiments.cost(statuses, place))):
         console.say(line)
+    if record and counts["new"]:
+        console.say(
+            f"look {len(record.looks) + 1} of {record.planned} comes when these {len(record.seeds)} seeds are done"
+        )
+    elif record and adding:
+        for line in experiments.look_at_results(planned, place, record, adding)[1]:
+            console.say(line)
 
 
 def _costs(cost: Cost) -> str:

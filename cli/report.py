@@ -19,7 +19,7 @@ def report(
     """
     from .. import experiments
 
-    planned = experiments.plan(experiment, set_)
+    planned = experiments.plan(experiment, set_, store=store)
     done = sum(status.state in ("done", "diverged") for _, status in planned.with_status(experiments.Store(store)))
     if done < len(planned.cells):
         console.tell("note", f"{done} of {len(planned.cells)} cells are done; the report is about those")

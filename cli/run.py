@@ -9,7 +9,20 @@ import typer
 
 from ..common.errors import LopsidedError, did_you_mean
 from . import console
-from .options import RUNS, Experiment, Only, Overrides, Skip, StoreFolder, WorkerCount
+from .options import (
+    RUNS,
+    Experiment,
+    Hours,
+    Looks,
+    MostSeeds,
+    Only,
+    Overrides,
+    Skip,
+    StoreFolder,
+    UntilWhat,
+    WorkerCount,
+    until_of,
+)
 
 if TYPE_CHECKING:
     from ..experiments import Summary
@@ -30,6 +43,10 @@ def run(
     ] = None,
     only: Only = [],  # noqa: B006
     skip: Skip = [],  # noqa: B006
+    until: UntilWhat = [],  # noqa: B006
+    looks: Looks = None,
+    most_seeds: MostSeeds = None,
+    hours: Hours = None,
     write: Annotated[
         bool, typer.Option("--report/--no-report", metavar="", help="Write the report at the end.")
     ] = True,
@@ -42,22 +59,40 @@ def run(
     """
     from .. import experiments
 
+    if until and "RANK" in os.environ:
+        raise LopsidedError("--until does not work under torchrun")
     if int(os.environ.get("RANK", "0")) > 0:  # of torchrun
         experiments.follow(experiment, store=store, overrides=set_)
         return
     where = _known(executor)
+    adding = until_of(until, looks, most_seeds, hours)
+    if adding and (only or skip):
+        raise LopsidedError("--until looks at all results; leave --only and --skip out")
     with console.resumable(RESUMES):
-        planned = experiments.plan(experiment, set_)
-        summary = experiments.run(
-            experiment,
-            store=store,
-            planned=planned,
-            reporter=experiments.Reporter(console.out),
-            workers=workers,
-            executor=where,
-            only=only,
-            skip=skip,
-        )
+        if adding:
+            summary = experiments.run_until(
+                experiment,
+                adding,
+                store=store,
+                overrides=set_,
+                say=console.say,
+                reporter=lambda: experiments.Reporter(console.out),
+                workers=workers,
+                executor=where,
+            )
+            planned = experiments.plan(experiment, set_, store=store)
+        else:
+            planned = experiments.plan(experiment, set_, store=store)
+            summary = experiments.run(
+                experiment,
+                store=store,
+                planned=planned,
+                reporter=experiments.Reporter(console.out),
+                workers=workers,
+                executor=where,
+                only=only,
+                skip=skip,
+            )
     tell_summary(summary, len(planned.cells))
     if write and not summary.remaining:
         path = experiments.report(experiment, store=store, overrides=set_, planned=planned, force=False)

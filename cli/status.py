@@ -34,7 +34,9 @@ def status(
 
     if watch:
         with console.resumable("the run itself goes on"):
-            _watch(experiments.Watcher(experiments.plan(experiment, set_), experiments.Store(store)), every)
+            _watch(
+                experiments.Watcher(experiments.plan(experiment, set_, store=store), experiments.Store(store)), every
+            )
         return
     found = experiments.status(experiment, store=store, overrides=set_)
     header, rows = found.by_stage()

@@ -51,7 +51,11 @@ def verify(
     from .. import experiments
 
     place = existing(store)
-    cells = [(cell.stage, cell.id) for cell in experiments.plan(experiment, set_).cells] if experiment else None
+    cells = (
+        [(cell.stage, cell.id) for cell in experiments.plan(experiment, set_, store=store).cells]
+        if experiment
+        else None
+    )
     with console.progress("checking", "cells") as progress:
         found = experiments.verify(place, cells, progress)
     for fault in found.faults:

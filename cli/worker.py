@@ -29,7 +29,7 @@ def worker(
     from .. import experiments
 
     with console.resumable("the same command continues where it stopped"):
-        planned = experiments.plan(experiment, set_)
+        planned = experiments.plan(experiment, set_, store=store)
         summary = experiments.run(
             experiment,
             store=store,

@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .api import analyse, collect_tables, compare, failure_lines, follow, plan, report, retry, run, status
+    from .adaptive import Until, begin, plan_of
+    from .api import (
+        analyse,
+        collect_tables,
+        compare,
+        failure_lines,
+        follow,
+        look_at_results,
+        plan,
+        report,
+        retry,
+        run,
+        run_until,
+        status,
+    )
     from .explain import Cost, Difference, cost, difference, reasons
     from .planning import Plan, Statuses
     from .results.gallery import gallery_rows
@@ -45,8 +59,10 @@ __all__ = [
     "Statuses",
     "Store",
     "Summary",
+    "Until",
     "Watcher",
     "analyse",
+    "begin",
     "collect_tables",
     "compare",
     "cost",
@@ -58,8 +74,10 @@ __all__ = [
     "gallery_rows",
     "garbage",
     "load_experiment",
+    "look_at_results",
     "pack",
     "plan",
+    "plan_of",
     "provenance",
     "reasons",
     "record_outputs",
@@ -67,6 +85,7 @@ __all__ = [
     "report",
     "retry",
     "run",
+    "run_until",
     "select",
     "status",
     "unpack",
@@ -78,19 +97,19 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
+        ".adaptive": ["Until", "begin", "plan_of"],
         ".api": [
             "analyse",
             "collect_tables",
             "compare",
             "failure_lines",
-            "failure_lines",
             "follow",
-            "pack",
+            "look_at_results",
             "plan",
             "report",
             "retry",
-            "retry",
             "run",
+            "run_until",
             "status",
         ],
         ".explain": ["Cost", "Difference", "cost", "difference", "reasons"],

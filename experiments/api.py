@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..common.files import remove, write_text
 from ..common.identity import canonical_json, identity
 from ..sr.tasks import Bicubic
+from .adaptive import Record, Until, begin, look, plan_of, planned_looks, read_record, save, with_added_seeds
 from .planning import Plan, Statuses, make_plan
 from .running import execute as executors
 from .running.progress import Reporter
@@ -35,13 +37,19 @@ log = logging.getLogger(__name__)
 Source = str | Path | Experiment
 
 
-def plan(experiment: Source, overrides: Sequence[str] = ()) -> Plan:
+def plan(experiment: Source, overrides: Sequence[str] = (), *, store: str | Path | None = None) -> Plan:
     """Plan an experiment given by its YAML file (or already loaded).
+
+    Args:
+        experiment: its YAML file, or already loaded.
+        overrides: values of the file to replace, as ``KEY=VALUE``.
+        store: folder of results; seeds that a run until something was decided has added there are in the plan.
 
     Raises:
         LopsidedError: the YAML or the data are wrong.
     """
-    return make_plan(_loaded(experiment, overrides))
+    loaded = _loaded(experiment, overrides)
+    return make_plan(loaded if store is None else with_added_seeds(loaded, Store(store)))
 
 
 def run(
@@ -74,7 +82,7 @@ def run(
     Raises:
         LopsidedError: something that is needed is missing.
     """
-    planned = planned or plan(experiment, overrides)
+    planned = planned or plan(experiment, overrides, store=store)
     chosen = {"workers": workers, "executor": executor}
     execution = planned.experiment.execution.model_copy(
         update={name: value for name, value in chosen.items() if value is not None}
@@ -83,11 +91,80 @@ def run(
     return executors.execute(planned, Store(store), execution, reporter or Reporter(), only=cells, retry=retry)
 
 
+def run_until(
+    experiment: Source,
+    until: Until,
+    *,
+    store: str | Path = "runs",
+    overrides: Sequence[str] = (),
+    say: Callable[[str], None] = log.info,
+    reporter: Callable[[], Reporter] = Reporter,
+    **options: Any,
+) -> executors.Summary:
+    """Run an experiment, and add seeds in rounds until what is asked is decided or the budget is spent.
+
+    After each round, when all cells have ended, the results are looked at. The number of looks is fixed beforehand, and
+    every p-value of trained cells is multiplied by it, in the report as well: stopping early finds nothing by itself.
+    The same call goes on where an earlier one was stopped.
+
+    Args:
+        experiment: its YAML file, or already loaded.
+        until: what is asked for, and the budget.
+        store: folder of results.
+        overrides: see :func:`plan`.
+        say: told what each look found, line by line.
+        reporter: makes what follows each round.
+        options: further ones of :func:`run`.
+
+    Returns:
+        What the last round did. If cells failed or it was stopped, no look was made after it.
+
+    Raises:
+        LopsidedError: see :func:`run`; no contrast has the words; something else was asked for before.
+    """
+    loaded, place = _loaded(experiment, overrides), Store(store)
+    record = begin(loaded, place, until)
+    while True:
+        planned = plan_of(loaded, record)
+        summary = run(loaded, store=store, planned=planned, reporter=reporter(), **options)
+        if not summary.ok or summary.remaining:
+            return summary
+        record, lines = look_at_results(planned, place, record, until)
+        with disk_errors(place.root):
+            save(place, loaded, record)
+        for line in lines:
+            say(line)
+        if record.end:
+            return summary
+
+
+def look_at_results(planned: Plan, store: Store, record: Record, until: Until) -> tuple[Record, list[str]]:
+    """Look at the results of a plan that is computed, as :func:`run_until` does; nothing is written.
+
+    Args:
+        planned: the plan.
+        store: where its results are.
+        record: of the looks so far, see :func:`~lopsided.experiments.adaptive.begin`.
+        until: what is asked for.
+
+    Returns:
+        The record with this look, and what to tell, as lines.
+    """
+    from ..analysis import analyse as analyse_tables
+    from .results import tables
+
+    def study() -> Study:
+        settings = {**_analysis(planned.experiment, store), "looks": record.planned}
+        return analyse_tables(tables.collect(planned, store), **settings)
+
+    return look(planned.experiment, store, record, until, study)
+
+
 def retry(
     experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = (), only: Sequence[str] = ()
 ) -> list[Cell[Stage]]:
     """Set the cells of an experiment that failed back to pending, and return them; what they resume from is kept."""
-    planned, place = plan(experiment, overrides), _existing(store)
+    planned, place = plan(experiment, overrides, store=store), _existing(store)
     failed = [cell for cell, status in planned.with_status(place) if status.state == "failed"]
     if only:
         wanted = {cell.id for cell in select(planned.cells, only)}
@@ -110,13 +187,13 @@ def failure_lines(store: Store, stage: str, cell: str) -> list[str]:
 
 def follow(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> None:
     """Take part in a run under torchrun, in every process but the first; see :func:`run`."""
-    planned = plan(experiment, overrides)
+    planned = plan(experiment, overrides, store=store)
     executors.follow(planned, Store(store), planned.experiment.execution)
 
 
 def status(experiment: Source, *, store: str | Path = "runs", overrides: Sequence[str] = ()) -> Statuses:
     """Return every cell of the experiment with what the store knows of it, as pairs; a notebook shows their number."""
-    return plan(experiment, overrides).with_status(Store(store))
+    return plan(experiment, overrides, store=store).with_status(Store(store))
 
 
 def collect_tables(
@@ -130,7 +207,7 @@ def collect_tables(
     """Collect the result tables, and write them to ``folder`` (default: the experiment's folder in the store)."""
     from .results import tables
 
-    planned, place = plan(experiment, overrides), _existing(store)
+    planned, place = plan(experiment, overrides, store=store), _existing(store)
     collected = tables.collect(planned, place)
     with disk_errors(place.root):
         collected.save(folder or place.experiment(planned.experiment.name) / "tables", formats)
@@ -146,10 +223,9 @@ def analyse(experiment: Source, *, store: str | Path = "runs", overrides: Sequen
     from ..analysis import analyse as analyse_tables
     from .results import tables
 
-    planned = plan(experiment, overrides)
-    settings = planned.experiment.analysis
-    collected = tables.collect(planned, _existing(store))
-    return analyse_tables(collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence)
+    planned, place = plan(experiment, overrides, store=store), _existing(store)
+    collected = tables.collect(planned, place)
+    return analyse_tables(collected, **_analysis(planned.experiment, place))
 
 
 def report(
@@ -179,7 +255,7 @@ def report(
         AnalysisError: too little is done for an analysis.
         ExperimentError: an output is damaged, or the folder cannot be written to.
     """
-    planned, place = planned or plan(experiment, overrides), _existing(store)
+    planned, place = planned or plan(experiment, overrides, store=store), _existing(store)
     exp = planned.experiment
     own = place.experiment(exp.name)
     to = Path(folder) if folder else own
@@ -199,10 +275,7 @@ def report(
             _set_aside(own, stamp, planned)
         collected = tables.collect(planned, place)
         collected.save(to / "tables")
-        settings = exp.analysis
-        study = analyse_tables(
-            collected, n_boot=settings.resamples, seed=settings.seed, independence=settings.independence
-        )
+        study = analyse_tables(collected, **_analysis(exp, place))
         study.save(to / "derived")
         write_report(
             study,
@@ -229,7 +302,7 @@ def compare(sources: Sequence[Source], *, store: str | Path = "runs", folder: st
         ExperimentError: fewer than two experiments, or two of one name; an output is damaged, or the folder cannot be
             written to.
     """
-    plans = {planned.experiment.name: planned for planned in map(plan, sources)}
+    plans = {planned.experiment.name: planned for planned in (plan(source, store=store) for source in sources)}
     if len(plans) < 2 or len(plans) < len(sources):
         names = ", ".join(f"'{name}'" for name in plans)
         raise ExperimentError(f"a comparison needs two or more experiments of different names, got {names}")
@@ -250,6 +323,12 @@ def compare(sources: Sequence[Source], *, store: str | Path = "runs", folder: st
         for name in ("gains", "metrics"):
             write_table(getattr(compared, name), to / "derived", name, ("parquet", "csv"))
     return to / "comparison.html"
+
+
+def _analysis(experiment: Experiment, store: Store) -> dict[str, Any]:
+    """Return how an experiment is analysed, the looks at it included."""
+    settings, looks = experiment.analysis, planned_looks(experiment, store)
+    return {"n_boot": settings.resamples, "seed": settings.seed, "independence": settings.independence, "looks": looks}
 
 
 def _settings(experiment: Experiment) -> dict[str, str]:
@@ -283,6 +362,8 @@ def _made_from(planned: Plan, store: Store) -> str:
         for cell, status in planned.with_status(store)
     }
     settings = {"title": exp.title, "description": exp.description, "analysis": exp.analysis.model_dump()}
+    if record := read_record(store, planned.experiment.name):
+        settings["looks"] = asdict(record)
     return canonical_json({"lopsided": __version__, "cells": cells, **settings})
 
 
@@ -338,6 +419,11 @@ def _training(sr: SuperResolution) -> dict[str, object]:
     }
 
 
+def _looks(record: Record) -> str:
+    asked = ", ".join(f"'{name}'" for name in record.names)
+    return f"until {asked}, with {', '.join(str(len(one['seeds'])) for one in record.looks)} seeds; {record.end}"
+
+
 def _facts(planned: Plan, store: Store) -> dict[str, object]:
     """Collect what the done cells record of their making; several values (two machines, say) are all named."""
     seen: dict[str, set[str]] = {}
@@ -363,6 +449,7 @@ def _facts(planned: Plan, store: Store) -> dict[str, object]:
         "experiment": planned.experiment.name,
         **(_training(sr) if sr else {}),
         "compute": f"{seconds / 60:.1f} min in all cells",
+        **({"looks": _looks(record)} if (record := read_record(store, planned.experiment.name)) else {}),
         "report made": now["started"],
         **{key: sorted(values) for key, values in seen.items()},
         **({"provenance missing or damaged": f"{len(unknown)} cell(s), first {unknown[0]}"} if unknown else {}),

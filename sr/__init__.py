@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .stability import summarise_stability
     from .task_list import TASKS, AnyTask
     from .tasks import Bicubic, Deblurring, Degradation, Denoising, Jpeg
+    from .tracking import OpenTracker, Tracker, TrackerName, require_trackers, tracker
     from .trainer import DivergedError, Skip, StoppedError, Trainer
     from .validation import Validated, Validation
 
@@ -52,6 +53,7 @@ __all__ = [
     "GeneratorSpec",
     "Jpeg",
     "LoadedGenerator",
+    "OpenTracker",
     "Pair",
     "PairCache",
     "Pass",
@@ -64,6 +66,8 @@ __all__ = [
     "StoppedError",
     "SuperResolutionError",
     "Tiling",
+    "Tracker",
+    "TrackerName",
     "Trainer",
     "TrainingSpec",
     "Validated",
@@ -82,10 +86,12 @@ __all__ = [
     "read_history",
     "read_metadata",
     "read_tensors",
+    "require_trackers",
     "restore_folder",
     "restore_image",
     "summarise_stability",
     "super_resolve",
+    "tracker",
     "write_tensors",
 ]
 
@@ -117,6 +123,7 @@ __getattr__, __dir__ = door(
         ".stability": ["summarise_stability"],
         ".task_list": ["TASKS", "AnyTask"],
         ".tasks": ["Bicubic", "Deblurring", "Degradation", "Denoising", "Jpeg"],
+        ".tracking": ["OpenTracker", "Tracker", "TrackerName", "require_trackers", "tracker"],
         ".trainer": ["DivergedError", "Skip", "StoppedError", "Trainer"],
         ".validation": ["Validated", "Validation"],
     },

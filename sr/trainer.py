@@ -12,7 +12,7 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from .images import PairCache
 from .loader import Key, Loader
 from .loss import Adversarial, Fidelity, Section, StepLoss, Terms
 from .spec import FinetuneSpec, Runtime, TrainingSpec
-from .tensorboard import TensorBoard
+from .tracking import OpenTracker, Trackers
 from .validation import Ranking, Validation, first_non_finite
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Trainer:
         checkpoint_every: int,
         progress: Callable[[int, float], None] = lambda _step, _loss: None,
         stop: Callable[[], bool] = lambda: False,
-        tensorboard: Path | str | None = None,
+        trackers: Sequence[OpenTracker] = (),
     ) -> None:
         """Train to the last step, from the newest complete checkpoint in ``folder`` if there is one.
 
@@ -181,7 +181,7 @@ class Trainer:
             progress: called at the end of each window with the step and the mean total loss.
             stop: asked at the end of each window, the last one too; True saves a checkpoint and raises StoppedError.
                 What it raises itself ends the run before anything is saved.
-            tensorboard: folder of event files; None writes none.
+            trackers: what opens the trackers that show the history, see ``tracker``.
 
         Raises:
             DivergedError: a term or gradient was not finite in more steps than may be skipped, or a validation score
@@ -195,10 +195,9 @@ class Trainer:
             journal = _Journal()
             if self.ranks.first:
                 history = open_files.enter_context(HistoryFile(folder / HISTORY, known.size))
-                board = TensorBoard(Path(tensorboard), self.step) if tensorboard else None
-                if board:
-                    open_files.callback(board.close)
-                journal = _Journal(history, board)
+                shown = Trackers(trackers, self.step)
+                open_files.callback(shown.close)
+                journal = _Journal(history, shown)
             self._loop(folder, journal, checkpoint_every, progress, stop)
 
     def _loop(
@@ -519,17 +518,17 @@ class _Journal:
     """Where the rows of the history go; nowhere, in all processes but the first."""
 
     history: HistoryFile | None = None
-    board: TensorBoard | None = None
+    shown: Trackers | None = None
 
     def row(self, row: dict[str, Any]) -> None:
         if self.history:
             self.history.append(row)
-        if self.board:
-            self.board.row(row)
+        if self.shown:
+            self.shown.row(row)
 
     def images(self, step: int, images: Any) -> None:
-        if self.board:
-            self.board.images(step, images)
+        if self.shown:
+            self.shown.images(step, images)
 
 
 def _seed(seed: int, device: torch.device) -> None:

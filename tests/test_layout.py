@@ -36,6 +36,7 @@ FLOORS = [
     "stages",
     "planning",
     "explain",
+    "adaptive",
     "watching",
     "selection",
     "running",
@@ -59,6 +60,8 @@ CONFINED = {
     "peft": {"mllm/align/adapters.py"},
     "datasets": {"mllm/align/trainers.py"},
     "httpx": {"mllm/backends/sending.py"},
+    "wandb": {"sr/tracking_wandb.py"},
+    "mlflow": {"sr/tracking_mlflow.py"},
     "typer": None,  # the whole of cli/
 }
 

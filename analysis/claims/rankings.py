@@ -42,7 +42,7 @@ def inversion_exists(study: Study) -> Iterator[Finding]:
             yield Finding(here, missing="; ".join(sorted(set(rows["status"]) - {"ok"})) or "no test")
             continue
         best = records(tested.sort_values("p_corrected", kind="stable"))[0]
-        gain = Estimate.of(best, "gain_difference", "gain")
+        gain = Estimate.of(best, "gain_difference", "gain", study.looks)
         metric = study.assessment.difference(str(dataset), best["better_metric"], best["worse_metric"])
         n_cells = len(study.gains.trained[str(generator)].keys)
         seeds = enough_seeds(gain, len(tested), n_cells, gain.value if best["discordant"] else EFFECT)
@@ -82,7 +82,9 @@ def metric_does_not_rank(study: Study) -> Iterator[Finding]:
             n=f"{row['n']} measures, {row['n_seeds']} seeds × {row['n_images']} images, {row['n_judges']} judges",
             n_seeds=int(row["n_seeds"]),
             needed=enough_seeds(
-                Estimate.of(row, "trend", "trend"), len(settings), len(study.gains.trained[row["generator"]].keys)
+                Estimate.of(row, "trend", "trend", study.looks),
+                len(settings),
+                len(study.gains.trained[row["generator"]].keys),
             ),
         )
 
@@ -106,13 +108,13 @@ def agree_less(study: Study) -> Iterator[Finding]:
             n=f"{row['n']} measures, {row['n_seeds']} seeds",
             n_seeds=int(row["n_seeds"]),
             decided={AGREE_LESS: SUPPORTED, AGREE_MORE: CONTRADICTED}.get(row["verdict"], ""),
-            needed=enough_for_change(row, len(changes), len(study.gains.trained[row["generator"]].keys)),
+            needed=enough_for_change(row, len(changes), len(study.gains.trained[row["generator"]].keys), study.looks),
         )
 
 
-def enough_for_change(row: Row, n_tests: int, n_cells: int) -> str:
+def enough_for_change(row: Row, n_tests: int, n_cells: int, looks: int = 1) -> str:
     """Say what would decide on a change of ρ: intervals as narrow as the change, and a change of the trend."""
-    change = Estimate.of(row, "trend_change", "trend_change")
+    change = Estimate.of(row, "trend_change", "trend_change", looks)
     trend = f"{enough_seeds(change, n_tests, n_cells)} for the change of the trend" if np.isfinite(change.se) else ""
     times = repeats_for_change(row)
     repeats = f"{times} × the seeds, images and references for ρ as seen" if times else ""

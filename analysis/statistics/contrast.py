@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from .correlation import Floats
+from .multiplicity import one_sided_over_looks, over_looks
 
 # Variances are taken to be at least this share of their median before their logarithm is: an exact tie is rounding.
 SMALLEST_SHARE = 1e-5
@@ -37,6 +38,8 @@ class Estimate:
         n_images: Images.
         seed_variance: Variance of one seed's difference.
         image_variance: Variance of one image's difference, in a test set of ``n_images``.
+        looks: How often the data may be looked at, each time with more seeds, before one stops. p and intervals hold
+            at whichever look that is: each look has the level α/``looks`` (Bonferroni).
     """
 
     value: float
@@ -46,6 +49,7 @@ class Estimate:
     n_images: int
     seed_variance: float = np.nan
     image_variance: float = np.nan
+    looks: int = 1
 
     def columns(self, prefix: str) -> dict[str, float]:
         """Return what is known of the error as columns of a table; ``Estimate.of`` reads them back."""
@@ -53,12 +57,12 @@ class Estimate:
         return {f"{prefix}_{name}": float(getattr(self, name)) for name in names}
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], value: str, prefix: str) -> Estimate:
+    def of(cls, row: Mapping[str, Any], value: str, prefix: str, looks: int = 1) -> Estimate:
         """Return the estimate of a row with the columns ``value``, n_seeds, n_images and those of ``columns``."""
         se, df, of_seeds, of_images = (
             row[f"{prefix}_{name}"] for name in ("se", "df", "seed_variance", "image_variance")
         )
-        return cls(row[value], se, df, row["n_seeds"], row["n_images"], of_seeds, of_images)
+        return cls(row[value], se, df, row["n_seeds"], row["n_images"], of_seeds, of_images, looks)
 
     @property
     def t(self) -> float:
@@ -70,16 +74,16 @@ class Estimate:
     @property
     def p_greater(self) -> float:
         """One-sided p of "the true difference is at most 0"."""
-        return float(stats.t.sf(self.t, self.df))
+        return one_sided_over_looks(float(stats.t.sf(self.t, self.df)), self.looks)
 
     @property
     def p(self) -> float:
         """Two-sided p of "there is no difference"."""
-        return float(2 * stats.t.sf(abs(self.t), self.df))
+        return over_looks(float(2 * stats.t.sf(abs(self.t), self.df)), self.looks)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return the bounds that hold the true difference in ``level`` of all studies."""
-        half = self.se * float(stats.t.isf((1 - level) / 2, self.df)) if self.se else self.se
+        half = self.se * float(stats.t.isf((1 - level) / self.looks / 2, self.df)) if self.se else self.se
         return self.value - half, self.value + half
 
 
@@ -200,6 +204,7 @@ class Grid:
         values: ``(cells, seeds, images)``, higher is better; all images of a (cell, seed) are NaN if it was lost.
         setting: ``(cells,)``, the setting of each cell.
         strata: ``(images,)``, the test set of each image; every test set has the same weight. One set if left out.
+        looks: See ``Estimate``.
 
     Examples:
         Two seeds and three images; the second cell is better by about 1:
@@ -210,8 +215,9 @@ class Grid:
         (1.03, [0.41, 1.65])
     """
 
-    def __init__(self, values: Floats, setting: ArrayLike, strata: ArrayLike | None = None):
+    def __init__(self, values: Floats, setting: ArrayLike, strata: ArrayLike | None = None, looks: int = 1):
         self.values = values
+        self.looks = looks
         self.setting = np.asarray(setting)
         codes = np.zeros(values.shape[2], dtype=int) if strata is None else np.unique(strata, return_inverse=True)[1]
         self.sets: list[NDArray[np.intp]] = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
@@ -250,11 +256,11 @@ class Grid:
         seeds = np.isfinite(self.means[used]).all(axis=0)
         n_seeds, n_images, n_sets = int(seeds.sum()), self.values.shape[2], len(self.sets)
         if not n_seeds:
-            return Estimate(np.nan, np.nan, np.nan, 0, n_images)
+            return Estimate(np.nan, np.nan, np.nan, 0, n_images, looks=self.looks)
         of_seed = w @ self.means[used][:, seeds]
         value = float(of_seed.mean())
         if n_seeds < 2 or min(len(of) for of in self.sets) < 2:
-            return Estimate(value, np.nan, np.nan, n_seeds, n_images)
+            return Estimate(value, np.nan, np.nan, n_seeds, n_images, looks=self.looks)
         of_image = np.einsum("c,csi->i", w, self.values[used][:, seeds]) / n_seeds
         seed_variance, seed_df = self._seed_variance(used, w, float(of_seed.var(ddof=1)))
         variances = np.array(
@@ -264,7 +270,8 @@ class Grid:
         total = variances.sum()
         pooled_df = total**2 / (variances**2 / df).sum() if total > 0 else float(df.min())
         of_images = float(variances[1:].sum() * n_images)
-        return Estimate(value, float(np.sqrt(total)), float(pooled_df), n_seeds, n_images, seed_variance, of_images)
+        error = float(np.sqrt(total)), float(pooled_df)
+        return Estimate(value, *error, n_seeds, n_images, seed_variance, of_images, self.looks)
 
     def _seed_variance(self, used: NDArray[np.intp], w: Floats, own: float) -> tuple[float, float]:
         """Return the variance that seeds give one seed's difference, and its degrees of freedom."""

@@ -25,6 +25,31 @@ def holm(p: ArrayLike) -> Floats:
     return adjusted
 
 
+def over_looks(p: float, looks: int) -> float:
+    """Return the p-value of a test that is made at up to ``looks`` looks and stops at whichever look one likes.
+
+    ``looks`` times the p-value at the last look (Bonferroni): valid for every rule that says when to stop, or how many
+    seeds the next look has, as long as the number of looks is fixed beforehand.
+
+    Examples:
+        >>> over_looks(0.01, looks=4), over_looks(0.5, looks=4)
+        (0.04, 1.0)
+    """
+    return min(1.0, looks * p) if looks > 1 else p
+
+
+def one_sided_over_looks(p: float, looks: int) -> float:
+    """Return the same for a one-sided p-value; the p-value of the other side is 1 minus it, as ever.
+
+    Examples:
+        >>> one_sided_over_looks(0.01, looks=4), one_sided_over_looks(0.99, looks=4)
+        (0.04, 0.96)
+    """
+    if looks == 1:
+        return p
+    return min(0.5, looks * p) if p <= 0.5 else 1 - min(0.5, looks * (1 - p))
+
+
 def opposed(a_greater: ArrayLike, o_greater: ArrayLike) -> Floats:
     """Return p of "not (one is better as a metric and worse as an objective)": the intersection-union test.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from ...common.fields import STEPS, THREADS, Settings
-from ...sr import Runtime
+from ...sr import Runtime, TrackerName
 
 _DEVICE = re.compile(r"^(cpu|cuda(:\d+)?|mps)\Z")
 PROCESSES = 10_000  # the most workers of a run
@@ -87,7 +87,11 @@ class Execution(Settings):
     loader_threads: int = Field(
         default=1, ge=0, le=THREADS, description="Threads that draw crops ahead of the training."
     )
-    tensorboard: bool = Field(default=False, description="Write TensorBoard event files beside each training.")
+    tracking: tuple[TrackerName, ...] = Field(
+        default=("tensorboard",),
+        description="What shows the curves of trainings besides the report: tensorboard, wandb, mlflow; []: nothing.",
+        json_schema_extra={"uniqueItems": True},
+    )
     executor: Executor | None = Field(
         default=None,
         description="Where cells are computed: serial (this process), local (processes of this machine), slurm, ray; "

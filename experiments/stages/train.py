@@ -32,7 +32,9 @@ from ...sr import (
     Validated,
     Validation,
     build_generator,
+    require_trackers,
     super_resolve,
+    tracker,
 )
 from ...sr.checkpoint import write_tensors
 from ...sr.distributed import current_ranks
@@ -127,6 +129,8 @@ class TrainingStage(Stage, ABC):
     def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
         """Make the training crops, decode the validation images, and build judges and generators."""
         specs = [cell.spec for cell in only(pending, cls)]
+        if specs:
+            require_trackers(context.execution.tracking)
         for spec in specs:
             current_ranks().share(spec.training.micro_batches)
             spec.crops(context).validate(spec.training.patch // spec.scale)
@@ -185,7 +189,10 @@ class TrainingStage(Stage, ABC):
                 checkpoint_every=context.execution.checkpoint_every,
                 progress=lambda step, loss: context.progress(step, self.training.steps, f"loss {loss:.4f}"),
                 stop=context.stop,
-                tensorboard=place.parent / "tensorboard" if context.execution.tensorboard else None,
+                trackers=[
+                    tracker(name, place.parent, context.store.root / "tracking", cell.id, cell.title)
+                    for name in context.execution.tracking
+                ],
             )
             kept = trainer.averaged_generator().state_dict()
             for name, tensor in kept.items():

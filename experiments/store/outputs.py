@@ -15,7 +15,7 @@ from .status import Output, Status, parse_status
 
 SPEC, PROVENANCE, STATUS, FAILURE = "spec.json", "provenance.json", "status.json", "failure.json"
 # In a cell's folder, and no outputs: what is known of it, what is said on the way, and what may be begun anew.
-OTHERS = (STATUS, FAILURE, "lease.json", "progress.json", "log.txt", "work", "tensorboard")
+OTHERS = (STATUS, FAILURE, "lease.json", "progress.json", "log.txt", "work", "tensorboard", "tracking")
 
 _hashes: dict[tuple[str, int, int, int], str] = {}
 

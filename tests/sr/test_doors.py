@@ -70,7 +70,11 @@ def train(path: Path | str) -> float:
     trainer = sr.Trainer(
         sr.TrainingSpec(steps=1, batch=1, patch=16), sr.build_generator(SPEC, 2), cache, seed=0, stream="s"
     )
-    trainer.run(kind(f"{path}/run"), checkpoint_every=1, tensorboard=kind(f"{path}/events"))
+    trainer.run(
+        kind(f"{path}/run"),
+        checkpoint_every=1,
+        trackers=[sr.tracker("tensorboard", Path(path, "events"), Path(path), "one", "One step")],
+    )
     (row,) = sr.read_history(kind(f"{path}/run/history.jsonl"))
     return row["pixel"]
 

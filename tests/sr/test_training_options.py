@@ -27,6 +27,7 @@ from lopsided.sr import (
     Validated,
     Validation,
     build_generator,
+    tracker,
 )
 from lopsided.sr.checkpoint import load_checkpoint, read_tensors
 from lopsided.sr.errors import SuperResolutionError
@@ -366,8 +367,10 @@ def test_tensorboard_shows_the_history_and_restored_images(pairs, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     made = validated_trainer(pairs)
-    made.run(tmp_path / "work", checkpoint_every=3, tensorboard=tmp_path / "events")
-    events = EventAccumulator(str(tmp_path / "events"))
+    made.run(
+        tmp_path / "work", checkpoint_every=3, trackers=[tracker("tensorboard", tmp_path, tmp_path, "key", "title")]
+    )
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     rows = read_history(tmp_path / "work" / "history.jsonl")
     for name in ("pixel", "d_real", "gradient_generator", "learning_rate", "skipped", "validation/distance"):

@@ -8,9 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ..common.errors import one_line
-from .errors import SuperResolutionError
-
 
 class TensorBoard:
     """Writes event files into ``folder``.
@@ -18,19 +15,11 @@ class TensorBoard:
     Args:
         folder: where they go.
         step: the step that the run starts from; an earlier run's events of later steps are hidden.
-
-    Raises:
-        SuperResolutionError: the tensorboard package is not installed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise SuperResolutionError(
-                f"tensorboard is not installed ({one_line(error)}); pip install tensorboard, "
-                "or set execution.tensorboard: false"
-            ) from None
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def row(self, row: Mapping[str, Any]) -> None:
