@@ -1,4 +1,4 @@
-"""All speed comparisons of one GPU in at most eight minutes: the programs beside this one, each with a share of the time.
+"""All speed comparisons of one GPU in at most eight minutes: the programs beside this one share the time.
 
     python benchmarks/gpu.py [--device cuda] [--minutes 8] [--to gpu.txt] [--quick]
 
@@ -57,8 +57,7 @@ def _run(command: list[str], limit: float) -> str:
     try:
         done = subprocess.run(
             [sys.executable, str(HERE / command[0]), *command[1:]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=limit,
         )
