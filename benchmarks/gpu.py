@@ -1,4 +1,4 @@
-"""All speed comparisons of one GPU in eight minutes or less: the programs beside this one, each with a share of the time.
+"""All speed comparisons of one GPU in at most eight minutes: the programs beside this one share the time.
 
     python benchmarks/gpu.py [--device cuda] [--minutes 8] [--to gpu.txt] [--quick]
 

@@ -46,7 +46,8 @@ NUMBER = "Rate the quality of this image with one number from 0 (lowest) to 100 
 
 
 def tiny_model() -> Path:
-    spec = importlib.util.spec_from_file_location("tiny_vlm", Path(__file__).parents[1] / "tests" / "tiny_vlm.py")
+    path = Path(__file__).parents[1] / "tests" / "support" / "tiny_vlm.py"
+    spec = importlib.util.spec_from_file_location("tiny_vlm", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
