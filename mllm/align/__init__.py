@@ -17,8 +17,10 @@ from ...common.doors import door
 
 if TYPE_CHECKING:
     from .calibration import Calibration, fit_isotonic, fit_temperature
+    from .cheating import Limits, Probe, pixel_distance, probe, read_checkpoints, shows_prompt
     from .config import Alignment, load_alignment
     from .evaluation import load_calibration
+    from .reinforced_flow import FlowGrpo, draw, flow_grpo
     from .reward_model import RewardModel
     from .rewards import ParsedReply, Rewards
     from .selection import BestOf, best_of
@@ -31,19 +33,28 @@ __all__ = [
     "Alignment",
     "BestOf",
     "Calibration",
+    "FlowGrpo",
+    "Limits",
     "ParsedReply",
     "Plan",
+    "Probe",
     "RewardModel",
     "RewardService",
     "Rewards",
     "Split",
     "align",
     "best_of",
+    "draw",
     "fit_isotonic",
     "fit_temperature",
+    "flow_grpo",
     "load_alignment",
     "load_calibration",
+    "pixel_distance",
     "plan_alignment",
+    "probe",
+    "read_checkpoints",
+    "shows_prompt",
     "split_items",
 ]
 
@@ -54,6 +65,8 @@ __getattr__, __dir__ = door(
         ".calibration": ["Calibration", "fit_isotonic", "fit_temperature"],
         ".config": ["Alignment", "load_alignment"],
         ".evaluation": ["load_calibration"],
+        ".cheating": ["Limits", "Probe", "pixel_distance", "probe", "read_checkpoints", "shows_prompt"],
+        ".reinforced_flow": ["FlowGrpo", "draw", "flow_grpo"],
         ".reward_model": ["RewardModel"],
         ".rewards": ["ParsedReply", "Rewards"],
         ".service": ["RewardService"],
