@@ -2,8 +2,8 @@
 
 python benchmarks/image_reward.py SEEDS [FOLDER]
 
-The generator draws soft discs: three colours, on the left, in the middle or on the right; 6 of the pairs are trained on,
-2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the cheat.
+The generator draws soft discs: three colours, on the left, in the middle or on the right; 6 of the pairs are trained
+on, 2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the cheat.
 Held-out judges: contrast, and how much of an image is explained by a disc of the prompt (fidelity). Every arm is judged
 by `lopsided.mllm.align.probe`; results are dated in RESULTS.md.
 """
@@ -153,7 +153,9 @@ def run(place, seed):
         for row in found.table.to_dict("records"):
             alarms = ", ".join(found.alarms.loc[found.alarms["checkpoint"] == row["checkpoint"], "alarm"]) or "no alarm"
             numbers = " ".join(f"{key} {row[key]:.3f}" for key in ("reward", "contrast", "fidelity", "diversity"))
-            print(f"{seed} {arm:11} {row['checkpoint']:7} {numbers} ({row['diversity_share']:.0%})  {alarms}", flush=True)
+            print(
+                f"{seed} {arm:11} {row['checkpoint']:7} {numbers} ({row['diversity_share']:.0%})  {alarms}", flush=True
+            )
         print(f"{seed} {arm} took {time.perf_counter() - began:.0f} s", flush=True)
 
 

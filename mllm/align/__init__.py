@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .selection import BestOf, best_of
     from .service import RewardService
     from .splits import Split, split_items
+    from .text_encoder import check_text_encoder, drop_index, side_by_side, swap_text_encoder
     from .training import Aligned, Plan, align, plan_alignment
 
 __all__ = [
@@ -44,7 +45,9 @@ __all__ = [
     "Split",
     "align",
     "best_of",
+    "check_text_encoder",
     "draw",
+    "drop_index",
     "fit_isotonic",
     "fit_temperature",
     "flow_grpo",
@@ -55,7 +58,9 @@ __all__ = [
     "probe",
     "read_checkpoints",
     "shows_prompt",
+    "side_by_side",
     "split_items",
+    "swap_text_encoder",
 ]
 
 __getattr__, __dir__ = door(
@@ -71,6 +76,7 @@ __getattr__, __dir__ = door(
         ".rewards": ["ParsedReply", "Rewards"],
         ".service": ["RewardService"],
         ".splits": ["Split", "split_items"],
+        ".text_encoder": ["check_text_encoder", "drop_index", "side_by_side", "swap_text_encoder"],
         ".training": ["Aligned", "Plan", "align", "plan_alignment"],
     },
 )
