@@ -3,9 +3,9 @@
 python benchmarks/image_reward.py SEEDS [FOLDER]
 
 The generator draws soft discs: three colours, on the left, in the middle or on the right; 6 of the pairs are trained
-on, 2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the cheat.
-Held-out judges: contrast, and how much of an image is explained by a disc of the prompt (fidelity). Every arm is judged
-by `lopsided.mllm.align.probe`; results are dated in RESULTS.md.
+on, 2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the
+cheat. Held-out judges: contrast, and how much of an image is explained by a disc of the prompt (fidelity). Every arm is
+judged by `lopsided.mllm.align.probe`; results are dated in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # pyright: ignore[reportMissingImports]
 
 from lopsided.analysis.report import write_probe
 from lopsided.common.images import to_uint8, write_png

@@ -8,10 +8,10 @@ import torch
 
 pytest.importorskip("diffusers", reason="the extra 't2i' is not installed")
 
-from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
-from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
-from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage  # pyright: ignore[reportMissingImports]
+from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel  # pyright: ignore[reportMissingImports]
+from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline  # pyright: ignore[reportMissingImports]
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler  # pyright: ignore[reportMissingImports]
 
 from lopsided.mllm import MllmError, TransformersBackend
 from lopsided.mllm.align import check_text_encoder, drop_index, side_by_side, swap_text_encoder
