@@ -21,6 +21,7 @@ from .judge_heatmap import judge_heatmap
 from .judge_scatter import judge_scatter
 from .leaderboard_forest import leaderboard_forest
 from .no_reference_forest import no_reference_forest
+from .probe_curves import probe_curves
 from .raters_forest import raters_forest
 from .rating_calibration import rating_calibration
 from .rating_residuals import rating_residuals
@@ -52,6 +53,7 @@ __all__ = [
     "leaderboard_forest",
     "no_reference_forest",
     "pretty",
+    "probe_curves",
     "raters_forest",
     "rating_calibration",
     "rating_residuals",

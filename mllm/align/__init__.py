@@ -17,13 +17,16 @@ from ...common.doors import door
 
 if TYPE_CHECKING:
     from .calibration import Calibration, fit_isotonic, fit_temperature
+    from .cheating import Limits, Probe, pixel_distance, probe, read_checkpoints, shows_prompt
     from .config import Alignment, load_alignment
     from .evaluation import load_calibration
+    from .reinforced_flow import FlowGrpo, draw, flow_grpo
     from .reward_model import RewardModel
     from .rewards import ParsedReply, Rewards
     from .selection import BestOf, best_of
     from .service import RewardService
     from .splits import Split, split_items
+    from .text_encoder import check_text_encoder, drop_index, side_by_side, swap_text_encoder
     from .training import Aligned, Plan, align, plan_alignment
 
 __all__ = [
@@ -31,20 +34,33 @@ __all__ = [
     "Alignment",
     "BestOf",
     "Calibration",
+    "FlowGrpo",
+    "Limits",
     "ParsedReply",
     "Plan",
+    "Probe",
     "RewardModel",
     "RewardService",
     "Rewards",
     "Split",
     "align",
     "best_of",
+    "check_text_encoder",
+    "draw",
+    "drop_index",
     "fit_isotonic",
     "fit_temperature",
+    "flow_grpo",
     "load_alignment",
     "load_calibration",
+    "pixel_distance",
     "plan_alignment",
+    "probe",
+    "read_checkpoints",
+    "shows_prompt",
+    "side_by_side",
     "split_items",
+    "swap_text_encoder",
 ]
 
 __getattr__, __dir__ = door(
@@ -54,10 +70,13 @@ __getattr__, __dir__ = door(
         ".calibration": ["Calibration", "fit_isotonic", "fit_temperature"],
         ".config": ["Alignment", "load_alignment"],
         ".evaluation": ["load_calibration"],
+        ".cheating": ["Limits", "Probe", "pixel_distance", "probe", "read_checkpoints", "shows_prompt"],
+        ".reinforced_flow": ["FlowGrpo", "draw", "flow_grpo"],
         ".reward_model": ["RewardModel"],
         ".rewards": ["ParsedReply", "Rewards"],
         ".service": ["RewardService"],
         ".splits": ["Split", "split_items"],
+        ".text_encoder": ["check_text_encoder", "drop_index", "side_by_side", "swap_text_encoder"],
         ".training": ["Aligned", "Plan", "align", "plan_alignment"],
     },
 )

@@ -121,6 +121,9 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
         "leaderboard_forest": (on_board(assessed.table),),
         "rating_calibration": (as_ratings(study.tables.fr_scores),),
         "rating_residuals": (as_ratings(study.tables.fr_scores),),
+        "probe_curves": (
+            pd.DataFrame({"checkpoint": ["0", "9"], "reward_change": [0.0, 2.0], "diversity_share": 1.0, "blank": 0.0}),
+        ),
         "status_bars": (as_ratings(study.tables.fr_scores),),
         "critical_difference": (where(assessed.ranks, over="references"),),
         "initialisation_ladder": (assessed.table, gains.table),
