@@ -78,6 +78,8 @@ class Asymmetry:
         changes: One row per adversarial setting: ρ without and with the discriminator over common measures, with
             intervals at 1 − .05/number of rows, ``verdict`` from intervals that do not overlap (``rho_change``), a
             suggestion below three seeds; change of the trend.
+        assessment: The metrics that were compared: of several draws of random weights, their mean (``draws.py``).
+        gains: The objectives that were compared, likewise.
     """
 
     settings: pd.DataFrame
@@ -85,6 +87,8 @@ class Asymmetry:
     points: pd.DataFrame
     pairs: pd.DataFrame
     changes: pd.DataFrame
+    assessment: Assessment
+    gains: Gains
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def compare_rankings(
 ) -> Asymmetry:
     """Join the two sides of every measure and compare their rankings.
 
-    A measure with a lost seed is left out of ρ and the trend, and ranked worst in ``rho_lost_worst``.
+    A measure with a lost seed is left out of ρ and the trend, and ranked worst in ``rho_lost_worst``. Several draws of
+    random weights count as several measures here: ``analyse`` gives their means (``draws.py``).
 
     Args:
         assessment: Result of ``assess``.
@@ -158,6 +163,8 @@ def compare_rankings(
         points=pd.DataFrame(points, columns=POINT_COLUMNS),
         pairs=correct(pd.DataFrame(pairs, columns=[*WHERE, *PAIR_COLUMNS]), assessment),
         changes=pd.DataFrame(list_changes(changes, level, seed), columns=CHANGE_COLUMNS),
+        assessment=assessment,
+        gains=gains,
     )
     count_pairs(asymmetry.settings, asymmetry.pairs)
     return asymmetry

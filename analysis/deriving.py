@@ -13,6 +13,7 @@ from .claims import evaluate_claims
 from .components import compare_spreads
 from .diagnostics import predict_gains
 from .distortions import assess_distortions
+from .draws import average_assessment, average_cells, average_scores, name_means, summarise_draws
 from .gain import gains
 from .independence import INDEPENDENCE
 from .raters import compare_raters
@@ -74,13 +75,19 @@ def analyse(
         if table.part:
             part = cast(Part, import_module(f".{table.part}", __package__))
             parts |= part.derive(tables, n_boot=n_boot, seed=seed)
-    compared = compare_rankings(assessment, gained, seed=seed)
-    spreads = compare_spreads(gained, seed=seed)
+    means = name_means({*tables.sr_scores["fidelity"], *tables.cells["fidelity"].dropna()}, tables.fr_scores["measure"])
+    averaged = gained
+    if means:
+        scores, cells = average_scores(tables.sr_scores, means), average_cells(tables.cells, means)
+        averaged = gains(scores, cells, independence=independence, looks=looks)
+    compared = compare_rankings(average_assessment(assessment, means), averaged, seed=seed)
+    spreads = compare_spreads(averaged, seed=seed)
+    parts["draws"] = summarise_draws(assessment, gained, means)
     parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
     parts["raters"], parts["rater_differences"] = compare_raters(tables.fr_scores, tables.nr_scores, tables.mllm_scores)
     parts["self_preference"] = self_preference(gained, tables.sr_scores)
-    parts["influence"] = influence(assessment, gained, compared)
-    parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(assessment, gained, compared, seed=seed)
+    parts["influence"] = influence(compared)
+    parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(compared, seed=seed)
     parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)
     parts["gain_predictions"] = predict_gains(parts["diagnostics_predictors"], compared.points, seed=seed)
     counts = count_rows(tables)

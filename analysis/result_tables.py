@@ -50,8 +50,8 @@ def _table(description: str, *columns: str, counted_by: tuple[str, ...] = (), pa
     )
 
 
-# Ends the key of a measure with another draw of random weights than the first.
-DRAW = re.compile(r"(?<=-r)@seed\d+$")
+# Ends the key of a measure with another draw of random weights than the first, or of the mean of several.
+DRAW = re.compile(r"(?<=-r)@(seed\d+|\d+draws)$")
 # Ends the key of a discriminator whose ``gan_weight`` is its share of the gradient on the image, held in training.
 SHARE = "@share"
 

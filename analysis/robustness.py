@@ -7,8 +7,6 @@ import pandas as pd
 
 from .asymmetry import WHERE, Asymmetry, join, mean_gain
 from .contrasts import trend_weights, weighted_contrast
-from .gain import Gains
-from .statistics.assessment import Assessment
 from .statistics.frames import grouped, records, where
 from .statistics.rank_correlation import spearman
 from .trained import Trained
@@ -19,19 +17,19 @@ INVERSION_COLUMNS = [*WHERE, "first", "second", "probability"]
 N_DRAWS = 4_000
 
 
-def influence(assessment: Assessment, gains: Gains, asymmetry: Asymmetry) -> pd.DataFrame:
+def influence(asymmetry: Asymmetry) -> pd.DataFrame:
     """Compute ρ and trend of every setting without each measure and without each judge of its panel.
 
     Returns:
         One row per setting and what was ``left_out`` (a key; ``of`` "measure" or "judge"): ``rho``, ``trend`` and
         ``trend_p`` without it, beside those of all, and whether the trend ``turns``, i.e. changes its sign.
     """
-    rows = []
+    rows, gains = [], asymmetry.gains
     for summary in records(where(asymmetry.settings, status="ok")):
         here = {name: summary[name] for name in WHERE}
         trained = gains.trained[summary["generator"]]
         of_setting = where(gains.table, **{name: here[name] for name in WHERE if name != "dataset"})
-        side = join(assessment, summary["dataset"], of_setting, trained)
+        side = join(asymmetry.assessment, summary["dataset"], of_setting, trained)
         panel = trained.panel(side.cells).judges
         for k, measure in enumerate(side.measures):
             kept = [i for i in range(len(side.measures)) if i != k]
@@ -60,7 +58,7 @@ def _again(trained: Trained, cells: list[int], a: np.ndarray, judges: tuple[int,
     }
 
 
-def sureness(assessment: Assessment, gains: Gains, asymmetry: Asymmetry, *, seed: int = 0) -> tuple[pd.DataFrame, ...]:
+def sureness(asymmetry: Asymmetry, *, seed: int = 0) -> tuple[pd.DataFrame, ...]:
     """Say how probable each rank of a measure and each inversion of a pair is, given the noise of both sides.
 
     Values are drawn from normal distributions around the estimates, with the variances of one SRCC and of one gain. A
@@ -71,13 +69,13 @@ def sureness(assessment: Assessment, gains: Gains, asymmetry: Asymmetry, *, seed
         ``probability``, and the ``expected`` rank. Inversions: one row per setting and ordered pair with the
         ``probability`` that the first is the better metric and the worse objective.
     """
-    ranks, inversions = [], []
+    ranks, inversions, gains = [], [], asymmetry.gains
     rng = np.random.default_rng([seed, 7])
     for key, points in grouped(asymmetry.points, *WHERE):
         here = dict(zip(WHERE, key, strict=True))
         trained = gains.trained[here["generator"]]
         of_setting = where(gains.table, **{name: here[name] for name in WHERE if name != "dataset"})
-        side = join(assessment, here["dataset"], of_setting, trained)
+        side = join(asymmetry.assessment, here["dataset"], of_setting, trained)
         judges = trained.panel(side.cells).judges
         variances = side.a_variance, side.gain_variance(trained, judges)
         if not np.isfinite(variances).all():

@@ -27,14 +27,15 @@ class Study:
         tables: What it was derived from.
         assessment: SRCC, KRCC, PLCC of every measure on every data set.
         gains: Gain of every trained cell.
-        asymmetry: Rank agreement of the two.
+        asymmetry: Rank agreement of the two, with the mean of several draws of random weights as one measure.
         spreads: What matters more for the gain, the measure or the adversarial setting.
         parts: Further tables by name. Derived by the modules that ``ResultTable.part`` names: ``nr_splits``,
             ``nr_assessment`` and ``nr_differences`` of no-reference models, ``mllm_assessment`` of multimodal LLMs'
             ratings, ``stability`` of adversarial trainings, and the realised ``gradients`` of loss terms.
             ``assessment_distortions``: SRCC within each kind of distortion. ``raters`` and ``rater_differences``:
             measures, no-reference models and multimodal LLMs on the same images. Of the comparison: ``claims``,
-            ``advice``, ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``,
+            ``advice``, ``draws`` (how much draws of random weights differ), ``self_preference``, ``influence``,
+            ``rank_probabilities``, ``inversion_probabilities``,
             ``reverse_asymmetry``, ``reverse_points`` and ``gain_predictions``.
         counts: Number of rows by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.

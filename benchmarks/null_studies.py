@@ -17,6 +17,9 @@ Scenarios:
 - ``panels``: judges that like or dislike adversarial settings as a whole, each measure with a related judge of its own.
 - ``order``: gains in the order of the metrics in all settings, with unlike noise: ρ is 1 with and without a
   discriminator (only T2 is untrue).
+- ``draws``: two of eight measures have three draws of random weights each, whose true gains differ or not. Each draw
+  as a measure of its own, as it was before, and the mean of draws. ``unrelated``: the measures differ in both
+  abilities, which have nothing to do with each other (``ρ``: its p without a discriminator is below .05).
 - ``power``: planted effects: ρ = −1, one inversion, an order turned round by discriminators, a dominant discriminator,
   judges that prefer their own kind, a better patch discriminator.
 - ``curves``: the same effects at a quarter, half and all of their size, 3 seeds × 14 images, SD of seeds 0.3.
@@ -47,20 +50,23 @@ from numpy.typing import NDArray
 from lopsided.analysis.asymmetry import WHERE, Joined, join, list_changes, mean_gain, with_verdicts
 from lopsided.analysis.components import ADVERSARIAL, compare_spreads
 from lopsided.analysis.contrasts import contrast, trend_weights, weighted_contrast
+from lopsided.analysis.draws import average_assessment, average_scores, name_means
 from lopsided.analysis.gain import Gains
 from lopsided.analysis.inversions import PAIR_COLUMNS, correct, list_pairs
 from lopsided.analysis.self_preference import self_preference
 from lopsided.analysis.statistics import Assessment, Resamples, spearman, srcc, srcc_replicates
+from lopsided.analysis.statistics.assessment import COLUMNS as ASSESSED
 from lopsided.analysis.statistics.contrast import Estimate
 from lopsided.analysis.statistics.multiplicity import ALPHA
 from lopsided.analysis.statistics.noise_free_rho import N_DRAWS
+from lopsided.analysis.statistics.rank_correlation import exact_p
 from lopsided.analysis.trained import CellKey, Trained, judge_units, trained_cells
 from lopsided.analysis.verdicts import FAMILIES, UNDECIDED
 
 Floats = NDArray[np.float64]
 SETTINGS = (("none", 0.0), ("vanilla-vgg16", 0.1), ("patch-vgg16", 0.1))
 LEVEL, Z = 0.95, 1.96
-KINDS = ("headline", "inversion", "trend", "T2", "T4", "T6", "T6 general", "self-preference")
+KINDS = ("headline", "inversion", "trend", "T2", "T4", "T6", "T6 general", "self-preference", "ρ")
 OLD_KINDS = ("old inversion", "old trend", "old T2", "old T6")
 LEAST_COVERAGE = 0.93
 PLANTED = {
@@ -71,7 +77,7 @@ PLANTED = {
     "own": ("self-preference",),
     "patch": ("T6",),
 }
-ORDER = "same order"
+ORDER, UNRELATED = "same order", "unrelated"
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,9 @@ class Scenario:
         tastes: SD of a judge's liking of a setting as a whole, equal for all cells of the setting.
         planted: "" or the effect that is there.
         size: Factor of that effect.
+        draws: Draws of random weights that each of the last two measures has.
+        draw_sd: SD of the true gains of these draws.
+        averaged: Whether they enter as their mean.
     """
 
     seeds: int = 3
@@ -98,6 +107,24 @@ class Scenario:
     tastes: float = 0.0
     planted: str = ""
     size: float = 1.0
+    draws: int = 1
+    draw_sd: float = 0.0
+    averaged: bool = False
+
+    @property
+    def forms(self) -> list[int]:
+        """The form of every measure: its own, or one that draws share."""
+        n = self.measures
+        return [*range(n - 2), *(form for form in (n - 2, n - 1) for _ in range(self.draws))]
+
+    @property
+    def keys(self) -> list[str]:
+        """The key of every measure."""
+        if self.draws == 1:
+            return [f"m{k}" for k in self.forms]
+        plain, forms = self.forms[: self.measures - 2], (self.measures - 2, self.measures - 1)
+        names = ("-r", *(f"-r@seed{draw}" for draw in range(1, self.draws)))
+        return [*(f"m{k}" for k in plain), *(f"m{k}{name}" for k in forms for name in names)]
 
     def __str__(self) -> str:
         extra = " ".join(
@@ -108,6 +135,8 @@ class Scenario:
                 f"tastes {self.tastes:g}" * bool(self.tastes),
                 self.planted,
                 f"× {self.size:g}" * (self.size != 1),
+                f"SD of draws {self.draw_sd:g}" * (self.draws > 1),
+                "averaged" * self.averaged,
             )
             if part
         )
@@ -122,20 +151,30 @@ def assessment_of(scenario: Scenario, rng: np.random.Generator) -> Assessment:
     quality = np.full(scenario.measures, 1.0)
     if scenario.planted in ("reversed", "one inversion", "turned", ORDER):
         quality = np.linspace(0.5, 2.5, scenario.measures)
+    elif scenario.planted == UNRELATED:
+        quality = rng.normal(1.5, 0.5, scenario.measures)
     label = np.tile(np.arange(5.0), scenario.references)
     cluster = np.repeat(np.arange(scenario.references), 5)
     resamples = Resamples(cluster, 1 - np.eye(scenario.references, dtype=np.int64))
     rows, parts = [], {}
-    for k in range(scenario.measures):
-        own = rng.normal(0, 0.5, scenario.references)[cluster]
-        score = quality[k] * label / 2 + own + rng.normal(0, 1.0, len(label))
-        parts["set", f"m{k}"] = srcc_replicates(score, label, resamples)
+    of_form: dict[int, Floats] = {}
+    for form, key in zip(scenario.forms, scenario.keys, strict=True):
+        if form not in of_form:
+            own = rng.normal(0, 0.5, scenario.references)[cluster]
+            of_form[form] = quality[form] * label / 2 + own + rng.normal(0, 1.0, len(label))
+        score = of_form[form]
+        if scenario.draws > 1 and form >= scenario.measures - 2:
+            score = score + rng.normal(0, 0.3, len(label))
+        parts["set", key] = srcc_replicates(score, label, resamples)
         value = srcc(score, label)
         rows.append(
             {
                 "dataset": "set",
-                "measure": f"m{k}",
-                "measure_id": f"id-m{k}",
+                "dataset_id": "set",
+                "label_kind": "mos",
+                "measure": key,
+                "measure_id": f"id-{key}",
+                "n": len(label),
                 "n_references": scenario.references,
                 "srcc": value,
                 "srcc_low": value,
@@ -143,17 +182,19 @@ def assessment_of(scenario: Scenario, rng: np.random.Generator) -> Assessment:
                 "status": "ok",
             }
         )
-    return Assessment(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), parts)
+    return Assessment(pd.DataFrame(rows, columns=ASSESSED), pd.DataFrame(), pd.DataFrame(), parts)
 
 
 def scores_of(scenario: Scenario, rng: np.random.Generator) -> Floats:
     """Return ``(settings, cells, judges, seeds, images)``; the first cell of a setting has no fidelity measure."""
-    n, g, s, i = scenario.measures, len(SETTINGS), scenario.seeds, scenario.images
+    n, g, s, i = len(scenario.keys), len(SETTINGS), scenario.seeds, scenario.images
     gain = np.zeros((g, n))
     if scenario.planted == "reversed":
         gain += np.linspace(1.0, -1.0, n)
     elif scenario.planted == ORDER:
         gain += np.linspace(-1.0, 1.0, n)
+    elif scenario.planted == UNRELATED:
+        gain += rng.normal(size=scenario.measures)[scenario.forms]
     elif scenario.planted == "turned":
         gain += np.array([1.0, -1.0, -1.0])[:, None] * np.linspace(-1.0, 1.0, n)
     elif scenario.planted == "one inversion":
@@ -162,6 +203,8 @@ def scores_of(scenario: Scenario, rng: np.random.Generator) -> Floats:
         gain += 1.2 * np.arange(g)[:, None]
     elif scenario.planted == "patch":
         gain[2] += 0.5
+    if scenario.draw_sd:
+        gain[:, scenario.measures - 2 :] += rng.normal(0, scenario.draw_sd, n - scenario.measures + 2)
     sd = np.full((g, n + 1), float(scenario.seed_sd))
     if scenario.unlike == "cell":
         sd[0, 1] *= 10**0.5
@@ -185,7 +228,7 @@ def scores_of(scenario: Scenario, rng: np.random.Generator) -> Floats:
         + liking
         + (sd[..., None] * draws)[:, :, None, :, None]
         + scenario.seed_sd * rng.normal(size=s)[:, None]
-        + 0.5 * rng.normal(size=(g, n + 1, 1, 1, i))
+        + 0.5 * rng.normal(size=(g, scenario.measures + 1, 1, 1, i))[:, [0, *(form + 1 for form in scenario.forms)]]
         + 0.35 * rng.normal(size=(g, n + 1, 1, s, i))
         + 0.35 * rng.normal(size=(g, n + 1, len(judges), s, i))
         + rng.normal(size=i)
@@ -200,8 +243,8 @@ def judges_of(scenario: Scenario) -> list[str]:
 def table_of(scenario: Scenario, value: Floats) -> pd.DataFrame:
     """Return scores as a table."""
     judges = judges_of(scenario)
-    fidelity = np.array(["none", *(f"m{k}" for k in range(scenario.measures))])
-    family = np.array(["", *(f"form:own{k}" for k in range(scenario.measures))])
+    fidelity = np.array(["none", *scenario.keys])
+    family = np.array(["", *(f"form:own{form}" for form in scenario.forms)])
     at = [axis.ravel() for axis in np.indices(value.shape)]
     return pd.DataFrame(
         {
@@ -230,14 +273,21 @@ def table_of(scenario: Scenario, value: Floats) -> pd.DataFrame:
 def frame_of(scenario: Scenario) -> tuple[pd.DataFrame, Trained]:
     """Return what studies of a scenario have in common: one score per cell and judge, which carries their families."""
     one = replace(scenario, seeds=1, images=1)
-    table = table_of(one, scores_of(one, np.random.default_rng(0)))
+    table = averaged(scenario, table_of(one, scores_of(one, np.random.default_rng(0))))
     return table, trained_cells(table)["net"]
+
+
+def averaged(scenario: Scenario, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the mean of draws in place of each if the scenario asks for it."""
+    return average_scores(table, name_means(scenario.keys)) if scenario.averaged else table
 
 
 def trained_of(scenario: Scenario, values: Floats) -> Trained:
     """Return what ``trained_cells`` makes of the table of these scores, without the table."""
+    if scenario.averaged:
+        return trained_cells(averaged(scenario, table_of(scenario, values)))["net"]
     frame = frame_of(scenario)[1]
-    fidelity = ["none", *(f"m{k}" for k in range(scenario.measures))]
+    fidelity = ["none", *scenario.keys]
     settings = [SETTINGS.index(key.setting) for key in frame.keys]
     by_cell = values[settings, [fidelity.index(key.fidelity) for key in frame.keys]]
     unit, unit_of, unit_status = judge_units(by_cell[frame.baseline], frame.judges)
@@ -257,6 +307,8 @@ def trained_of(scenario: Scenario, values: Floats) -> Trained:
 def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
     """Simulate one study and return which kinds of findings it makes, and the coverage of its gain intervals."""
     assessment = assessment_of(scenario, rng)
+    if scenario.averaged:
+        assessment = average_assessment(assessment, name_means(scenario.keys))
     trained = trained_of(scenario, scores_of(scenario, rng))
     cells = pd.DataFrame([key._asdict() for key in trained.keys if key.fidelity != "none"]).assign(n_lost=0, lost="")
     none = pd.DataFrame()
@@ -266,10 +318,14 @@ def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
         rows = cells.loc[(cells["discriminator"] == setting[0])]
         here = dict(zip(WHERE, ("net", "set", *setting), strict=True))
         sides.append(join(assessment, "set", rows, trained))
-        pairs += [here | pair for pair in list_pairs(assessment, "set", rows, trained, LEVEL)]
+        if scenario.planted != UNRELATED:
+            pairs += [here | pair for pair in list_pairs(assessment, "set", rows, trained, LEVEL)]
         weights = np.zeros(len(trained.keys))
         weights[sides[-1].cells] = trend_weights(sides[-1].a)
         trends.append(weights)
+    rho_p = exact_p(sides[0].a, mean_gain(trained, sides[0].cells, trained.panel(sides[0].cells).judges))[0]
+    if scenario.planted == UNRELATED:
+        return {"ρ": float(rho_p < ALPHA)}
     pair_table = correct(pd.DataFrame(pairs, columns=[*WHERE, *PAIR_COLUMNS]), assessment)
     inversion = pair_table["p_corrected"].to_numpy(dtype=float)
     p = [weighted_contrast(trained, weights).estimate.p for weights in trends]
@@ -290,6 +346,7 @@ def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
         "T4": spreads.loc[spreads["scope"] == ADVERSARIAL, "verdict"].str.startswith("setting dominates").any(),
         "T6": better.estimate.p < ALPHA,
         "T6 general": better.general.p < ALPHA,
+        "ρ": rho_p < ALPHA,
     }
     if scenario.own_judges:
         found["self-preference"] = (self_preference(gained, frame_of(scenario)[0])["p_holm"] < ALPHA).any()
@@ -405,6 +462,10 @@ def scenarios(names: list[str], quick: bool) -> Iterator[tuple[str, Scenario]]:
         for unlike in ("", "setting", "all"):
             for number, (seeds, images) in enumerate(sizes):
                 yield "order", Scenario(seeds, images, (5, 25, 81)[number], unlike=unlike, planted=ORDER)
+    if "draws" in names:
+        for planted, draw_sd, mean in product((UNRELATED, ""), (0.0, 0.3), (False, True)):
+            of_draws = {"draws": 3, "draw_sd": draw_sd, "averaged": mean}
+            yield "draws", replace(base, measures=8, planted=planted, own_judges=False, **of_draws)
     if "power" in names:
         for planted in PLANTED:
             for seeds, images in ((2, 6), (3, 14), (5, 14), (5, 100)):
@@ -419,7 +480,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Whole-study error rates and power on simulated studies.")
     parser.add_argument("--quick", action="store_true", help="four scenarios in about a minute")
     parser.add_argument("--studies", type=int, help="studies per scenario, 300 by default")
-    groups = ["null", "full", "many", "unlike", "panels", "order", "power", "curves"]
+    groups = ["null", "full", "many", "unlike", "panels", "order", "draws", "power", "curves"]
     parser.add_argument("--only", nargs="+", default=groups, choices=groups)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--append", type=Path, help="file of finished scenarios, one JSON object per line")
@@ -441,8 +502,10 @@ def main() -> int:
         shown = "".join(f"{rates[kind]:16.3f}" if kind in rates else f"{'':16s}" for kind in columns)
         print(f"{group:7s}{scenario!s:62s}{shown}   {time.perf_counter() - started:.0f} s", flush=True)
         planted = PLANTED.get(scenario.planted, ())
-        if scenario.planted == ORDER:
-            kinds = ["T2"]
+        if scenario.draws > 1 and not scenario.averaged:
+            kinds = []
+        elif scenario.planted in (ORDER, UNRELATED):
+            kinds = ["T2" if scenario.planted == ORDER else "ρ"]
         else:
             # A setting that the judges like is better by these judges: no false finding.
             kinds = [kind for kind in KINDS if not planted and not (scenario.tastes and kind in ("T4", "T6"))]

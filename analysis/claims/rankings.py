@@ -43,8 +43,8 @@ def inversion_exists(study: Study) -> Iterator[Finding]:
             continue
         best = records(tested.sort_values("p_corrected", kind="stable"))[0]
         gain = Estimate.of(best, "gain_difference", "gain", study.looks)
-        metric = study.assessment.difference(str(dataset), best["better_metric"], best["worse_metric"])
-        n_cells = len(study.gains.trained[str(generator)].keys)
+        metric = study.asymmetry.assessment.difference(str(dataset), best["better_metric"], best["worse_metric"])
+        n_cells = len(study.asymmetry.gains.trained[str(generator)].keys)
         seeds = enough_seeds(gain, len(tested), n_cells, gain.value if best["discordant"] else EFFECT)
         name = f"{best['better_metric']} / {best['worse_metric']}, {best['discriminator']} {best['gan_weight']:g}"
         yield Finding(
@@ -84,7 +84,7 @@ def metric_does_not_rank(study: Study) -> Iterator[Finding]:
             needed=enough_seeds(
                 Estimate.of(row, "trend", "trend", study.looks),
                 len(settings),
-                len(study.gains.trained[row["generator"]].keys),
+                len(study.asymmetry.gains.trained[row["generator"]].keys),
             ),
         )
 
@@ -108,7 +108,9 @@ def agree_less(study: Study) -> Iterator[Finding]:
             n=f"{row['n']} measures, {row['n_seeds']} seeds",
             n_seeds=int(row["n_seeds"]),
             decided={AGREE_LESS: SUPPORTED, AGREE_MORE: CONTRADICTED}.get(row["verdict"], ""),
-            needed=enough_for_change(row, len(changes), len(study.gains.trained[row["generator"]].keys), study.looks),
+            needed=enough_for_change(
+                row, len(changes), len(study.asymmetry.gains.trained[row["generator"]].keys), study.looks
+            ),
         )
 
 

@@ -127,7 +127,7 @@ def left_out(study: Study) -> Cell:
     """Show the judges that the common panel of a setting leaves out, with the reason."""
 
     def cell(row: Row) -> str:
-        trained = study.gains.trained.get(row["generator"])
+        trained = study.asymmetry.gains.trained.get(row["generator"])
         points = where(study.asymmetry.points, **{key: row[key] for key in WHERE})
         if trained is None or points.empty:
             return "–"
@@ -198,10 +198,10 @@ def by_judge_blocks(study: Study, several: bool) -> list[Block]:
     for (generator, dataset), found in grouped(by_judge, "generator", "dataset"):
         if several and found["n"].max() < MIN_RANKED:
             continue
-        assessed = where(study.assessment.table, dataset=dataset, status="ok")
+        assessed = where(study.asymmetry.assessment.table, dataset=dataset, status="ok")
         for of_setting in figures.settings_of(found):
             at = {"discriminator": of_setting[0], "gan_weight": of_setting[1]}
-            rows = where(study.gains.by_judge, generator=generator, **at)
+            rows = where(study.asymmetry.gains.by_judge, generator=generator, **at)
             rows = rows.loc[rows["fidelity"].isin(assessed["measure"]) & rows["gain"].notna()]
             if rows.empty:
                 continue

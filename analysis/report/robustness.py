@@ -7,7 +7,7 @@ import pandas as pd
 from .. import figures
 from ..asymmetry import WHERE
 from ..figures.inversion_matrix import caption as inversion_matrix_caption
-from ..figures.style import pretty
+from ..figures.style import pretty, setting_name
 from ..robustness import N_DRAWS
 from ..statistics.frames import Row, grouped, where
 from ..study import Study
@@ -46,6 +46,7 @@ def robustness_blocks(study: Study) -> list[Block]:
             "turns the trend": yes("turns"),
         }
         blocks.append(table(influence, "Trend and ρ without each", columns, folded=True))
+    blocks += draw_blocks(study.parts["draws"])
     inversions = study.parts["inversion_probabilities"]
     several = inversions.groupby(["generator", "dataset"]).ngroups > 1
     for (generator, dataset), rows in grouped(inversions, "generator", "dataset"):
@@ -76,6 +77,32 @@ def robustness_blocks(study: Study) -> list[Block]:
         likely = likely.sort_values([*WHERE, "expected_metric"], kind="stable")
         blocks.append(table(likely, "How sure each rank is", columns, note=note, folded=True))
     return blocks
+
+
+def draw_blocks(draws: pd.DataFrame) -> list[Block]:
+    """Return how much draws of random weights of one measure differ."""
+    if draws.empty:
+        return []
+    columns = {
+        "measure": name("measure"),
+        "as": _place,
+        "draws": text("n_draws"),
+        "mean": number("mean"),
+        "SD over draws": number("sd"),
+        "lowest and highest": span("lowest", "highest"),
+    }
+    note = (
+        "In ρ, trends, pairs and spreads, the mean over draws of random weights is one measure, so that none counts"
+        " more for having more draws. SRCC as a metric; judge SDs as an objective, where the SD over draws holds the"
+        " noise of seeds and images as well. What is said of the mean holds for these draws."
+    )
+    return [table(draws, "Draws of random weights", columns, note=note)]
+
+
+def _place(row: Row) -> str:
+    if row["side"] == "metric":
+        return f"metric on {pretty(row['dataset'])}"
+    return f"objective of {pretty(row['generator'])}, {setting_name(row['discriminator'], row['gan_weight'])}"
 
 
 def _summary(key: tuple, rows: pd.DataFrame) -> Row:
