@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lopsided.analysis import asymmetry
@@ -37,3 +38,11 @@ def test_a_rule_without_correction_is_caught(null_studies, monkeypatch):
     honest = null_studies.run(scenario, 12, 0)["trend"]
     monkeypatch.setattr(asymmetry, "holm", lambda p: [each / 20 for each in p])
     assert null_studies.run(scenario, 12, 0)["trend"] > honest + 0.2
+
+
+@pytest.mark.parametrize(("averaged", "cells"), [(False, 1 + 9), (True, 1 + 5)])
+def test_draws_are_measures_of_their_own_unless_averaged(null_studies, averaged, cells):
+    scenario = null_studies.Scenario(images=4, references=3, own_judges=False, draws=3, draw_sd=0.3, averaged=averaged)
+    rng = np.random.default_rng(0)
+    trained = null_studies.trained_of(scenario, null_studies.scores_of(scenario, rng))
+    assert len(trained.keys) == len(null_studies.SETTINGS) * cells
