@@ -134,7 +134,7 @@ def summarise_draws(assessment: Assessment, gains: Gains, means: Mapping[str, st
     """Say how much draws differ, as metrics (SRCC, per data set) and as objectives (gain, per adversarial setting).
 
     Returns:
-        One row per mean and place, with the SD over draws, noise of seeds and images included, and their range.
+        One row per mean and place that has draws, with their range and their SD, noise of seeds and images included.
     """
     rows = []
     for side, table, key, value, place in (
@@ -144,6 +144,8 @@ def summarise_draws(assessment: Assessment, gains: Gains, means: Mapping[str, st
         for at, of_place in ((at, rows) for at, rows in grouped(table, *place) if means):
             for mean, draws in draws_of(means).items():
                 found = of_place.loc[of_place[key].isin(draws), value].dropna()
+                if found.empty:
+                    continue
                 row = dict.fromkeys(SUMMARY_COLUMNS, "") | {"gan_weight": np.nan, "side": side, "measure": mean}
                 row |= dict(zip(place, at if len(place) > 1 else (at,), strict=True))
                 row |= {"n_draws": len(found), "mean": found.mean(), "sd": found.std(ddof=1)}

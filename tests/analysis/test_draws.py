@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lopsided.analysis import StudyTables, analyse
-from lopsided.analysis.draws import average_assessment, average_cells, average_scores, name_means
+from lopsided.analysis.draws import average_assessment, average_cells, average_scores, name_means, summarise_draws
 from lopsided.analysis.figures.style import family, pretty
 from lopsided.analysis.gain import gains
 from lopsided.analysis.report.robustness import draw_blocks
@@ -153,6 +153,14 @@ def test_a_draw_without_an_srcc_says_so_for_the_mean(tables, means):
     status = found.table.set_index("measure").loc[MEAN, "status"]
     assert str(status).startswith(f"{DRAWS[1]}: ")
     assert ("ladder", MEAN) not in found.leave_one_out
+
+
+def test_the_summary_leaves_out_sets_without_draws(tables, means):
+    scores = tables.fr_scores
+    other = scores[scores["measure"] == "ms_ssim"].assign(dataset="other", dataset_id="id-other")
+    assessment = assess(pd.concat([scores, other]), n_boot=50)
+    found = summarise_draws(assessment, gains(tables.sr_scores.head(0)), means)
+    assert list(found["dataset"]) == ["ladder"]
 
 
 def test_the_mean_has_a_name_for_people():
