@@ -15,7 +15,7 @@ from ...common.families import joined
 from ...common.files import write_json
 from ...common.identity import identity
 from ...iqa.manifest import FRRow, hash_file
-from ...mllm import Backend, Item, Scorer, rate, repeated, scores_table, storable
+from ...mllm import Backend, Item, ReplyJudge, Scorer, rate, repeated, scores_table, storable
 from ...mllm.metrics import repeat_spread
 from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
@@ -258,9 +258,11 @@ def _judge_id(rated: pd.DataFrame) -> str:
 
 def _scorer(settings: LocalModel | ServedModel, context: Context) -> Scorer:
     """Return the scorer; its model stays in memory until another one is asked for."""
-    kept: dict[str, Backend] = context.once("mllm", dict)
+    kept: dict[str, tuple[Backend, ReplyJudge | None]] = context.once("mllm", dict)
     key = identity(settings.model_dump(mode="json", exclude={"preset", "options", "dimension", "families"}))
     if key not in kept:
         kept.clear()
-        kept[key] = settings.backend(context.execution.device)
-    return Scorer(kept[key], settings.asked)
+        device = context.execution.device
+        kept[key] = settings.backend(device), settings.judge(device)
+    backend, judge = kept[key]
+    return Scorer(backend, settings.asked, judge)
