@@ -136,7 +136,7 @@ def image_scores(rated: Rated) -> pd.DataFrame:
     """Return the scores of a folder's images by name: image, value, status and, of repetitions, their spread."""
     if (repeats := rated.metrics.get("repeats")) is None:
         return cast(pd.DataFrame, rated.scores[["item", "value", "status"]]).rename(columns={"item": "image"})
-    shown = cast(pd.DataFrame, repeats[["item", "mean", "n", "n_valid", "sd", "low", "high"]])
+    shown = cast(pd.DataFrame, repeats[["item", "mean", "status", "n", "n_valid", "sd", "low", "high"]])
     return shown.rename(columns={"item": "image", "mean": "value"})
 
 

@@ -177,6 +177,8 @@ class RateRestored(Rate):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per reply, as ratings; and one per image, as a judge's scores: the mean of the valid replies.
 
+        A mean of only some replies has the status "partial": it is shown, and takes no part in comparisons.
+
         In the table of ratings, the name of an item includes the cell that restored it.
         """
         rated = read_table(folder).assign(scorer=self.scorer.key)
@@ -194,7 +196,7 @@ class RateRestored(Rate):
             spread = repeat_spread(rated).set_index("item")
             scores = scores.loc[scores["image"].isin(spread.index)].set_index("image")
             scores["value"] = spread["mean"]
-            scores.loc[spread.index[spread["n_valid"] > 0], "status"] = "ok"
+            scores["status"] = spread["status"]
             scores = scores.assign(
                 reply_sd=spread["sd"], n_replies=spread["n"], n_valid=spread["n_valid"]
             ).reset_index()

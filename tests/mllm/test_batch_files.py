@@ -80,11 +80,10 @@ def test_a_batch_gives_what_a_server_gives_and_every_request_is_accounted_for(
     with server:
         assert command(benchmark, "--server", server.url, "--to", direct).status == 0
     one, other = (pd.read_parquet(folder / "mllm_scores.parquet").set_index("item") for folder in (read, direct))
-    ok = one["status"] == "ok"
-    assert ok.sum() >= COUNT - 2
-    assert one.loc[~ok, "status"].eq("failed").all()
-    assert one.loc[ok, "raw"].tolist() == other.loc[ok, "raw"].tolist()
-    assert one.loc[ok, "value"].tolist() == other.loc[ok, "value"].tolist()
+    replied = one["status"] != "failed"  # one token is written: most replies count as cut off
+    assert replied.sum() >= COUNT - 1
+    for column in ("raw", "status"):
+        assert one.loc[replied, column].tolist() == other.loc[replied, column].tolist()
     (batch / "output.jsonl").write_text("{", encoding="utf-8")
     assert "line 1 is no JSON" in command(benchmark, "--import-batch", batch, "--to", tmp_path / "new").err
     other_preset = ("--option", "low=1", "--import-batch", batch, "--to", tmp_path / "new")
