@@ -77,11 +77,11 @@ def _differences(scores: pd.DataFrame) -> pd.DataFrame:
     keys = [*UNIT, *SETTING, "judge"]
     wide = scores.assign(value=centred / spread.where(spread > 0)).set_index(keys)["value"].unstack("judge")
     tables = []
-    for unit, of in wide.groupby(level=UNIT, sort=True):
-        settings, values = of.index.droplevel(UNIT).to_list(), of.to_numpy()
+    for unit, of in grouped(wide.reset_index(), *UNIT):
+        settings, values = of[SETTING].to_numpy().tolist(), of[list(wide.columns)].to_numpy()
         for a, b in combinations(range(len(of)), 2):
             row = dict(zip(UNIT, unit, strict=True)) | {"a": settings[a], "b": settings[b]}
-            tables.append(row | dict(zip(of.columns, values[a] - values[b], strict=True)))
+            tables.append(row | dict(zip(wide.columns, values[a] - values[b], strict=True)))
     return pd.DataFrame(tables, columns=[*UNIT, "a", "b", *wide.columns])
 
 
