@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .comparison import Comparison, compare
     from .deriving import analyse
     from .diagnostics import predict_gain
+    from .disagreement import judge_disagreement
     from .errors import AnalysisError
     from .figures.claim_summary import style_claims, summarise_claims
     from .gain import Gains, gains
@@ -51,6 +52,7 @@ __all__ = [
     "compare_rankings",
     "compare_raters",
     "gains",
+    "judge_disagreement",
     "predict_gain",
     "readable_table",
     "style_claims",
@@ -69,6 +71,7 @@ __getattr__, __dir__ = door(
         ".figures.claim_summary": ["style_claims", "summarise_claims"],
         ".deriving": ["analyse"],
         ".diagnostics": ["predict_gain"],
+        ".disagreement": ["judge_disagreement"],
         ".errors": ["AnalysisError"],
         ".gain": ["Gains", "gains"],
         ".no_reference": ["NoReference", "assess_nr"],

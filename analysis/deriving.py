@@ -12,6 +12,7 @@ from .asymmetry import compare_rankings
 from .claims import evaluate_claims
 from .components import compare_spreads
 from .diagnostics import predict_gains
+from .disagreement import judge_disagreement
 from .distortions import assess_distortions
 from .draws import average_assessment, average_cells, average_scores, name_means, summarise_draws
 from .gain import gains
@@ -86,6 +87,7 @@ def analyse(
     parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
     parts["raters"], parts["rater_differences"] = compare_raters(tables.fr_scores, tables.nr_scores, tables.mllm_scores)
     parts["self_preference"] = self_preference(gained, tables.sr_scores)
+    parts["judge_disagreement"], parts["judge_disagreement_images"] = judge_disagreement(tables.sr_scores)
     parts["influence"] = influence(compared)
     parts["rank_probabilities"], parts["inversion_probabilities"] = sureness(compared, seed=seed)
     parts["reverse_points"], parts["reverse_asymmetry"] = reverse_asymmetry(parts["nr_differences"], gained)

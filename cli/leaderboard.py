@@ -81,7 +81,7 @@ def _print(board: Leaderboard, model: str) -> None:
             cells = [_cell(row, name) for name in shown]
             speed = [_plain(row["items_per_second"])] if known else []
             ends = [row["trained_on_it"]] if marked else []
-            table.add_row(place(row), row["scorer"], *cells, f"{row['n_valid']}/{row['n']}", *speed, *ends)
+            table.add_row(place(row), row["scorer"], *cells, _valid(row), *speed, *ends)
         console.show(table)
     for verdict, sample in findings(board):
         console.say(verdict, " ", (sample, "dim"))
@@ -92,6 +92,12 @@ def _cell(row: Mapping[Any, Any], name: str) -> Any:
     if math.isnan(row[name]):
         return "–"
     return console.text(f"{row[name]:.3f}", (f"\n{row[f'{name}_low']:.2f} … {row[f'{name}_high']:.2f}", "dim"))
+
+
+def _valid(row: Mapping[Any, Any]) -> str:
+    """Show how many replies have a value, and how many of these a judge of replies found."""
+    judged = f"\n{row['n_by_judge']} by judge" if row["n_by_judge"] else ""
+    return f"{row['n_valid']}/{row['n']}{judged}"
 
 
 def _plain(value: float) -> str:

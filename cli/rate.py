@@ -16,8 +16,8 @@ from .options import Threads, flag, key_values, settings_from
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..experiments import LocalModel, ServedModel
-    from ..mllm import Benchmark, Meter
+    from ..experiments import BatchModel, LocalModel, ServedModel
+    from ..mllm import BatchRequests, Benchmark, Item, Meter
     from ..mllm.rating_folder import Rated
     from ..mllm.scoring.preset import Preset
 
@@ -90,6 +90,36 @@ def rate(
         Path | None,
         typer.Option(
             "--reparse", metavar="RUN", help="Read the replies kept in this folder of results again; no model is asked."
+        ),
+    ] = None,
+    reply_judge: Annotated[
+        str | None,
+        typer.Option(
+            "--reply-judge",
+            metavar="MODEL",
+            help="Another model that reads the replies which the preset cannot read; counted and named in all tables.",
+        ),
+    ] = None,
+    judge_server: Annotated[
+        str | None,
+        typer.Option("--judge-server", metavar="URL", help="The server of --reply-judge; default: it runs here."),
+    ] = None,
+    export_batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--export-batch",
+            metavar="FOLDER",
+            help="Ask nothing: write the questions as OpenAI batch files (docs/exchange.md).",
+            rich_help_panel=SERVED,
+        ),
+    ] = None,
+    import_batch: Annotated[
+        Path | None,
+        typer.Option(
+            "--import-batch",
+            metavar="FOLDER",
+            help="Take the replies from the results of these batch files, put into the same folder.",
+            rich_help_panel=SERVED,
         ),
     ] = None,
     threads: Threads = 1,
@@ -193,12 +223,25 @@ def rate(
     import torch
 
     from ..common.devices import check_device
-    from ..experiments import LocalModel, ServedModel, provenance
-    from ..mllm import Meter, rate_into, reparse_into
+    from ..experiments import BatchModel, LocalModel, ServedModel, provenance
+    from ..mllm import BatchRequests, BatchResults, Meter, rate_into, reparse_into
+    from ..mllm.rating import CHUNK
+    from ..mllm.rating_folder import chosen
 
     torch.set_num_threads(threads)
     common = {"model": model, "preset": preset, "options": key_values("--option", options)}
-    if server is None:
+    if reply_judge is not None:
+        if reparse is not None:
+            raise LopsidedError("--reparse asks no model, so that --reply-judge cannot be used; leave one out")
+        common["reply_judge"] = {"model": reply_judge, "server": judge_server}
+    elif judge_server is not None:
+        raise LopsidedError("--judge-server is the server of a judge of replies: name its model by --reply-judge")
+    batch_folder = export_batch or import_batch
+    if batch_folder is not None:
+        if server is not None or (export_batch and import_batch):
+            raise LopsidedError("give one of --export-batch, --import-batch and --server")
+        settings = settings_from(BatchModel, **common, top_logprobs=top_logprobs, fields=key_values("--field", fields))
+    elif server is None:
         if device != "auto":
             check_device(device)
         local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels}
@@ -214,7 +257,19 @@ def rate(
         raise LopsidedError(f"--sort {sort}: is value or name")
     if shuffle_seed is not None and limit is None:
         raise LopsidedError("--shuffle-seed draws a sample: give its size by --limit")
-    meter = Meter(settings.model_name, lambda: settings.backend(device))
+    if isinstance(settings, BatchModel):
+        assert batch_folder is not None  # noqa: S101
+        options_ = {"top_logprobs": settings.top_logprobs, "fields": settings.fields}
+        if export_batch:
+            _export(
+                BatchRequests(settings.model, export_batch, **options_),
+                settings.asked,
+                chosen(found, limit, shuffle_seed, repeat),
+            )
+            return
+        meter = Meter(settings.model_name, lambda: BatchResults(settings.model, batch_folder, **options_))
+    else:
+        meter = Meter(settings.model_name, lambda: settings.backend(device))
     if reparse is not None:
         rated, changes = reparse_into(to, reparse, found, settings.asked, asked=settings.content())
         _print_changes(changes, len(rated.run.rows))
@@ -228,10 +283,11 @@ def rate(
             meter,
             settings.asked,
             asked=settings.content(),
+            judge=settings.judge(device),
             limit=limit,
             shuffle_seed=shuffle_seed,
             repeat=repeat,
-            chunk=settings.chunk,
+            chunk=CHUNK if isinstance(settings, BatchModel) else settings.chunk,
             prices=prices,
             provenance=provenance(threads, device),
             progress=progress,
@@ -245,7 +301,7 @@ def _benchmark(
     path: Path | None,
     images: Path | None,
     dimension: str | None,
-    settings: LocalModel | ServedModel,
+    settings: BatchModel | LocalModel | ServedModel,
     options: dict[str, Any],
     strict: bool,
 ) -> Benchmark:
@@ -263,6 +319,19 @@ def _benchmark(
     rated = dimension or settings.rated
     _ = settings.asked.scale(rated or None)  # raises if the preset does not rate that
     return folder_benchmark(images, rated)
+
+
+def _export(batch: BatchRequests, preset: Preset, items: Sequence[Item]) -> None:
+    """Write the questions as batch files, and say which could not be written."""
+    from ..mllm import write_questions
+
+    unwritten = write_questions(batch, preset, items)
+    failures = [f"{row['item']}: {row['raw']}" for row in unwritten]
+    console.some("not written", failures, FAILURES_SHOWN, "the rest are written", problem=True)
+    files = len(set(batch.ids.values()))
+    console.say(f"{len(batch.ids)} requests about {len(items)} items in {files} batch file(s): ", str(batch.folder))
+    if unwritten:
+        raise typer.Exit(console.FAILED)
 
 
 def _print_results(rated: Rated, preset: Preset, sort: str) -> None:
@@ -366,6 +435,10 @@ def _close(rated: Rated, meter: Meter, preset: Preset) -> None:
     mass = rated.scores["mass"].median()
     line += "" if math.isnan(mass) else f"; median candidate mass {mass:.2f}"
     line += "; replies kept to a JSON schema" if preset.constrained else ""
+    if judged := [row for row in run.rows if row["parsed_by"] == "judge"]:
+        line += (
+            f"; {sum(row['status'] == 'ok' for row in judged)} of {len(judged)} unparsable replies read by the judge"
+        )
     console.say(line)
     if mass < LOW_MASS:
         console.tell(

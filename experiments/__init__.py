@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .schema.errors import ExperimentError
     from .schema.experiment import Experiment
     from .schema.load import load_experiment
-    from .schema.mllm import LocalModel, ServedModel
+    from .schema.mllm import BatchModel, LocalModel, ServedModel
     from .selection import select
     from .store import Status, Store
     from .upkeep.archive import Moved, pack, unpack
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .watching import Look, Running, Watcher
 
 __all__ = [
+    "BatchModel",
     "Cost",
     "Difference",
     "Experiment",
@@ -122,7 +123,7 @@ __getattr__, __dir__ = door(
         ".schema.errors": ["ExperimentError"],
         ".schema.experiment": ["Experiment"],
         ".schema.load": ["load_experiment"],
-        ".schema.mllm": ["LocalModel", "ServedModel"],
+        ".schema.mllm": ["BatchModel", "LocalModel", "ServedModel"],
         ".selection": ["select"],
         ".store": ["Status", "Store"],
         ".upkeep.archive": ["Moved", "pack", "unpack"],

@@ -267,7 +267,7 @@ def report(
     from ..analysis import analyse as analyse_tables
     from ..analysis import write_report
     from .results import tables
-    from .results.gallery import gallery_rows
+    from .results.gallery import disagreement_rows, gallery_rows
     from .results.recovered import recovered_rows
 
     with disk_errors(place.root):
@@ -282,6 +282,7 @@ def report(
             path,
             title=exp.title or exp.name,
             description=exp.description,
+            disagreement_rows=disagreement_rows(planned, place, study.parts["judge_disagreement_images"]),
             gallery_rows=[*gallery_rows(planned, place), *recovered_rows(planned, place)],
             facts=_facts(planned, place),
         )

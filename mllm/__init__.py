@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING
 from ..common.doors import door
 
 if TYPE_CHECKING:
-    from .backends import Backend, Meter, ServerBackend, TransformersBackend, decision_config
+    from .backends import (
+        Backend,
+        BatchRequests,
+        BatchResults,
+        Meter,
+        ServerBackend,
+        TransformersBackend,
+        decision_config,
+    )
     from .benchmarks import Benchmark, BenchmarkSettings, benchmark_info, list_benchmarks, open_benchmark
     from .errors import MllmError
     from .item import Item
     from .leaderboard import Leaderboard, compare_runs
     from .metrics import summarise
-    from .rating import Run, rate
+    from .rating import Run, rate, write_questions
     from .rating_folder import folder_benchmark, rate_into, repeated
     from .reparsing import reparse_into
     from .scoring import (
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
         Comparison,
         Preset,
         Rating,
+        ReplyJudge,
         Scorer,
         create_preset,
         list_presets,
@@ -39,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "BatchRequests",
+    "BatchResults",
     "Benchmark",
     "BenchmarkSettings",
     "Choice",
@@ -49,6 +60,7 @@ __all__ = [
     "MllmError",
     "Preset",
     "Rating",
+    "ReplyJudge",
     "Run",
     "Scorer",
     "ServerBackend",
@@ -70,22 +82,26 @@ __all__ = [
     "scores_table",
     "storable",
     "summarise",
+    "write_questions",
 ]
 
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".backends": ["Backend", "Meter", "ServerBackend", "TransformersBackend", "decision_config"],
+        ".backends": [
+            *("Backend", "BatchRequests", "BatchResults", "Meter"),
+            *("ServerBackend", "TransformersBackend", "decision_config"),
+        ],
         ".benchmarks": ["Benchmark", "BenchmarkSettings", "benchmark_info", "list_benchmarks", "open_benchmark"],
         ".errors": ["MllmError"],
         ".item": ["Item"],
         ".leaderboard": ["Leaderboard", "compare_runs"],
         ".metrics": ["summarise"],
-        ".rating": ["Run", "rate"],
+        ".rating": ["Run", "rate", "write_questions"],
         ".rating_folder": ["folder_benchmark", "rate_into", "repeated"],
         ".reparsing": ["reparse_into"],
         ".scoring": [
-            *("Choice", "Comparison", "Preset", "Rating", "Scorer"),
+            *("Choice", "Comparison", "Preset", "Rating", "ReplyJudge", "Scorer"),
             *("create_preset", "list_presets", "rate_against_anchors"),
         ],
         ".table": ["join_items", "scores_table", "storable"],

@@ -18,6 +18,7 @@ from ..common.errors import one_line
 from .errors import MllmError
 from .metrics.choices import choice_accuracy
 from .metrics.ratings import AS_WORST, as_worst, rating_metrics
+from .metrics.statuses import by_judge
 from .published.training_sets import trained_on
 from .rating_folder import ITEMS, META, SCORES
 from .table import NAME, SCORER
@@ -42,8 +43,8 @@ class Leaderboard:
             leave open), ``n`` items, ``n_valid`` replies, ``n_references``; of ratings ``srcc``, ``plcc`` with failed
             replies counted as the worst value, and ``srcc_valid``, ``plcc_valid`` without them; of choices
             ``accuracy`` with failed replies counted as wrong, ``accuracy_valid`` and ``chance``; each with ``_low`` and
-            ``_high``; ``items_per_second``, ``tokens_per_item`` and ``cost`` of its runs; ``trained_on_it``: "yes",
-            "no" or "unknown".
+            ``_high``; ``n_by_judge``, values that a judge of replies found; ``items_per_second``, ``tokens_per_item``
+            and ``cost`` of its runs; ``trained_on_it``: "yes", "no" or "unknown".
         tests: one row per pair of scorers of a dimension, a being ahead: the ``difference`` in what the order is by,
             on the same items and with failed replies counted as worst, with interval, two-sided ``p``, and ``p_holm``,
             corrected for the number of pairs.
@@ -81,6 +82,7 @@ def compare_runs(folders: Sequence[str | Path], *, level: float = LEVEL) -> Lead
     if not rows:
         raise MllmError(f"{first.meta['benchmark']['name']} has no ratings or choices with targets to compare on")
     table, tests = pd.DataFrame(rows), pd.DataFrame(paired_tests(scores, level), columns=TESTS)
+    table["n_by_judge"] = _judged(scores, table)
     took = {run.name: run.took() for run in runs}
     table = table.assign(**{name: [took[scorer][name] for scorer in table["scorer"]] for name in took[first.name]})
     table["trained_on_it"] = [
@@ -130,6 +132,16 @@ def _joined(runs: Sequence[_Run]) -> pd.DataFrame:
     if not common:
         raise MllmError("these runs have no item in common: rate more items of the benchmark")
     return pd.concat(tables, ignore_index=True)
+
+
+def _judged(scores: pd.DataFrame, table: pd.DataFrame) -> list[int]:
+    """Return how many of the values of each row of the table a judge of replies found."""
+    of = by_judge(scores)
+    key = ["scorer", "benchmark", "dimension", "task"]
+    counts = {} if of is None else scores.loc[of].groupby(key).size().to_dict()
+    tasks = {of: task for task, of in OF_TASK.items()}
+    rows = table[["scorer", "benchmark", "dimension", "of"]].itertuples(index=False)
+    return [int(counts.get((scorer, name, dimension, tasks[of]), 0)) for scorer, name, dimension, of in rows]
 
 
 def _of_task(scores: pd.DataFrame, task: str) -> pd.DataFrame:

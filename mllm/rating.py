@@ -15,9 +15,10 @@ from PIL import Image
 from ..common.errors import ImageError
 from ..common.identity import identity, sha256_file
 from ..common.images import read_rgb, upright_size
+from .backends.batch import WRITTEN, BatchRequests
 from .errors import MllmError
 from .item import Item
-from .results import Name, ResultFile, Row
+from .results import UNJUDGED, Name, ResultFile, Row
 from .scoring.outcomes import Choice, Rating
 from .scoring.preset import Preset
 from .scoring.scorer import Scorer
@@ -144,6 +145,33 @@ def rate(
     return Run(rows, asked, known, shared, seconds, stopped)
 
 
+def write_questions(backend: BatchRequests, preset: Preset, items: Sequence[Item]) -> list[Row]:
+    """Write the questions about items to batch files; nothing is asked, and equal questions are written once.
+
+    Args:
+        backend: writes them.
+        preset: what is asked.
+        items: what is to be rated.
+
+    Returns:
+        The items that were not written, since an image cannot be read: ``item`` and, as ``raw``, why.
+
+    Raises:
+        MllmError: two items with the same name, or a question that a batch file cannot hold.
+    """
+    _refuse_twins(items)
+    waiting = {str(n): [n] for n in range(len(items))}
+    unwritten = []
+    with backend:
+        for chunk in _chunks(waiting, items, CHUNK):
+            asked = [items[int(n)] for n in chunk]
+            for item, row in zip(asked, _ask(Scorer(backend, preset), asked), strict=True):
+                if row["raw"] != WRITTEN:
+                    unwritten.append({"item": item.id, "raw": row["raw"]})
+        backend.done()
+    return unwritten
+
+
 def _refuse_twins(items: Sequence[Item]) -> None:
     names = Counter(map(_name, items))
     if twins := [name for name, count in names.items() if count > 1]:
@@ -255,11 +283,12 @@ def _replies(scorer: Scorer, items: Sequence[Item], images: Sequence[Sequence[Im
 def _read(found: Rating | Choice, name: str) -> Row:
     distribution = found.distribution and {level: _finite(p) for level, p in found.distribution.items()}
     given = {name: getattr(found, name), "distribution": distribution, "mass": _finite(found.mass)}
-    return _outcome(found.status, found.raw) | given
+    return _outcome(found.status, found.raw) | given | {name: getattr(found, name) for name in UNJUDGED}
 
 
 def _outcome(status: str, raw: str) -> Row:
-    return {"value": None, "choice": None, "distribution": None, "mass": None, "status": status, "raw": raw}
+    nothing = {"value": None, "choice": None, "distribution": None, "mass": None}
+    return {**nothing, "status": status, "raw": raw, **UNJUDGED}
 
 
 def _finite(number: float | None) -> float | None:

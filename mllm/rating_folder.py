@@ -35,6 +35,7 @@ from .metrics.repeats import REPEAT
 from .metrics.summary import summarise
 from .rating import CHUNK, Run, rate
 from .scoring.preset import Preset
+from .scoring.reply_judge import ReplyJudge
 from .scoring.scorer import Scorer
 from .table import scores_table, storable
 
@@ -68,6 +69,7 @@ def rate_into(
     preset: Preset,
     *,
     asked: Mapping[str, Any],
+    judge: ReplyJudge | None = None,
     limit: int | None = None,
     shuffle_seed: int | None = None,
     repeat: int = 1,
@@ -87,27 +89,28 @@ def rate_into(
         preset: what is asked and how replies are read.
         asked: JSON that determines the results as far as it is known before the model is loaded; it tells whether an
             earlier run was of the same scorer.
+        judge: another model, which reads the replies that the preset cannot; none by default.
         limit: rate only this many items: the first ones, or with ``shuffle_seed`` a random sample.
         shuffle_seed: of the draw of that sample.
         repeat: ask each question this many times; repetitions are items called ``name#2`` and so on, of the same
             reference, and each draws its own reply if the preset's temperature is above 0.
         chunk: items put to the model together.
-        prices: price of a million tokens read, and of a million written.
+        prices: price of a million tokens read, and of a million written, by the model; not by a judge of replies.
         provenance: what to record of the machine.
         progress: told (items done, items to be asked, name of the last one).
 
     Raises:
         MllmError: a folder of another benchmark, a damaged ``meta.json``, and as for :func:`lopsided.mllm.rate`.
     """
-    folder, items = Path(folder), repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
+    folder, items = Path(folder), chosen(benchmark, limit, shuffle_seed, repeat)
     meta = read_meta(folder / META, benchmark)
-    scorer = Scorer(meter, preset)
+    scorer = Scorer(meter, preset, judge)
     remembered = meta.get("scorer_id") if meta.get("asked") == asked else None
     run = rate(scorer, items, folder / RESULTS, chunk=chunk, remembered=remembered, progress=progress)
     cost = None if prices is None else (meter.prompt_tokens * prices[0] + meter.new_tokens * prices[1]) / 1e6
     moved = _batch_invariance(meter) if run.asked else None
     if run.asked:
-        took = {**(provenance or {}), **_counts(run, meter), "cost": cost, "batch_invariance": moved}
+        took = {**(provenance or {}), **_counts(run, meter), **_judged(judge), "cost": cost, "batch_invariance": moved}
         meta |= {**_described(scorer, meter, benchmark), "asked": dict(asked), "runs": [*meta.get("runs", []), took]}
         write_json(folder / META, meta)
     rated = write_metrics(folder, items, run, preset)
@@ -133,7 +136,7 @@ def image_scores(rated: Rated) -> pd.DataFrame:
     """Return the scores of a folder's images by name: image, value, status and, of repetitions, their spread."""
     if (repeats := rated.metrics.get("repeats")) is None:
         return cast(pd.DataFrame, rated.scores[["item", "value", "status"]]).rename(columns={"item": "image"})
-    shown = cast(pd.DataFrame, repeats[["item", "mean", "n", "n_valid", "sd", "low", "high"]])
+    shown = cast(pd.DataFrame, repeats[["item", "mean", "status", "n", "n_valid", "sd", "low", "high"]])
     return shown.rename(columns={"item": "image", "mean": "value"})
 
 
@@ -172,6 +175,11 @@ def _shown(folder: Path, items: Sequence[Item], preset: Preset) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def chosen(benchmark: Benchmark, limit: int | None, shuffle_seed: int | None, repeat: int) -> Sequence[Item]:
+    """Return the items that a run asks about; the arguments are those of ``rate_into``."""
+    return repeated(_sample(benchmark.items, limit, shuffle_seed), repeat)
 
 
 def _sample(items: Sequence[Item], limit: int | None, seed: int | None) -> Sequence[Item]:
@@ -235,6 +243,14 @@ def _counts(run: Run, meter: Meter) -> dict[str, Any]:
         "new_tokens": meter.new_tokens,
         "prompts_of_untold_tokens": meter.untold,
     }
+
+
+def _judged(judge: ReplyJudge | None) -> dict[str, Any]:
+    """Return what a judge of replies was asked, if its model is counted."""
+    if judge is None or not isinstance(judge.backend, Meter):
+        return {}
+    counts = {name: getattr(judge.backend, name) for name in ("prompts", "prompt_tokens", "new_tokens")}
+    return {"judge": {"name": judge.backend.name, **counts}}
 
 
 def _batch_invariance(meter: Meter) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from .errors import MllmError
 from .item import Item
 from .rating import Run, labels_of, question_key
 from .rating_folder import META, RESULTS, Rated, read_meta, write_metrics, write_table
-from .results import ResultFile, Row
+from .results import UNJUDGED, ResultFile, Row
 from .scoring.preset import Preset, WrittenLetter, WrittenNumber
 from .scoring.scorer import read_choice, read_rating
 
@@ -32,7 +32,7 @@ def reparse_into(
     """Read the replies in one folder of ratings again, and write what comes out into another; no model is asked.
 
     What the parser does not read (probabilities of levels, open answers) is taken over as it is. A reply counts as cut
-    off if it was ``truncated`` before.
+    off if it was ``truncated`` before. What a judge of replies had read is read by the parser alone.
 
     Args:
         folder: where the new results go; it must hold none.
@@ -58,6 +58,7 @@ def reparse_into(
     with ResultFile(kept / RESULTS, meta["scorer_id"]) as file:
         before = file.last
     definition = {**meta["definition"], "preset": preset.definition()}
+    definition.pop("judge", None)
     scorer_id = identity({"kind": "mllm-scorer", "backend": definition["backend"], "preset": definition["preset"]})
     scorer = f"{meta['scorer'].rpartition('/')[0]}/{preset.key}"
     items = [item for item in benchmark.items if (item.benchmark, item.dimension, item.id) in before]
@@ -67,7 +68,7 @@ def reparse_into(
     with ResultFile(folder / RESULTS, scorer_id) as file:
         for item in items:
             old = before[item.benchmark, item.dimension, item.id]
-            new = {**old, **_read(item, preset, old), **labels_of(scorer, scorer_id, preset, item)}
+            new = {**old, **UNJUDGED, **_read(item, preset, old), **labels_of(scorer, scorer_id, preset, item)}
             new["key"] = question_key(scorer_id, item, hashes)
             file.keep(new)
             rows.append(new)
@@ -84,9 +85,10 @@ def reparse_into(
 
 def _refuse_other_question(meta: Mapping[str, Any], preset: Preset, asked: Mapping[str, Any], kept: Path) -> None:
     """Refuse replies that were given to another prompt or by another model."""
+    any_reading = {"preset": "", "reply_judge": ""}
     if _prompts(meta["definition"]["preset"]) != _prompts(preset.definition()):
         raise MllmError(f"'{kept}' holds replies to other prompts than those of preset {preset.key}; rate again")
-    if {**meta["asked"], "preset": ""} != {**asked, "preset": ""}:
+    if {**meta["asked"], **any_reading} != {**asked, **any_reading}:
         raise MllmError(f"'{kept}' holds replies of {meta['scorer']}: model or settings differ; give the same ones")
 
 

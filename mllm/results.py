@@ -15,8 +15,9 @@ Row = dict[str, Any]
 Name = tuple[str, str, str]  # benchmark, dimension, item
 COLUMNS = (
     *("key", "scorer", "scorer_id", "benchmark", "dimension", "item", "reference", "target", "higher_is_better"),
-    *("value", "choice", "distribution", "mass", "status", "raw", "seconds", "attempt"),
+    *("value", "choice", "distribution", "mass", "status", "raw", "parsed_by", "judge_reply", "seconds", "attempt"),
 )
+UNJUDGED = {"parsed_by": "preset", "judge_reply": ""}  # what lines of earlier versions lack
 
 
 def named(row: Row) -> Name:
@@ -99,7 +100,7 @@ class ResultFile:
             self._file.truncate(len(whole) + 1 if whole else 0)
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                row = unsealed(line + b"\n")
+                row = UNJUDGED | unsealed(line + b"\n")
                 missing = [name for name in COLUMNS if name not in row]
             except ValueError as error:
                 raise MllmError(

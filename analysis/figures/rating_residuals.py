@@ -42,7 +42,7 @@ def rating_residuals(scores: pd.DataFrame, *, ax: Given = None) -> Drawn:
     for index, (axis, scorer) in enumerate(zip(panels.axes, scores["scorer"].unique(), strict=True)):
         axis.set_title(textwrap.fill(str(scorer), TITLE))
         valid = where(scores, scorer=scorer, status="ok")
-        value, target = (valid[name].to_numpy(dtype=float) for name in ("value", "target"))
+        value, target = valid[["value", "target"]].dropna().to_numpy(dtype=float).T
         if len(value) < 2 or np.ptp(value) == 0:
             say(axis, "No two unlike ratings.")
             continue

@@ -95,6 +95,7 @@ def place(row: Row) -> str:
 SHARED: dict[str, Cell] = {"scorer": text("scorer"), "place": place}
 COSTS: dict[str, Cell] = {
     "valid replies": lambda row: f"{row['n_valid']} of {row['n']}",
+    "read by a judge": lambda row: str(row["n_by_judge"]) if row["n_by_judge"] else "–",
     "items per s": number("items_per_second", 1),
     "tokens per item": number("tokens_per_item", 0),
     "cost": number("cost", 4),
@@ -319,6 +320,7 @@ def _sample(row: Row, path: Path, items: pd.DataFrame | None, link: bool) -> Sam
     urls = [] if item is None else [_url(Path(row["folder"]) / name, path, link) for name in item["images"]]
     answer = row["choice"] if row["task"] == "answer" else row["value"]
     read = row["status"] if row["status"] != "ok" else f"{answer:.4g}" if row["task"] == "rate" else str(answer)
+    read += " (by a judge of replies)" if row.get("parsed_by") == "judge" and row["status"] == "ok" else ""
     label = f"{float(row['target']):.4g}" if row["task"] == "rate" else str(row["target"])
     question = "" if item is None else str(item["question"])
     options = [] if item is None else [f"{chr(65 + n)}. {option}" for n, option in enumerate(item["options"])]

@@ -19,6 +19,7 @@ from .asymmetry import asymmetry_blocks, at_a_glance
 from .blocks import Section, Text
 from .claims import claim_blocks
 from .data import count_blocks, data_blocks, fact_table
+from .disagreement import disagreement_blocks
 from .gallery import gallery_blocks
 from .metrics import assessment_blocks
 from .objectives import gain_blocks
@@ -57,6 +58,7 @@ def write_report(
     title: str,
     description: str = "",
     gallery_rows: Sequence[GalleryRow] = (),
+    disagreement_rows: Sequence[GalleryRow] = (),
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Write the report of a study as one HTML file.
@@ -67,6 +69,7 @@ def write_report(
         title: Heading of the report.
         description: What was studied and why, plain text.
         gallery_rows: Crops to show, see ``GalleryRow``; none leaves the gallery out.
+        disagreement_rows: Crops of images on which multimodal LLMs and other judges disagree.
         facts: What identifies the run, name → value: versions, machine, commit, hashes, hours. A list holds the
             values of cells that differ; of what changes last digits, the limitations say so.
 
@@ -84,6 +87,7 @@ def write_report(
         Section("metrics", "Measures as metrics", assessment_blocks(study)),
         *(part.section(study) for part in parts()),
         Section("raters", "Measures, models and LLMs on the same images", rater_blocks(study)),
+        Section("disagreement", "LLMs and other judges", disagreement_blocks(study, disagreement_rows)),
         Section("reverse", "Reverse asymmetry", reverse_blocks(study)),
         Section("gallery", "Gallery", gallery_blocks(gallery_rows)),
         Section("data", "Data and judges", data_blocks(study)),

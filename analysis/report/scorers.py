@@ -34,6 +34,7 @@ def section(study: Study) -> Section:
         "PLCC (raw)": with_interval("plcc"),
         "items": text("n"),
         "valid": text("n_valid"),
+        **({"read by a judge": text("n_by_judge")} if scorers["n_by_judge"].gt(0).any() else {}),
         "references": text("n_references"),
         **({"failures": text("failures"), "status": text("status")} if failed else {}),
     }

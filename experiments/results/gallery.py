@@ -1,10 +1,11 @@
-"""Choose crops of restored images for the report: where the trained networks differ most, and where least."""
+"""Choose crops of restored images for the report: where networks differ most and least, and where judges disagree."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ...analysis.figures import GalleryRow, pretty, setting_name
@@ -19,6 +20,7 @@ CROP = 64  # pixels per side
 SHOWN = 2  # images in which methods differ most; one more shows where they differ least
 # Crops between these quantiles of an image's detail: flat ones show nothing, the busiest are texture nobody recognises.
 DETAIL = (0.4, 0.9)
+SETTING = ("fidelity", "discriminator", "gan_weight")
 Image = NDArray[np.uint8]
 
 
@@ -60,6 +62,43 @@ def gallery_rows(plan: Plan, store: Store) -> list[GalleryRow]:
     shown = order[:SHOWN]
     rest = [least[index] for index in order[SHOWN:]] or [least[index] for index in shown]
     return [*(most[index][1] for index in shown), min(rest, key=_amount)[1]]
+
+
+def disagreement_rows(plan: Plan, store: Store, disagreements: pd.DataFrame) -> list[GalleryRow]:
+    """Return crops of the images on which multimodal LLMs and the other judges disagree most.
+
+    Args:
+        plan: Of the experiment.
+        store: With its restored images.
+        disagreements: ``judge_disagreement_images`` of its study.
+
+    Returns:
+        One row per disagreement whose two restorations are there: the window in which they differ most.
+    """
+    done = [cell for cell in plan.of(Restore) if store.status(cell.stage, cell.id).state == "done"]
+    rows = []
+    for found in disagreements.to_dict("records"):
+        names = {"generator": found["generator"], "test_set": found["test_set"], "seed": found["seed"]}
+        here = [cell for cell in done if cell.inputs and all(cell.labels[key] == names[key] for key in names)]
+        shown = [
+            next((cell for cell in here if all(cell.labels[key] == found[f"{key}_{of}"] for key in SETTING)), None)
+            for of in ("preferred", "other")
+        ]
+        baseline = next((c for c in done if not c.inputs and c.labels["test_set"] == found["test_set"]), None)
+        if baseline is None or shown[0] is None or shown[1] is None:
+            continue
+        spec = shown[0].spec
+        images = pairs(spec.test.images.items(), spec.scale, crop=spec.test.crop, task=spec.task)
+        pair = next(pair for pair in images if pair.name == found["image"])
+        folders = [checked(store.folder(cell.stage, cell.id), IMAGES)[0] for cell in (baseline, *shown) if cell]
+        enlarged, preferred, other = (read_rgb(folder / f"{pair.name}.png") for folder in folders)
+        apart = np.abs(preferred.astype(np.float32) - other).mean(axis=2)
+        window = max(_windows(pair.hr), key=lambda window: float(apart[window].mean()))
+        crops = {"reference": pair.hr[window], spec.task.baseline: enlarged[window]}
+        crops["the LLM prefers"], crops["the others prefer"] = preferred[window], other[window]
+        label = f"{pair.name}, seed {found['seed']}: {found['rater']} against the other judges"
+        rows.append(GalleryRow(label=label, crops=crops, whole=pair.hr, box=_box(window)))
+    return rows
 
 
 def _amount(found: tuple[float, object]) -> float:

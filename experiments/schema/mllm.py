@@ -17,9 +17,45 @@ from ...mllm import BenchmarkSettings, Preset, create_preset, list_presets
 from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
-    from ...mllm import ServerBackend, TransformersBackend
+    from ...mllm import ReplyJudge, ServerBackend, TransformersBackend
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+
+
+class ReplyJudgeSettings(Settings):
+    """Another model that reads the replies which the preset's parser cannot read; it rates nothing itself."""
+
+    model: str = Field(min_length=1, description="Folder, name on the hub, or the server's name for it.")
+    server: str | None = Field(default=None, description="Address of its server, which ends in /v1; default: run here.")
+    api_key_env: str | None = Field(default=None, description="Environment variable that holds the server's key.")
+
+    def judge(self, device: str) -> ReplyJudge:
+        """Return the judge; its model is loaded when a reply needs it, or its identity is asked for."""
+        from ...mllm import Meter, ReplyJudge, ServerBackend, TransformersBackend
+
+        if self.server is None:
+            return ReplyJudge(Meter(_folder_name(self.model), lambda: TransformersBackend(self.model, device=device)))
+        return ReplyJudge(ServerBackend(self.server, self.model, api_key_env=self.api_key_env, logprobs="none"))
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines what it reads, as far as it is known before it is loaded."""
+        return {"files": _files(self.model)} if self.server is None else {"server": self.model}
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return _folder_name(self.model)
+
+
+def _folder_name(model: str) -> str:
+    return Path(model).resolve().name if Path(model).is_dir() else model.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _files(model: str) -> Any:
+    """Return the hashes of a model's files; of one on the hub its name."""
+    if not (folder := Path(model)).is_dir():
+        return model
+    return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES}
 
 
 class _ScorerSettings(Settings):
@@ -37,9 +73,17 @@ class _ScorerSettings(Settings):
         default=None, description="What restored images and data sets are rated for; default: the preset's first."
     )
 
+    reply_judge: ReplyJudgeSettings | None = Field(
+        default=None, description="Another model that reads the replies which the preset cannot read; default: none."
+    )
+
     @model_validator(mode="after")
     def _asks(self) -> _ScorerSettings:
+        from ...mllm.scoring.reply_judge import require_replies
+
         try:
+            if self.reply_judge is not None:
+                require_replies(self.asked)
             if self.asked.dimensions or self.dimension:
                 self.asked.question(self.dimension)
         except LopsidedError as error:
@@ -64,7 +108,17 @@ class _ScorerSettings(Settings):
     @property
     def key(self) -> str:
         """Name in tables: ``<model>/<preset>``, and the dimension where it is not the preset's first."""
-        return f"{self.model_name}/{self.asked.key}" + (f":{self.dimension}" if self.dimension else "")
+        judge = f"+judge:{self.reply_judge.name}" if self.reply_judge else ""
+        return f"{self.model_name}/{self.asked.key}" + (f":{self.dimension}" if self.dimension else "") + judge
+
+    def judge(self, device: str) -> ReplyJudge | None:
+        """Return the judge of replies, if there is one."""
+        return self.reply_judge and self.reply_judge.judge(device)
+
+    @property
+    def _judged(self) -> dict[str, Any]:
+        """What of the judge of replies determines the results."""
+        return {"reply_judge": self.reply_judge.content()} if self.reply_judge else {}
 
     @property
     def all_families(self) -> frozenset[str]:
@@ -94,7 +148,7 @@ class LocalModel(_ScorerSettings):
     @property
     def model_name(self) -> str:
         """The model's name in tables."""
-        return Path(self.model).resolve().name if Path(self.model).is_dir() else super().model_name
+        return _folder_name(self.model)
 
     def backend(self, device: str) -> TransformersBackend:
         """Load the model.
@@ -114,11 +168,8 @@ class LocalModel(_ScorerSettings):
 
     def content(self) -> dict[str, Any]:
         """Return what determines the results; a folder by the hashes of its files."""
-        files: Any = self.model
-        if (folder := Path(self.model)).is_dir():
-            files = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES}
-        model = {"files": files, **self.model_dump(include={"revision", "dtype", "max_pixels"})}
-        return {"model": model, "preset": self.asked.identity}
+        model = {"files": _files(self.model), **self.model_dump(include={"revision", "dtype", "max_pixels"})}
+        return {"model": model, "preset": self.asked.identity, **self._judged}
 
 
 class ServedModel(_ScorerSettings):
@@ -159,7 +210,19 @@ class ServedModel(_ScorerSettings):
     def content(self) -> dict[str, Any]:
         """Return what determines the results, as far as it is known without asking the server."""
         asked = self.model_dump(mode="json", include={"logprobs", "top_logprobs", "prefix", "fields"})
-        return {"server": {"model": self.model_name, **asked}, "preset": self.asked.identity}
+        return {"server": {"model": self.model_name, **asked}, "preset": self.asked.identity, **self._judged}
+
+
+class BatchModel(_ScorerSettings):
+    """A model that answers batch files; not in an experiment, which cannot wait for a service."""
+
+    top_logprobs: int = Field(default=20, ge=1, le=COUNT)
+    fields: dict[str, Any] = Field(default={})
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the results, as far as it is known before they are read."""
+        asked = self.model_dump(mode="json", include={"model", "top_logprobs", "fields"})
+        return {"batch": asked, "preset": self.asked.identity, **self._judged}
 
 
 ScorerSettings = Annotated[

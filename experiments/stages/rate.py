@@ -15,7 +15,7 @@ from ...common.families import joined
 from ...common.files import write_json
 from ...common.identity import identity
 from ...iqa.manifest import FRRow, hash_file
-from ...mllm import Backend, Item, Scorer, rate, repeated, scores_table, storable
+from ...mllm import Backend, Item, ReplyJudge, Scorer, rate, repeated, scores_table, storable
 from ...mllm.metrics import repeat_spread
 from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
@@ -177,6 +177,8 @@ class RateRestored(Rate):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per reply, as ratings; and one per image, as a judge's scores: the mean of the valid replies.
 
+        A mean of only some replies has the status "partial": it is shown, and takes no part in comparisons.
+
         In the table of ratings, the name of an item includes the cell that restored it.
         """
         rated = read_table(folder).assign(scorer=self.scorer.key)
@@ -194,7 +196,7 @@ class RateRestored(Rate):
             spread = repeat_spread(rated).set_index("item")
             scores = scores.loc[scores["image"].isin(spread.index)].set_index("image")
             scores["value"] = spread["mean"]
-            scores.loc[spread.index[spread["n_valid"] > 0], "status"] = "ok"
+            scores["status"] = spread["status"]
             scores = scores.assign(
                 reply_sd=spread["sd"], n_replies=spread["n"], n_valid=spread["n_valid"]
             ).reset_index()
@@ -258,9 +260,11 @@ def _judge_id(rated: pd.DataFrame) -> str:
 
 def _scorer(settings: LocalModel | ServedModel, context: Context) -> Scorer:
     """Return the scorer; its model stays in memory until another one is asked for."""
-    kept: dict[str, Backend] = context.once("mllm", dict)
+    kept: dict[str, tuple[Backend, ReplyJudge | None]] = context.once("mllm", dict)
     key = identity(settings.model_dump(mode="json", exclude={"preset", "options", "dimension", "families"}))
     if key not in kept:
         kept.clear()
-        kept[key] = settings.backend(context.execution.device)
-    return Scorer(kept[key], settings.asked)
+        device = context.execution.device
+        kept[key] = settings.backend(device), settings.judge(device)
+    backend, judge = kept[key]
+    return Scorer(backend, settings.asked, judge)

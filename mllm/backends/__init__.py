@@ -6,6 +6,7 @@ from ...common.doors import door
 
 if TYPE_CHECKING:
     from .backend import Backend, LevelLogits, Prompt, Reply
+    from .batch import BatchRequests, BatchResults
     from .decision_endpoint import decision_config
     from .meter import Meter
     from .server import ServerBackend
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "BatchRequests",
+    "BatchResults",
     "LevelLogits",
     "Meter",
     "Prompt",
@@ -26,6 +29,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".backend": ["Backend", "LevelLogits", "Prompt", "Reply"],
+        ".batch": ["BatchRequests", "BatchResults"],
         ".decision_endpoint": ["decision_config"],
         ".meter": ["Meter"],
         ".server": ["ServerBackend"],

@@ -20,7 +20,8 @@ def repeat_spread(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per scorer and item, in the items' order: ``n`` times asked, ``n_valid`` replies with a value; of
         ratings ``mean``, ``sd`` (sample standard deviation; NaN below two values), ``low`` and ``high``; ``same``:
-        whether value, choice and status were the same each time.
+        whether value, choice and status were the same each time; ``status``: "ok" if all replies have a value,
+        "partial" if only some have (``mean`` is theirs, and says less), else that of the first reply.
 
     Examples:
         >>> table = pd.DataFrame({"item": ["a.png", "a.png#2"], "value": [3.0, 4.0], "choice": None, "status": "ok"})
@@ -42,8 +43,15 @@ def repeat_spread(table: pd.DataFrame) -> pd.DataFrame:
                 "sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
                 "low": float(values.min()) if known else np.nan,
                 "high": float(values.max()) if known else np.nan,
+                "status": _status(replies["status"]),
                 "same": len(replies[["value", "choice", "status"]].drop_duplicates()) == 1,
             }
         )
     order = {name: n for n, name in enumerate(dict.fromkeys(first))}
     return pd.DataFrame(rows).sort_values("item", key=lambda item: item.map(order), kind="stable", ignore_index=True)
+
+
+def _status(statuses: pd.Series) -> str:
+    """Return the status of the mean of several replies."""
+    valid = statuses == "ok"
+    return "partial" if valid.any() and not valid.all() else str(statuses.iloc[0])

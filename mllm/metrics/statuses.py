@@ -19,9 +19,11 @@ def status_shares(table: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
 
     Returns:
         One row per scorer and group: ``n`` rows, then for each status that occurs its count ``n_<status>`` and
-        share ``share_<status>``; the counts add up to ``n``.
+        share ``share_<status>``; the counts add up to ``n``. If a judge read replies that the preset could not,
+        ``n_by_judge`` counts the values that it found.
     """
     statuses = sorted(table["status"].unique(), key=lambda status: (status != "ok", status))
+    judged = by_judge(table)
     rows = []
     for values, group in grouped(table, *SCORER, *by):
         counts = {status: int((group["status"] == status).sum()) for status in statuses}
@@ -31,6 +33,14 @@ def status_shares(table: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
                 "n": len(group),
                 **{f"n_{status}": count for status, count in counts.items()},
                 **{f"share_{status}": count / len(group) for status, count in counts.items()},
+                **({} if judged is None else {"n_by_judge": int(judged[group.index].sum())}),
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_judge(table: pd.DataFrame) -> pd.Series | None:
+    """Return which values a judge of replies found; None if no reply was given to one."""
+    if "parsed_by" not in table or not (table["parsed_by"] == "judge").any():
+        return None
+    return (table["parsed_by"] == "judge") & (table["status"] == "ok")

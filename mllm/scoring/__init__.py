@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .outcomes import Choice, Comparison, Rating, Status
     from .preset import LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
     from .presets import create_preset, list_presets, register_preset
+    from .reply_judge import ReplyJudge
     from .scale import SCALES, LabelBins, Reading, ScoreScale, level_of
     from .scorer import Scorer
     from .written_letter import ParsedLetter, parse_letter
@@ -26,6 +27,7 @@ __all__ = [
     "Question",
     "Rating",
     "Reading",
+    "ReplyJudge",
     "ScoreScale",
     "Scorer",
     "Status",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = door(
         ".outcomes": ["Choice", "Comparison", "Rating", "Status"],
         ".preset": ["LetterTokens", "Preset", "Question", "WrittenLetter", "WrittenNumber"],
         ".presets": ["create_preset", "list_presets", "register_preset"],
+        ".reply_judge": ["ReplyJudge"],
         ".scale": ["SCALES", "LabelBins", "Reading", "ScoreScale", "level_of"],
         ".scorer": ["Scorer"],
         ".written_letter": ["ParsedLetter", "parse_letter"],

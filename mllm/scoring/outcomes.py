@@ -9,6 +9,7 @@ from typing import Literal
 # ok: a value. A reply without a value is empty, refused, ambiguous (several readings), out_of_range, truncated (cut off
 # before the answer) or unparsable (words without an answer). failed: no reply at all, `raw` says why.
 Status = Literal["ok", "empty", "refused", "ambiguous", "out_of_range", "truncated", "unparsable", "failed"]
+ParsedBy = Literal["preset", "judge"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Rating:
         mass: share of the candidates in the softmax over the whole vocabulary; None if a number was written.
         status: see ``Status``.
         raw: the unchanged reply, or why there is none; empty if no text was generated.
+        parsed_by: who read the reply: the ``preset``, or a ``judge`` that read what the preset could not.
+        judge_reply: what that judge wrote.
     """
 
     value: float | None
@@ -28,6 +31,8 @@ class Rating:
     mass: float | None
     status: Status
     raw: str
+    parsed_by: ParsedBy = "preset"
+    judge_reply: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Choice:
         mass: share of the letters in the softmax over the whole vocabulary; None where a reply was parsed.
         status: see ``Status``.
         raw: the unchanged reply, or why there is none.
+        parsed_by: see ``Rating``.
+        judge_reply: see ``Rating``.
     """
 
     choice: str | None
@@ -47,6 +54,8 @@ class Choice:
     mass: float | None
     status: Status
     raw: str
+    parsed_by: ParsedBy = "preset"
+    judge_reply: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
 from .outcomes import Choice, Comparison, Rating, Status
 from .preset import PREPROCESSING, LetterTokens, Preset, Question, WrittenLetter, WrittenNumber
+from .reply_judge import ReplyJudge, require_replies
 from .scale import Reading, ScoreScale
 
 __all__ = ["Choice", "Comparison", "Rating", "Scorer", "Status"]
@@ -38,6 +39,10 @@ class Scorer:
     Args:
         backend: the model.
         preset: what is asked and how replies are read.
+        judge: another model, which reads the replies that the preset cannot; none by default.
+
+    Raises:
+        MllmError: a judge for a preset without written replies.
 
     Examples:
         >>> from lopsided.mllm import create_preset
@@ -53,19 +58,23 @@ class Scorer:
         3.0
     """
 
-    def __init__(self, backend: Backend, preset: Preset):
+    def __init__(self, backend: Backend, preset: Preset, judge: ReplyJudge | None = None):
+        if judge is not None:
+            require_replies(preset)
         self.backend = backend
         self.preset = preset
+        self.judge = judge
         self._checked: set[tuple[str, ...]] = set()
 
     @property
     def key(self) -> str:
         """Readable name, e.g. ``Qwen2.5-VL-7B-Instruct/q-align``."""
-        return f"{self.backend.name}/{self.preset.key}"
+        return f"{self.backend.name}/{self.preset.key}" + (f"+judge:{self.judge.backend.name}" if self.judge else "")
 
     def definition(self) -> dict[str, Any]:
         """Return what determines the results, as JSON."""
-        return {"backend": self.backend.identity, "preset": self.preset.definition()}
+        judged = {"judge": self.judge.definition()} if self.judge else {}
+        return {"backend": self.backend.identity, "preset": self.preset.definition(), **judged}
 
     @property
     def identity(self) -> str:
@@ -114,7 +123,10 @@ class Scorer:
                 else Rating(None, None, None, "failed", reading)
                 for reading in readings
             ]
-        return [read_rating(self.preset, dimension, reply) for reply in self._generate(prompts, seed)]
+        found = [read_rating(self.preset, dimension, reply) for reply in self._generate(prompts, seed)]
+        if self.judge is None or written is None:
+            return found
+        return self.judge.ratings(found, [prompt.text for prompt in prompts], written)
 
     def answer(self, image: Images, question: str, options: Sequence[str]) -> Choice:
         """Answer one multiple-choice question; see ``answers``."""
@@ -153,14 +165,15 @@ class Scorer:
             written = asked.reading if isinstance(asked.reading, WrittenLetter) else None
             schema = written and written.schema(option_letters(len(listed)))
             prompts.append(
-                self._prompt(shown, asked, asked.text.replace("{question}", _with_options(text, listed)), schema)
+                self._prompt(shown, asked, asked.text.replace("{question}", with_options(text, listed)), schema)
             )
         if isinstance(asked.reading, LetterTokens):
             counts = [len(listed) for listed in options]
             logits = self._next_token(prompts, option_letters(max(counts, default=2)))
             return [_choose(these, count) for these, count in zip(logits, counts, strict=True)]
         replies = zip(self._generate(prompts, seed), options, strict=True)
-        return [read_choice(self.preset, listed, reply) for reply, listed in replies]
+        found = [read_choice(self.preset, listed, reply) for reply, listed in replies]
+        return found if self.judge is None else self.judge.choices(found, [prompt.text for prompt in prompts], options)
 
     def compare(self, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> list[Comparison]:
         """Compare pairs of images.
@@ -286,7 +299,7 @@ def _choose(logits: LevelLogits, count: int) -> Choice:
     )
 
 
-def _with_options(question: str, options: Sequence[str]) -> str:
+def with_options(question: str, options: Sequence[str]) -> str:
     """Return a question with its options, one per line, unless it lists them itself."""
     letters = option_letters(len(options))
     if all(re.search(rf"(?m)^\W*{letter}\W", question) for letter in letters):

@@ -77,6 +77,10 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
     assert ladder["reference"].nunique() == 6
     page = report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
     assert key in page
+    against = pd.read_parquet(tmp_path / "runs" / "experiments" / "judged" / "derived" / "judge_disagreement.parquet")
+    assert against[["rater", "judge"]].to_numpy().tolist() == [[key, "psnr"]]
+    assert "LLMs against other judges" in page
+    assert ("the LLM prefers" in page) == bool(against["n_opposed"].iloc[0])
     assert run(experiment, store=tmp_path / "runs").done == 0
 
 
@@ -102,6 +106,11 @@ def test_repeated_ratings_of_restored_images_have_a_mean_and_a_spread(experiment
     found = means.loc[np.isclose(means["mean"], first["value"])]
     assert (np.isclose(found["std"], first["reply_sd"]) & (found["size"] == first["n_valid"])).any()
     assert judged["reply_sd"].max() > 0
+    some = judged["n_valid"].between(1, 3)
+    assert some.any()
+    assert judged.loc[some, "status"].eq("partial").all()
+    assert judged.loc[judged["n_valid"] == 4, "status"].eq("ok").all()
+    assert judged.loc[judged["n_valid"] == 0, "value"].isna().all()
     assert "SD of replies to one image" in report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
 
 
