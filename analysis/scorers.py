@@ -70,7 +70,7 @@ def assess_scorers(
         rated = rated.assign(target_higher_is_better=True)
     for of in ("scorer_id", "higher_is_better", "target_higher_is_better"):
         require_one(rated, GROUP, of, "mllm_scores")
-    rows = []
+    rows, readings, of_row = [], [], []  # without failures the two readings of a scorer are one
     for key, scores in grouped(rated, *GROUP):
         ordered = scores.sort_values("item")
         valid = np.asarray(ordered["status"] == "ok", dtype=bool)
@@ -83,11 +83,12 @@ def assess_scorers(
             "n_references": ordered["reference"].nunique(),
             "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
         }
-        found = correlations(ordered.loc[valid], n_boot, seed, level)
-        rows.append({**row, "reading": VALID, **found})
+        rows += [{**row, "reading": VALID}, {**row, "reading": AS_MEAN}]
+        readings.append(ordered.loc[valid])
         if not valid.all():
             values = np.array(ordered["value"], dtype=np.float64)
             values[~valid] = values[valid].mean() if valid.any() else np.nan
-            found = correlations(ordered.assign(value=values), n_boot, seed, level)
-        rows.append({**row, "reading": AS_MEAN, **found})
-    return pd.DataFrame(rows, columns=COLUMNS)
+            readings.append(ordered.assign(value=values))
+        of_row += [len(readings) - 1 - (not valid.all()), len(readings) - 1]
+    found = correlations(readings, n_boot, seed, level)
+    return pd.DataFrame([row | found[k] for row, k in zip(rows, of_row, strict=True)], columns=COLUMNS)

@@ -171,7 +171,7 @@ class BackboneSpec(Keyed):
             registry knows by its digest (:func:`weights_names`), e.g. ``squeezenet1_1.safetensors``, in the folder
             named by ``LOPSIDED_WEIGHTS``; the name of the official file means ``official``. Left out, it follows
             from the name.
-        seed: seed of the random weights; part of the identity only where the weights are random.
+        seed: seed of the random weights; refused where the weights are not random.
     """
 
     name: str
@@ -186,6 +186,10 @@ class BackboneSpec(Keyed):
             raise ValueError(str(error)) from None
         if self.random and self.weights != "official":
             raise ValueError(f"'{self.name}' has random weights; drop 'weights: {self.weights}' or the suffix -r")
+        if self.seed and not self.random:
+            raise ValueError(
+                f"'{self.name}' has trained weights, so 'seed: {self.seed}' does nothing; drop it or add -r"
+            )
         if self.weights == architecture(self.name).official_file:
             object.__setattr__(self, "weights", "official")
         return self

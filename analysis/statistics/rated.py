@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -34,31 +36,50 @@ def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
     return "ok"
 
 
-def correlations(rated: pd.DataFrame, n_boot: int, seed: int, level: float) -> Row:
-    """Return the correlations of one scorer's values with the targets, with intervals.
+def correlations(raters: Sequence[pd.DataFrame], n_boot: int, seed: int, level: float) -> list[Row]:
+    """Return the correlations of each rater's values with the targets, with intervals.
+
+    What concerns only the targets is done once for all raters with the same targets and references in the same order.
 
     Examples:
         >>> rated = pd.DataFrame({"value": [1, 2, 3, 4], "target": [10, 20, 40, 30], "reference": ["a", "a", "b", "b"]})
         >>> rated = rated.assign(higher_is_better=True, target_higher_is_better=True)
-        >>> found = correlations(rated, n_boot=100, seed=0, level=0.95)
-        >>> found["status"], round(found["srcc"], 2)
-        ('ok', 0.8)
+        >>> upside_down = rated.assign(value=-rated["value"])
+        >>> found = correlations([rated, upside_down], n_boot=100, seed=0, level=0.95)
+        >>> [(row["status"], round(row["srcc"], 2)) for row in found]
+        [('ok', 0.8), ('ok', -0.8)]
     """
-    value, target = (np.asarray(rated[name], dtype=np.float64) for name in ("value", "target"))
-    found: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
-    found["status"] = status_of(value, target, 0)
-    if found["status"] != "ok":
-        return found
-    directions = {
-        "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
-        "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
-    }
-    references, names = pd.factorize(rated["reference"], sort=True, use_na_sentinel=False)
+    rows: list[Row] = []
+    alike: dict[tuple, list[tuple[Row, pd.DataFrame]]] = {}
+    for rated in raters:
+        target = np.asarray(rated["target"], dtype=np.float64)
+        row: Row = {name + end: float("nan") for name in STATISTICS for end in ("", "_low", "_high")}
+        row["status"] = status_of(np.asarray(rated["value"], dtype=np.float64), target, 0)
+        rows.append(row)
+        if row["status"] == "ok":
+            alike.setdefault((target.tobytes(), *rated["reference"]), []).append((row, rated))
+    for together in alike.values():
+        _correlate(together, n_boot, seed, level)
+    return rows
+
+
+def _correlate(together: list[tuple[Row, pd.DataFrame]], n_boot: int, seed: int, level: float) -> None:
+    """Add the correlations of raters of the same items to their rows."""
+    first = together[0][1]
+    target = np.asarray(first["target"], dtype=np.float64)
+    values = np.stack([np.asarray(rated["value"], dtype=np.float64) for _, rated in together])
+    references, names = pd.factorize(first["reference"], sort=True, use_na_sentinel=False)
     resamples = draw_resamples(references % MOST_CLUSTERS, n_boot, np.random.default_rng([seed, 0]))
     n_clusters = resamples.counts.shape[1]
     for name, (statistic, replicates) in STATISTICS.items():
-        found[name] = statistic(value, target, **directions)
-        if n_clusters > 1 and (name != "krcc" or len(names) <= MOST_CLUSTERS):
-            again: Floats = orientation(*directions.values()) * replicates(value, target, resamples)
-            found[f"{name}_low"], found[f"{name}_high"] = percentile_interval(again, level, n_clusters=n_clusters)
-    return found
+        has_interval = n_clusters > 1 and (name != "krcc" or len(names) <= MOST_CLUSTERS)
+        again = replicates(values, target, resamples) if has_interval else [None] * len(values)
+        for (row, rated), own, drawn in zip(together, values, again, strict=True):
+            directions = {
+                "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
+                "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
+            }
+            row[name] = statistic(own, target, **directions)
+            if drawn is not None:
+                agreeing = orientation(*directions.values()) * drawn
+                row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(agreeing, level, n_clusters=n_clusters)

@@ -416,6 +416,8 @@ def test_official_weights_are_checked_and_their_absence_says_what_to_do(no_weigh
 def test_random_weights_and_a_file_contradict_each_other():
     with pytest.raises(ValueError, match="random weights"):
         BackboneSpec(name="vgg16-r", weights="vgg.pth")
+    with pytest.raises(ValueError, match="'vgg16' has trained weights, so 'seed: 1' does nothing"):
+        BackboneSpec(name="vgg16", seed=1)
 
 
 @pytest.mark.parametrize(("offline", "reason"), [(True, "HF_HUB_OFFLINE=0"), (False, "Connection refused")])
