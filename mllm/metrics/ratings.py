@@ -145,7 +145,7 @@ def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict
         clusters = rows["reference"].to_numpy()
         for name, wrong in _errors(rows, value, target).items():
             found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap).row(name)
-    found |= correlations(rows, bootstrap.n_boot, bootstrap.seed, bootstrap.level)
+    found |= correlations([rows], bootstrap.n_boot, bootstrap.seed, bootstrap.level)[0]
     if found["status"] == "ok":
         directions = {
             "score_higher_is_better": bool(rows["higher_is_better"].iloc[0]),
