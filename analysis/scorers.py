@@ -70,7 +70,7 @@ def assess_scorers(
         rated = rated.assign(target_higher_is_better=True)
     for of in ("scorer_id", "higher_is_better", "target_higher_is_better"):
         require_one(rated, GROUP, of, "mllm_scores")
-    rows, readings, of_row = [], [], []  # without failures the two readings of a scorer are one
+    scorers, readings = [], []
     for key, scores in grouped(rated, *GROUP):
         ordered = scores.sort_values("item")
         valid = np.asarray(ordered["status"] == "ok", dtype=bool)
@@ -83,12 +83,15 @@ def assess_scorers(
             "n_references": ordered["reference"].nunique(),
             "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
         }
-        rows += [{**row, "reading": VALID}, {**row, "reading": AS_MEAN}]
+        scorers.append(row)
         readings.append(ordered.loc[valid])
-        if not valid.all():
+        if row["failures"]:
             values = np.array(ordered["value"], dtype=np.float64)
             values[~valid] = values[valid].mean() if valid.any() else np.nan
             readings.append(ordered.assign(value=values))
-        of_row += [len(readings) - 1 - (not valid.all()), len(readings) - 1]
-    found = correlations(readings, n_boot, seed, level)
-    return pd.DataFrame([row | found[k] for row, k in zip(rows, of_row, strict=True)], columns=COLUMNS)
+    rows, found = [], iter(correlations(readings, n_boot, seed, level))  # all together: targets are ranked once
+    for row in scorers:
+        valid_only = next(found)
+        rows.append({**row, "reading": VALID, **valid_only})
+        rows.append({**row, "reading": AS_MEAN, **(next(found) if row["failures"] else valid_only)})
+    return pd.DataFrame(rows, columns=COLUMNS)
