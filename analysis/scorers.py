@@ -19,7 +19,7 @@ from .statistics.rated import AS_MEAN, STATISTICS, VALID, correlations
 
 GROUP = ["benchmark", "dimension", "scorer"]
 COLUMNS = [
-    *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_by_judge", "n_references", "failures"),
+    *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_references", "failures"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
     "status",
 ]
@@ -44,9 +44,8 @@ def assess_scorers(
 
     Returns:
         One row per (benchmark, dimension, scorer) and reading: ``n`` items with a target, ``n_valid`` ratings,
-        ``n_by_judge`` of them found by a judge of replies (optional column ``parsed_by``), ``n_references``,
-        ``failures`` by status in words; SRCC, KRCC (τ-b) and raw PLCC (+ agrees with people) with ``_low`` and
-        ``_high``; ``status`` "ok" or why they are NaN.
+        ``n_references``, ``failures`` by status in words; SRCC, KRCC (τ-b) and raw PLCC (+ agrees with people) with
+        ``_low`` and ``_high``; ``status`` "ok" or why they are NaN.
 
     Raises:
         AnalysisError: Repeated rows; a scorer with two ids or directions; an "ok" value that is not finite.
@@ -71,7 +70,7 @@ def assess_scorers(
         rated = rated.assign(target_higher_is_better=True)
     for of in ("scorer_id", "higher_is_better", "target_higher_is_better"):
         require_one(rated, GROUP, of, "mllm_scores")
-    rows, readings, of_row = [], [], []  # without failures the two readings of a scorer are one
+    scorers, readings = [], []
     for key, scores in grouped(rated, *GROUP):
         ordered = scores.sort_values("item")
         valid = np.asarray(ordered["status"] == "ok", dtype=bool)
@@ -81,16 +80,18 @@ def assess_scorers(
             "scorer_id": ordered["scorer_id"].iloc[0],
             "n": len(ordered),
             "n_valid": int(valid.sum()),
-            "n_by_judge": int((valid & (ordered["parsed_by"] == "judge")).sum()) if "parsed_by" in ordered else 0,
             "n_references": ordered["reference"].nunique(),
             "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
         }
-        rows += [{**row, "reading": VALID}, {**row, "reading": AS_MEAN}]
+        scorers.append(row)
         readings.append(ordered.loc[valid])
-        if not valid.all():
+        if row["failures"]:
             values = np.array(ordered["value"], dtype=np.float64)
             values[~valid] = values[valid].mean() if valid.any() else np.nan
             readings.append(ordered.assign(value=values))
-        of_row += [len(readings) - 1 - (not valid.all()), len(readings) - 1]
-    found = correlations(readings, n_boot, seed, level)
-    return pd.DataFrame([row | found[k] for row, k in zip(rows, of_row, strict=True)], columns=COLUMNS)
+    rows, found = [], iter(correlations(readings, n_boot, seed, level))  # all together: targets are ranked once
+    for row in scorers:
+        valid_only = next(found)
+        rows.append({**row, "reading": VALID, **valid_only})
+        rows.append({**row, "reading": AS_MEAN, **(next(found) if row["failures"] else valid_only)})
+    return pd.DataFrame(rows, columns=COLUMNS)

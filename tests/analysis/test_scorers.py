@@ -76,6 +76,17 @@ def test_silence_where_it_is_hard_shows_in_the_second_reading() -> None:
     assert mean["plcc"] == pytest.approx(np.corrcoef(filled, silent["target"])[0, 1], abs=1e-12)
 
 
+def test_scorers_that_share_work_are_rated_as_if_alone() -> None:
+    """Same items or fewer, failures or none, either direction: the company changes nothing."""
+    fewer, silent = table("b/few", 0.6).iloc[5:], table("c/silent", 0.9)
+    silent.loc[silent.index[:7], "status"] = "refused"
+    distance = table("d/distance", higher_is_better=False)
+    tables = [table(), fewer, silent, distance.assign(value=-distance["value"])]
+    together = assess_scorers(pd.concat(tables), n_boot=200)
+    alone = pd.concat([assess_scorers(one, n_boot=200) for one in tables], ignore_index=True)
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-12)
+
+
 def test_only_ratings_with_a_target_count() -> None:
     scores = pd.concat(
         [

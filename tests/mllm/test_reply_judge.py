@@ -118,10 +118,12 @@ def test_a_real_model_as_judge_never_changes_what_was_read(model: Path, tiny_vlm
 class Scripted(Backend):
     """Writes what it is told, prompt by prompt."""
 
-    name = "scripted"
-
     def __init__(self, *replies: Reply) -> None:
         self.replies, self.prompts = replies, []
+
+    @property
+    def name(self) -> str:
+        return "scripted"
 
     def definition(self) -> dict[str, str]:
         return {"of": "tests"}
