@@ -36,8 +36,8 @@ class Study:
             measures, no-reference models and multimodal LLMs on the same images. ``judge_disagreement`` and
             ``judge_disagreement_images``: where multimodal LLMs and other judges of restored images disagree. Of the
             comparison: ``claims``, ``advice``, ``draws`` (how much draws of random weights differ),
-            ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``, ``reverse_asymmetry``,
-            ``reverse_points`` and ``gain_predictions``.
+            ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``,
+            ``reverse_asymmetry``, ``reverse_points`` and ``gain_predictions``.
         counts: Number of rows by table, group (stage, judge or measure) and status.
         n_boot: Resamples of every interval.
         seed: Seed of the resamples.
