@@ -12,7 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ..common.errors import one_line
+from ..common.images import to_uint8
 from .errors import SuperResolutionError
 
 if TYPE_CHECKING:
@@ -31,8 +35,8 @@ class Tracker(Protocol):
         """Show every number of a row of the history at its step."""
         ...
 
-    def images(self, step: int, images: Tensor) -> None:
-        """Show images ``(N, 3, H, W)`` in [0, 1]."""
+    def images(self, step: int, images: Sequence[Pixels]) -> None:
+        """Show images ``(H, W, 3)`` of 8 bits."""
         ...
 
     def close(self) -> None:
@@ -40,6 +44,7 @@ class Tracker(Protocol):
         ...
 
 
+Pixels = npt.NDArray[np.uint8]
 OpenTracker = Callable[[int], Tracker]  # given the step that the run starts from
 
 
@@ -109,7 +114,7 @@ class SentOnce:
             self._remember(row["step"], new)
             self._of.row({"step": row["step"], **new})
 
-    def images(self, step: int, images: Tensor) -> None:
+    def images(self, step: int, images: Sequence[Pixels]) -> None:
         """Pass on images of a new step."""
         if step > self._sent.get(" images", -1):
             self._remember(step, [" images"])
@@ -144,9 +149,9 @@ class Trackers:
         """Show a row of the history."""
         self._each(lambda one: one.row(row))
 
-    def images(self, step: int, images: Tensor) -> None:
-        """Show images."""
-        self._each(lambda one: one.images(step, images))
+    def images(self, step: int, images: Sequence[Tensor]) -> None:
+        """Show images ``(3, H, W)`` in [0, 1], of any sizes."""
+        self._each(lambda one: one.images(step, [to_uint8(image.cpu()) for image in images]))
 
     def close(self) -> None:
         """Close all."""

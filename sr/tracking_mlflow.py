@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from .tracking import Pixels
 
 CELL = "lopsided.cell"
 
@@ -50,10 +50,9 @@ class Mlflow:
         metrics = [self._metric(name, float(value), now, row["step"]) for name, value in row.items() if name != "step"]
         self._client.log_batch(self._run, metrics)
 
-    def images(self, step: int, images: Tensor) -> None:
+    def images(self, step: int, images: Sequence[Pixels]) -> None:
         """Keep images as files of the run."""
-        for number, image in enumerate(images.cpu()):
-            pixels = image.mul(255).round().byte().permute(1, 2, 0).numpy()
+        for number, pixels in enumerate(images):
             self._client.log_image(self._run, pixels, f"validation/{number}-{step:08d}.png")
 
     def close(self) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from .tracking import Pixels
 
 
 class Wandb:
@@ -42,10 +42,9 @@ class Wandb:
         """Show a row of the history."""
         self._run.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
 
-    def images(self, step: int, images: Tensor) -> None:
+    def images(self, step: int, images: Sequence[Pixels]) -> None:
         """Show images."""
-        pictures = [self._image(image.mul(255).round().byte().permute(1, 2, 0).numpy()) for image in images.cpu()]
-        self._run.log({"validation images": pictures}, step=step)
+        self._run.log({"validation images": [self._image(pixels) for pixels in images]}, step=step)
 
     def close(self) -> None:
         """End the run."""

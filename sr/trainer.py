@@ -526,7 +526,7 @@ class _Journal:
         if self.shown:
             self.shown.row(row)
 
-    def images(self, step: int, images: Any) -> None:
+    def images(self, step: int, images: Sequence[torch.Tensor]) -> None:
         if self.shown:
             self.shown.images(step, images)
 

@@ -21,7 +21,7 @@ class Validated:
 
     Attributes:
         scores: mean over the validation images, by judge.
-        images: some restored images ``(N, 3, H, W)`` in [0, 1], to look at.
+        images: some restored images ``(3, H, W)`` in [0, 1], to look at; their sizes may differ.
     """
 
     scores: dict[str, float]
