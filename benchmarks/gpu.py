@@ -38,11 +38,12 @@ def main() -> int:
     """Run all programs; return how many did not end well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all of it")
+    parser.add_argument("--minutes", type=float, help="for all of it (default: 8, with --quick 30)")
     parser.add_argument("--to", type=Path, default=Path("gpu.txt"), help="file that gets all output")
     parser.add_argument("--quick", action="store_true", help="very small inputs")
     options = parser.parse_args()
-    end, failed = time.monotonic() + 60 * options.minutes, 0
+    minutes = options.minutes or (30 if options.quick else 8)
+    end, failed = time.monotonic() + 60 * minutes, 0
     left = 1.0
     with options.to.open("w") as file:
         for name, share, arguments, quick in PROGRAMS:
