@@ -133,6 +133,12 @@ def rate(
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, help="Prompts computed together.", rich_help_panel=HERE)
     ] = 16,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="NAME", help="What runs it: transformers, or vllm on a GPU.", rich_help_panel=HERE
+        ),
+    ] = "transformers",
     revision: Annotated[
         str | None, typer.Option("--revision", metavar="NAME", help="Revision on the hub.", rich_help_panel=HERE)
     ] = None,
@@ -244,7 +250,7 @@ def rate(
     elif server is None:
         if device != "auto":
             check_device(device)
-        local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels}
+        local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels, "engine": engine}
         settings = settings_from(LocalModel, **common, **local)
     else:
         served = {"server": server, "concurrency": concurrency, "timeout": timeout, "api_key_env": api_key_env}
