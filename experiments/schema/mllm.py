@@ -243,6 +243,12 @@ class Mllm(Settings):
     repeats: int = Field(
         default=1, ge=1, le=1000, description="How often each restored image is rated; its score is the mean."
     )
+    least_valid: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of an image's replies that must have a value for their mean to be compared; 1: all of them.",
+    )
     fr_sets: list[str] = Field(
         default=[],
         description="Names of FR sets in assessment.datasets whose distorted images are rated without references.",
