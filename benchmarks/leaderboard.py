@@ -8,9 +8,9 @@ construction: the same scorer, with other draws. The label of an image is its br
 common to the five images of a reference. SRCC on all images is taken as the truth.
 
 Then ``--draws`` benchmarks of 60 references (300 images) are drawn from them with replacement, and each is compared as
-``lopsided leaderboard`` does, with 500 resamples instead of 2000: how often its 95 % intervals hold the truth, how often it finds each of the known
-differences (Holm), how often it calls a worse scorer better, and how often it tells the tie apart. With ``--to`` the
-ratings are kept in that folder, and a second run rates nothing.
+``lopsided leaderboard`` does, with 500 resamples instead of 2000: how often its 95 % intervals hold the truth, how
+often it finds each of the known differences (Holm), how often it calls a worse scorer better, and how often it tells
+the tie apart. With ``--to`` the ratings are kept in that folder, and a second run rates nothing.
 
 The program exits with 1 if a coverage is below .95 − 2 standard errors, or a wrong order or the tie is established in
 more than .05 + 2 standard errors.
