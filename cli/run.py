@@ -21,8 +21,10 @@ from .options import (
     StoreFolder,
     UntilWhat,
     WorkerCount,
+    flag,
     until_of,
 )
+from .plan import plan
 
 if TYPE_CHECKING:
     from ..experiments import Summary
@@ -50,6 +52,7 @@ def run(
     write: Annotated[
         bool, typer.Option("--report/--no-report", metavar="", help="Write the report at the end.")
     ] = True,
+    dry_run: Annotated[bool, flag("--dry-run", help="Show what would be computed, as 'lopsided plan' does.")] = False,
 ) -> None:
     """Compute whatever is not done yet, then write the report. Ctrl-C is safe: the same command resumes.
 
@@ -65,6 +68,11 @@ def run(
         experiments.follow(experiment, store=store, overrides=set_)
         return
     where = _known(executor)
+    if dry_run:
+        plan(
+            experiment, store, set_, only=only, skip=skip, until=until, looks=looks, most_seeds=most_seeds, hours=hours
+        )
+        return
     adding = until_of(until, looks, most_seeds, hours)
     if adding and (only or skip):
         raise LopsidedError("--until looks at all results; leave --only and --skip out")

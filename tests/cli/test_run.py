@@ -57,6 +57,14 @@ def test_an_unknown_executor_is_named_with_those_that_exist(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path):
+    of = (SMOKE, "--store", tmp_path / "runs", "--only", "pretrain", *sets(["grid.seed=[0,1]"]))
+    dry, planned = invoke("run", *of, "--workers", "2", "--dry-run"), invoke("plan", *of)
+    assert (dry.status, dry.out) == (0, planned.out)
+    assert "2 new, 0 cached of 2 cells" in dry.out
+    assert not (tmp_path / "runs").exists()
+
+
 # --- interruption ---------------------------------------------------------------------------------------------------
 
 
