@@ -107,11 +107,22 @@ class Joined:
     a: Floats
     a_variance: float
 
+    def gain_variances(self, trained: Trained, judges: tuple[int, ...]) -> Floats:
+        """Return the sampling variance of each gain by these judges, ``(n,)``, from those of all their differences.
+
+        They are what fits best if the variance of a difference is the sum of two; one can come out below 0. Three
+        measures or more.
+        """
+        grid, n = trained.grid(judges), len(self.cells)
+        of = np.zeros((n, n))
+        for a, b in combinations(range(n), 2):
+            weights = _unit(trained, self.cells[a]) - _unit(trained, self.cells[b])
+            of[a, b] = of[b, a] = grid.contrast(weights).se ** 2
+        return (of.sum(axis=1) - of.sum() / 2 / (n - 1)) / (n - 2)
+
     def gain_variance(self, trained: Trained, judges: tuple[int, ...]) -> float:
         """Return the mean sampling variance of one gain by these judges, half that of a difference."""
-        grid = trained.grid(judges)
-        pairs = [_unit(trained, a) - _unit(trained, b) for a, b in combinations(self.cells, 2)]
-        return float(np.mean([grid.contrast(weights).se ** 2 for weights in pairs])) / 2
+        return float(self.gain_variances(trained, judges).mean())
 
 
 def compare_rankings(

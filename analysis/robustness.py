@@ -61,8 +61,8 @@ def _again(trained: Trained, cells: list[int], a: np.ndarray, judges: tuple[int,
 def sureness(asymmetry: Asymmetry, *, seed: int = 0) -> tuple[pd.DataFrame, ...]:
     """Say how probable each rank of a measure and each inversion of a pair is, given the noise of both sides.
 
-    Values are drawn from normal distributions around the estimates, with the variances of one SRCC and of one gain. A
-    measure without noise has one rank with probability 1.
+    Values are drawn from normal distributions around the estimates, with the mean variance of an SRCC and with each
+    gain's own variance. A measure without noise has one rank with probability 1.
 
     Returns:
         Ranks: one row per setting, measure, side ("metric" or "objective") and rank (1 is best) with its
@@ -77,7 +77,7 @@ def sureness(asymmetry: Asymmetry, *, seed: int = 0) -> tuple[pd.DataFrame, ...]
         of_setting = where(gains.table, **{name: here[name] for name in WHERE if name != "dataset"})
         side = join(asymmetry.assessment, here["dataset"], of_setting, trained)
         judges = trained.panel(side.cells).judges
-        variances = side.a_variance, side.gain_variance(trained, judges)
+        variances = np.full(len(points), side.a_variance), np.maximum(side.gain_variances(trained, judges), 0)
         if not np.isfinite(variances).all():
             continue
         n = len(points)

@@ -97,6 +97,6 @@ def caption(by_judge: pd.DataFrame, method: str) -> str:
         " measure, A being the best metric; colour and mark give its family. Filled: the interval of the gain excludes"
         " 0 (not corrected for the number of points); hollow: it does not, so that the point is no finding; ×: related"
         " to the judge or without all scores, left out of ρ and trend. A triangle at the edge: the gain lies outside"
-        " the axis, at the number beside it. Dashed: pixel-only training. Vertical scales differ. Lines:"
+        " the axis, at the number after the letter. Dashed: pixel-only training. Vertical scales differ. Lines:"
         f" {method}. Trend: gain with the best metric minus that with the worst, on a line through ranks."
     )

@@ -137,12 +137,12 @@ def cross_plot(
         )
         x = row["srcc"]
         leaders.append([((x - x_low) / (x_high - x_low), y), (1.02, label_y), (1.05, label_y)])
-        axis.text(1.06, label_y, label(row["measure"]), va="center", fontsize=SMALL, transform=margin, color=INK)
-        if row["gain"] != y:
-            above = row["gain"] > y
-            axis.plot(x, y, "^" if above else "v", color=look["color"], markersize=6, clip_on=False, zorder=4)
-            place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "in_layout": False}
-            axis.annotate(minus(row["gain"], 1), (x, y), (6, -5 if above else 5), fontsize=SMALL, color=INK, **place)
+        outside = row["gain"] != y
+        name = label(row["measure"]) + f"  {minus(row['gain'], 1)}" * outside
+        axis.text(1.06, label_y, name, va="center", fontsize=SMALL, transform=margin, color=INK)
+        if outside:
+            mark = "^" if row["gain"] > y else "v"
+            axis.plot(x, y, mark, color=look["color"], markersize=6, clip_on=False, zorder=4)
             continue
         if row["counted"]:
             crosses += [[(row["srcc_low"], y), (row["srcc_high"], y)], [(x, row["gain_low"]), (x, row["gain_high"])]]
@@ -154,6 +154,7 @@ def cross_plot(
     axis.add_collection(lines, autolim=False)
     axis.add_collection(LineCollection(crosses, colors=colours, linewidths=1.0, alpha=0.7, zorder=2), autolim=False)
     axis.locator_params(nbins=5)
+    axis.locator_params(axis="x", nbins=3)
 
 
 def srcc_limits(points: pd.DataFrame) -> tuple[float, float]:
@@ -170,6 +171,6 @@ def caption(points: pd.DataFrame, method: str) -> str:
         f"Assessment against optimization for {points['measure'].nunique()} measures: if the better metric were always"
         " the better objective, each panel would rise from left to right. Dashed line: pixel-only training. Crosses"
         f" and brackets of points: {method}; gains by the judges common to the panel's measures. A triangle at the"
-        " edge: the gain lies outside the axis, at the number beside it. ρ: bracket of the noise-free ρ. Trend: gain"
-        " with the best metric minus that with the worst, on a line through ranks."
+        " edge: the gain lies outside the axis, at the number after the name. ρ: bracket of the noise-free ρ. Trend:"
+        " gain with the best metric minus that with the worst, on a line through ranks."
     )

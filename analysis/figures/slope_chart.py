@@ -29,6 +29,7 @@ from .style import (
 
 ROW, HEAD, LINES, BAR = 0.32, 0.85, 1.5, 0.055  # inches: a measure, the heading, the lines' width, one bar of P(rank)
 GAP = 0.08
+BELOW = 0.6  # rows left free under the last, so that the next panel's title stands apart
 SEVERAL_LINES = 1.1
 
 
@@ -77,7 +78,7 @@ def slope_chart(
     bars = 0.0 if ranks is None or ranks.empty else BAR * most + GAP
     labels = max([text_width("rank as an objective"), *(text_width(text) for text in _texts(points))])
     width = max(WIDTH, 2 * (labels + bars + 2 * GAP) + SEVERAL_LINES)
-    panels = Panels(ax, len(chosen), height=HEAD + ROW * most, width=width)
+    panels = Panels(ax, len(chosen), height=HEAD + ROW * (most + BELOW), width=width)
     for axis, setting in zip(panels.axes, chosen, strict=True):
         summary = records(of_setting(settings, setting))[0]
         verdict = f", trend {summary['trend_verdict']}" if np.isfinite(summary["trend"]) else ""
@@ -150,7 +151,7 @@ def _panel(
     for x, align, text in heads:
         axis.text(x, 0.42, text, ha=align, va="bottom", color=INK, fontsize=SMALL, style="italic", in_layout=False)
     axis.set_xlim(-aside * per_inch, 1 + aside * per_inch)
-    axis.set_ylim(most + 0.5, -0.55)
+    axis.set_ylim(most + 0.5 + BELOW, -0.55)
     axis.axis("off")
 
 

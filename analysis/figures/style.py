@@ -119,7 +119,7 @@ FAMILIES = {"dists": "DISTS", "lpips": "LPIPS", "topiq": "learnt", "contextual":
 HAND_CRAFTED, OTHER = "hand-crafted", "other"
 # A mark of the definition, at the end of the key of a measure with options.
 MARK = re.compile(r"(?:\+|@)([^+@]+)$")  # what sets a definition apart from the plain one of its name
-DRAWS = re.compile(r"\d+draws$")
+DRAWS = re.compile(r"^(\d+)draws$")
 
 
 def pretty(key: str) -> str:
@@ -129,7 +129,7 @@ def pretty(key: str) -> str:
         >>> pretty("dists-vgg16-r"), pretty("none"), pretty("dists-vgg16-r+f6ff"), pretty("dists-vgg16-r@seed2")
         ('DISTS VGG-16-R', 'pixel loss', 'DISTS VGG-16-R (f6ff)', 'DISTS VGG-16-R (draw 2)')
         >>> pretty("dists-vgg16@vgg16"), pretty("tid2013 (imported)"), pretty("dists-vgg16-r@3draws")
-        ('DISTS VGG-16', 'TID2013 (imported)', 'DISTS VGG-16-R (mean of 3 draws)')
+        ('DISTS VGG-16', 'TID2013 (imported)', 'DISTS VGG-16-R (3 draws)')
     """
     if key == "none":
         return "pixel loss"
@@ -143,7 +143,7 @@ def pretty(key: str) -> str:
         backbone = NAMES.get(plain.split("-")[-1])
         if backbone and NAMES.get(found[1], "").startswith(backbone):  # weights of the backbone that the key names
             return pretty(plain)
-        mark = f"mean of {found[1][:-5]} draws" if DRAWS.match(found[1]) else found[1].replace("seed", "draw ")
+        mark = DRAWS.sub(r"\1 draws", found[1]).replace("seed", "draw ")
         return f"{pretty(plain)} ({mark})"
     name, random = (key[:-2], True) if key.endswith("-r") else (key, False)
     words = [name] if name in NAMES else name.split("-")

@@ -1,13 +1,14 @@
 """Draws of random weights are one measure in every ranking, the mean of its draws."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lopsided.analysis import StudyTables, analyse
-from lopsided.analysis.asymmetry import compare_rankings
+from lopsided.analysis.asymmetry import compare_rankings, join
 from lopsided.analysis.contrasts import contrast, weighted_contrast
 from lopsided.analysis.draws import average_all, average_assessment, average_trained, name_means, summarise_draws
 from lopsided.analysis.figures.style import family, pretty
@@ -111,6 +112,18 @@ def test_draws_are_in_the_error_of_a_gain(study):
     assert fixed.draw_variance == pytest.approx(0, abs=1e-12)
     assert needed_seeds(found, 1.0, 100) is None
     assert needed_seeds(fixed, 1.0, 100)
+
+
+def test_each_gain_has_a_variance_of_its_own(study):
+    """The mean of three unlike draws is far less sure than the others; differences have the sum of two variances."""
+    trained, rows = study.asymmetry.gains.trained["swinir_tiny"], study.asymmetry.gains.table
+    rows = rows[(rows["discriminator"] == "none") & (rows["fidelity"] != "none")]
+    side = join(study.asymmetry.assessment, "ladder", rows, trained)
+    judges = trained.panel(side.cells).judges
+    found = dict(zip(side.measures, side.gain_variances(trained, judges), strict=True))
+    assert found.pop(MEAN) > 20 * max(found.values())
+    errors = [contrast(trained, [a], [b], judges).estimate.se ** 2 for a, b in combinations(side.cells, 2)]
+    assert side.gain_variance(trained, judges) == pytest.approx(np.mean(errors) / 2)
 
 
 def test_what_draws_share_in_two_settings_cancels_in_their_difference(study):
@@ -228,5 +241,5 @@ def test_the_summary_leaves_out_sets_without_draws(tables, means):
 
 
 def test_the_mean_has_a_name_for_people():
-    assert pretty(MEAN) == "DISTS VGG-16-R (mean of 3 draws)"
+    assert pretty(MEAN) == "DISTS VGG-16-R (3 draws)"
     assert family(MEAN) == "DISTS"
