@@ -64,9 +64,11 @@ def _row(trained: Trained, generator: str, scope: str, level: float, seed: int) 
     panel = trained.panel(used)
     if not panel.judges:
         return row | {"status": f"{panel.status} of all cells"}
-    values = trained.grid(panel.judges).values[used]
+    grid, shape = trained.grid(panel.judges), (len(measures), len(settings))
+    values = grid.values[used].reshape(*shape, *grid.values.shape[1:])
+    draws = [of[:, used].mean(axis=2).reshape(-1, *shape) for of in grid.draws]
     level = 1 - (1 - level) / trained.looks
-    found = split_variance(values.reshape(len(measures), len(settings), *values.shape[1:]), level, seed)
+    found = split_variance(values, level, seed, draws)
     row |= {"n_judges": len(panel.judges), "judges": ";".join(trained.judges[j] for j in panel.judges)}
     if np.isnan(found.ratio_low):
         return row | {"status": found.verdict}

@@ -14,7 +14,7 @@ from .components import compare_spreads
 from .diagnostics import predict_gains
 from .disagreement import judge_disagreement
 from .distortions import assess_distortions
-from .draws import average_assessment, average_cells, average_scores, name_means, summarise_draws
+from .draws import average_assessment, name_means, summarise_draws
 from .gain import gains
 from .independence import INDEPENDENCE
 from .raters import compare_raters
@@ -79,11 +79,10 @@ def analyse(
     means = name_means({*tables.sr_scores["fidelity"], *tables.cells["fidelity"].dropna()}, tables.fr_scores["measure"])
     averaged = gained
     if means:
-        scores, cells = average_scores(tables.sr_scores, means), average_cells(tables.cells, means)
-        averaged = gains(scores, cells, independence=independence, looks=looks)
+        averaged = gains(tables.sr_scores, tables.cells, independence=independence, looks=looks, means=means)
     compared = compare_rankings(average_assessment(assessment, means), averaged, seed=seed)
     spreads = compare_spreads(averaged, seed=seed)
-    parts["draws"] = summarise_draws(assessment, gained, means)
+    parts["draws"] = summarise_draws(assessment.table, gained.table, means)
     parts["assessment_distortions"] = assess_distortions(tables.fr_scores)
     parts["raters"], parts["rater_differences"] = compare_raters(tables.fr_scores, tables.nr_scores, tables.mllm_scores)
     parts["self_preference"] = self_preference(gained, tables.sr_scores)

@@ -4,25 +4,25 @@ What differs between two measures is their form and their architecture; draws of
 each draw counted as a measure, the one that happens to have most draws would decide ρ, the trend and the spreads.
 
 The mean is that of SRCCs and of gains, not of scores: scores averaged over draws are another measure, and a better one.
-What is said of the mean holds for these draws; ``summarise_draws`` shows how much they differ.
+What is said of the mean is said of random weights in general: how much these draws differ (``summarise_draws``) is part
+of every error, with their number − 1 degrees of freedom.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from .gain import Gains
-from .independence import families
 from .result_tables import without_draw
 from .statistics.assessment import Assessment
+from .statistics.correlation import Floats
 from .statistics.frames import grouped, records, where
 from .statistics.rated import STATISTICS
-from .trained import CELL
+from .trained import CellKey, Trained
 
 SUMMARY_COLUMNS = [
     *("side", "generator", "dataset", "discriminator", "gan_weight", "measure"),
@@ -69,6 +69,7 @@ def average_assessment(assessment: Assessment, means: Mapping[str, str]) -> Asse
         return assessment
     rows = records(assessment.table.loc[~assessment.table["measure"].isin(list(means))])
     parts = {key: part for key, part in assessment.leave_one_out.items() if key[1] not in means}
+    of_draws: dict[tuple[str, str], Floats] = {}
     values = [name + end for name in STATISTICS for end in ("", "_low", "_high")]
     for dataset, of_dataset in grouped(assessment.table, "dataset"):
         for mean, draws in draws_of(means).items():
@@ -84,9 +85,9 @@ def average_assessment(assessment: Assessment, means: Mapping[str, str]) -> Asse
                 | {"status": "ok" if bad.empty else f"{bad.index[0]}: {bad.iloc[0]}"}
             )
             if bad.empty:
-                parts[str(dataset), mean] = np.mean(
-                    [assessment.leave_one_out[str(dataset), draw] for draw in draws], axis=0
-                )
+                key = str(dataset), mean
+                parts[key] = np.mean([assessment.leave_one_out[str(dataset), draw] for draw in draws], axis=0)
+                of_draws[key] = found["srcc"].to_numpy(dtype=float)
     table = pd.DataFrame(rows, columns=assessment.table.columns)
     table = table.sort_values(["dataset", "measure"], kind="stable", ignore_index=True)
     return replace(
@@ -95,34 +96,53 @@ def average_assessment(assessment: Assessment, means: Mapping[str, str]) -> Asse
         differences=assessment.differences.head(0),
         ranks=assessment.ranks.head(0),
         leave_one_out=parts,
+        draws=of_draws,
     )
 
 
-def average_scores(sr_scores: pd.DataFrame, means: Mapping[str, str]) -> pd.DataFrame:
-    """Return the table ``sr_scores`` with the mean of its draws in place of each, by seed, image and judge.
+def average_trained(trained: Trained, means: Mapping[str, str]) -> Trained:
+    """Return the cells with the mean of draws in place of each, in the order of their keys.
 
-    A score that one of the draws lacks is lacking, so a seed that one of them lost is lost; one that is not ok is not.
+    What one of the draws lacks is lacking, so a seed that one of them lost is lost; a judge must be independent of all
+    of them. Where a setting lacks a draw, the mean has no cell.
     """
-    mean = sr_scores["fidelity"].map(means)
-    if mean.isna().all():
-        return sr_scores
-    ids, of = (
-        dict(zip(sr_scores["fidelity"], sr_scores[column], strict=True))
-        for column in ("fidelity_id", "fidelity_families")
+    if not means:
+        return trained
+    n_draws = {mean: len(names) for mean, names in draws_of(means).items()}
+    found: dict[CellKey, list[int]] = defaultdict(list)
+    for number, key in enumerate(trained.keys):
+        found[key._replace(fidelity=means.get(key.fidelity, key.fidelity))].append(number)
+    cells = {key: of for key, of in sorted(found.items()) if len(of) == n_draws.get(key.fidelity, 1)}
+
+    def joined(values: np.ndarray, how: Callable[..., np.ndarray]) -> np.ndarray:
+        return np.array([how(values[of], axis=0) for of in cells.values()]).reshape(len(cells), *values.shape[1:])
+
+    values = joined(trained.values, np.mean)
+    draws = []
+    for m in sorted(set(n_draws.values())):
+        above = np.zeros((m, *values.shape))
+        for number, of in enumerate(cells.values()):
+            if len(of) == m:
+                above[:, number] = trained.values[of] - values[number]
+        draws.append(above)
+    return replace(
+        trained,
+        keys=list(cells),
+        values=values,
+        lost=joined(trained.lost, np.any),
+        n_not_ok=joined(trained.n_not_ok, np.sum),
+        n_missing=joined(trained.n_missing, np.sum),
+        related=joined(trained.related, np.any),
+        draws=draws,
+        _grids={},
     )
-    draws = {key: [draw for draw in names if draw in ids] for key, names in draws_of(means).items()}
-    by = [*CELL, "seed", "test_set", "image", "judge"]
-    rows = sr_scores.loc[mean.notna()].assign(fidelity=mean.dropna())
-    # What is not ok comes first, so that it gives its status to the mean.
-    rows = rows.iloc[np.argsort(rows["status"] == "ok", kind="stable")]
-    found = rows.groupby(by, sort=False)["value"].agg(["mean", "size"])
-    rows = rows.drop_duplicates(by).set_index(by)
-    rows["value"] = found["mean"]
-    rows = rows.loc[found["size"].loc[rows.index] == [len(draws_of(means)[key[1]]) for key in rows.index]].reset_index()
-    rows["fidelity_id"] = ["+".join(ids[draw] for draw in draws[key]) for key in rows["fidelity"]]
-    joined = {key: ";".join(sorted(set().union(*(families(of[d]) for d in names)))) for key, names in draws.items()}
-    rows["fidelity_families"] = rows["fidelity"].map(joined)
-    return pd.concat([sr_scores.loc[mean.isna()], rows.loc[:, sr_scores.columns]], ignore_index=True)
+
+
+def average_all(trained: Mapping[str, Trained]) -> dict[str, Trained]:
+    """Return the cells of every generator with the mean of draws in place of each, assessed or not."""
+    return {
+        generator: average_trained(of, name_means(key.fidelity for key in of.keys)) for generator, of in trained.items()
+    }
 
 
 def average_cells(cells: pd.DataFrame, means: Mapping[str, str]) -> pd.DataFrame:
@@ -130,16 +150,21 @@ def average_cells(cells: pd.DataFrame, means: Mapping[str, str]) -> pd.DataFrame
     return cells.assign(fidelity=cells["fidelity"].replace(dict(means))) if means else cells
 
 
-def summarise_draws(assessment: Assessment, gains: Gains, means: Mapping[str, str]) -> pd.DataFrame:
+def summarise_draws(assessment: pd.DataFrame, gains: pd.DataFrame, means: Mapping[str, str]) -> pd.DataFrame:
     """Say how much draws differ, as metrics (SRCC, per data set) and as objectives (gain, per adversarial setting).
+
+    Args:
+        assessment: The table of an ``Assessment``.
+        gains: The table of ``Gains``.
+        means: See ``name_means``.
 
     Returns:
         One row per mean and place that has draws, with their range and their SD, noise of seeds and images included.
     """
     rows = []
     for side, table, key, value, place in (
-        ("metric", where(assessment.table, status="ok"), "measure", "srcc", ("dataset",)),
-        ("objective", gains.table, "fidelity", "gain", ("generator", "discriminator", "gan_weight")),
+        ("metric", where(assessment, status="ok"), "measure", "srcc", ("dataset",)),
+        ("objective", gains, "fidelity", "gain", ("generator", "discriminator", "gan_weight")),
     ):
         for at, of_place in ((at, rows) for at, rows in grouped(table, *place) if means):
             for mean, draws in draws_of(means).items():

@@ -7,13 +7,14 @@ cell of the grid can move it. A judge counts if it is independent of both cells 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from .contrasts import Contrast, contrast
+from .draws import average_cells, average_trained, draws_of
 from .independence import INDEPENDENCE, require_kinds
 from .result_tables import TABLES
 from .statistics.bootstrap import LEVEL
@@ -90,6 +91,7 @@ def gains(
     independence: Collection[str] = INDEPENDENCE,
     level: float = LEVEL,
     looks: int = 1,
+    means: Mapping[str, str] | None = None,
 ) -> Gains:
     """Compute the gain of every trained cell over the pixel-only cell of its generator.
 
@@ -103,6 +105,8 @@ def gains(
         independence: Kinds of families that a judge must not share with what it judges.
         level: Coverage of the intervals, in (0, 1).
         looks: How often the scores may be looked at, each time with more seeds; see ``Estimate``.
+        means: Draws of random weights that count as one measure, the mean of that name (``draws.name_means``). The
+            table ``means`` of the result keeps every draw.
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids or directions; an "ok" score that is not finite.
@@ -128,10 +132,16 @@ def gains(
     require_one(sr_scores, ["fidelity"], "fidelity_families", "sr_scores")
     cells = pd.DataFrame(columns=list(TABLES["cells"].columns)) if cells is None else cells
 
-    trained = trained_cells(sr_scores, independence, looks)
+    means = means or {}
+    cells = average_cells(cells, means)
+    trained = {
+        generator: average_trained(of, means) for generator, of in trained_cells(sr_scores, independence, looks).items()
+    }
     ids = {
         name: dict(zip(sr_scores[name], sr_scores[f"{name}_id"], strict=True)) for name in ("fidelity", "discriminator")
     }
+    of = ids["fidelity"]
+    of |= {mean: "+".join(of[d] for d in draws) for mean, draws in draws_of(means).items() if of.keys() >= set(draws)}
     rows, judge_rows = [], []
     for generator in sorted({*trained, *_lost_generators(cells)}):
         of_generator = []

@@ -67,10 +67,11 @@ def needed_seeds(found: Estimate, effect: float, n_images: int, n_tests: int = 1
 
     def enough(seeds: int) -> bool:
         of_seeds, of_images = RESERVE * found.seed_variance / seeds, RESERVE * found.image_variance / n_images
+        se = float(np.sqrt(of_seeds + of_images + found.draw_variance))
         df = (of_seeds + of_images) ** 2 / (
             of_seeds**2 / ((n_cells - 1) * (seeds - 1)) + of_images**2 / max(n_images - 1, 1)
         )
-        return power_of(effect, float(np.sqrt(of_seeds + of_images)), df, n_tests * found.looks) >= POWER
+        return power_of(effect, se, df, n_tests * found.looks) >= POWER
 
     if not enough(MOST_SEEDS):
         return None

@@ -19,7 +19,7 @@ from .statistics.rated import AS_MEAN, STATISTICS, VALID, correlations
 
 GROUP = ["benchmark", "dimension", "scorer"]
 COLUMNS = [
-    *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_references", "failures"),
+    *(*GROUP, "scorer_id", "reading", "n", "n_valid", "n_by_judge", "n_references", "failures"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
     "status",
 ]
@@ -44,7 +44,8 @@ def assess_scorers(
 
     Returns:
         One row per (benchmark, dimension, scorer) and reading: ``n`` items with a target, ``n_valid`` ratings,
-        ``n_references``, ``failures`` by status in words; SRCC, KRCC (τ-b) and raw PLCC (+ agrees with people) with
+        ``n_by_judge`` of them found by a judge of replies (optional column ``parsed_by``), ``n_references``,
+        ``failures`` by status in words; SRCC, KRCC (τ-b) and raw PLCC (+ agrees with people) with
         ``_low`` and ``_high``; ``status`` "ok" or why they are NaN.
 
     Raises:
@@ -80,6 +81,7 @@ def assess_scorers(
             "scorer_id": ordered["scorer_id"].iloc[0],
             "n": len(ordered),
             "n_valid": int(valid.sum()),
+            "n_by_judge": int((valid & (ordered["parsed_by"] == "judge")).sum()) if "parsed_by" in ordered else 0,
             "n_references": ordered["reference"].nunique(),
             "failures": ", ".join(f"{n} {status}" for status, n in failures.most_common()),
         }

@@ -92,6 +92,8 @@ class Trained:
         unit_of: What each judge's unit is the spread of.
         unit_status: "ok", or why a judge has no unit.
         looks: How often these scores may be looked at, each time with more seeds; see ``Estimate``.
+        draws: Of cells that are means over draws of random weights, what each draw has above the mean: as in ``Grid``,
+            with an axis for judges, ``(draws, cells, judges, seeds, images)``.
     """
 
     keys: list[CellKey]
@@ -107,6 +109,7 @@ class Trained:
     unit_of: list[str]
     unit_status: list[str]
     looks: int = 1
+    draws: list[Floats] = field(default_factory=list)
     _grids: dict[tuple[tuple[int, ...], bool], Grid] = field(default_factory=dict, repr=False, compare=False)
 
     def index(self, key: CellKey) -> int:
@@ -147,13 +150,12 @@ class Trained:
         """
         key = judges, raw
         if key not in self._grids:
-            values = self.values[:, list(judges)]
-            scaled = values if raw else values / self.unit[list(judges), None, None]
-            mean = scaled.mean(axis=1)
+            unit = 1.0 if raw else self.unit[list(judges), None, None]
+            mean, *draws = ((of[..., list(judges), :, :] / unit).mean(axis=-3) for of in (self.values, *self.draws))
             mean[np.isnan(mean).any(axis=2)] = np.nan
             settings = [f"{key.discriminator}/{key.gan_weight!r}" for key in self.keys]
             strata = [test_set for test_set, _ in self.images]
-            self._grids[judges, raw] = Grid(mean, settings, strata, self.looks)
+            self._grids[judges, raw] = Grid(mean, settings, strata, self.looks, draws)
         return self._grids[judges, raw]
 
 

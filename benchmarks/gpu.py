@@ -11,6 +11,8 @@ starts. ``--quick`` is the same on very small inputs, to try the script: ``--dev
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +21,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # Program, share of the time, arguments, arguments with --quick.
 PROGRAMS = (
-    ("training.py", 0.3, "--parts step sections --rounds 5", "--parts sections --rounds 1 --side 96"),
+    (
+        "training.py",
+        0.3,
+        "--parts step sections --rounds 5",
+        "--parts step sections --rounds 1 --side 96 --only 'tiny, pixel, 4'",
+    ),
     ("swinir.py", 0.15, "--batch 16 --rounds 9", "--presets tiny --side 16 --batch 1 --rounds 1 --types bfloat16"),
     ("losses.py", 0.2, "--sizes 128 256", "--sizes 64 --rounds 1 --parts train"),
     ("assessment.py", 0.2, "", "--references 1 --distortions 2 --width 96 --height 64 --rounds 1 --parts lpips"),
@@ -31,18 +38,19 @@ def main() -> int:
     """Run all programs; return how many did not end well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all of it")
+    parser.add_argument("--minutes", type=float, help="for all of it (default: 8, with --quick 30)")
     parser.add_argument("--to", type=Path, default=Path("gpu.txt"), help="file that gets all output")
     parser.add_argument("--quick", action="store_true", help="very small inputs")
     options = parser.parse_args()
-    end, failed = time.monotonic() + 60 * options.minutes, 0
+    minutes = options.minutes or (30 if options.quick else 8)
+    end, failed = time.monotonic() + 60 * minutes, 0
     left = 1.0
     with options.to.open("w") as file:
         for name, share, arguments, quick in PROGRAMS:
             # What earlier programs did not use is there for the later ones.
             limit = (end - time.monotonic()) * share / left
             left -= share
-            chosen = (quick if options.quick else arguments).split()
+            chosen = shlex.split(quick if options.quick else arguments)
             text = _run([name, *chosen, "--device", options.device], limit)
             failed += "\nNOT DONE" in text
             print(text, flush=True)
@@ -60,6 +68,7 @@ def _run(command: list[str], limit: float) -> str:
             capture_output=True,
             text=True,
             timeout=limit,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # what was measured before the time was over is kept
         )
         output = done.stdout
         if done.returncode:

@@ -50,7 +50,7 @@ from numpy.typing import NDArray
 from lopsided.analysis.asymmetry import WHERE, Joined, join, list_changes, mean_gain, with_verdicts
 from lopsided.analysis.components import ADVERSARIAL, compare_spreads
 from lopsided.analysis.contrasts import contrast, trend_weights, weighted_contrast
-from lopsided.analysis.draws import average_assessment, average_scores, name_means
+from lopsided.analysis.draws import average_assessment, average_trained, name_means
 from lopsided.analysis.gain import Gains
 from lopsided.analysis.inversions import PAIR_COLUMNS, correct, list_pairs
 from lopsided.analysis.self_preference import self_preference
@@ -273,25 +273,18 @@ def table_of(scenario: Scenario, value: Floats) -> pd.DataFrame:
 def frame_of(scenario: Scenario) -> tuple[pd.DataFrame, Trained]:
     """Return what studies of a scenario have in common: one score per cell and judge, which carries their families."""
     one = replace(scenario, seeds=1, images=1)
-    table = averaged(scenario, table_of(one, scores_of(one, np.random.default_rng(0))))
+    table = table_of(one, scores_of(one, np.random.default_rng(0)))
     return table, trained_cells(table)["net"]
-
-
-def averaged(scenario: Scenario, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the mean of draws in place of each if the scenario asks for it."""
-    return average_scores(table, name_means(scenario.keys)) if scenario.averaged else table
 
 
 def trained_of(scenario: Scenario, values: Floats) -> Trained:
     """Return what ``trained_cells`` makes of the table of these scores, without the table."""
-    if scenario.averaged:
-        return trained_cells(averaged(scenario, table_of(scenario, values)))["net"]
     frame = frame_of(scenario)[1]
     fidelity = ["none", *scenario.keys]
     settings = [SETTINGS.index(key.setting) for key in frame.keys]
     by_cell = values[settings, [fidelity.index(key.fidelity) for key in frame.keys]]
     unit, unit_of, unit_status = judge_units(by_cell[frame.baseline], frame.judges)
-    return replace(
+    trained = replace(
         frame,
         seeds=list(range(scenario.seeds)),
         images=[("set", image) for image in range(scenario.images)],
@@ -302,6 +295,7 @@ def trained_of(scenario: Scenario, values: Floats) -> Trained:
         unit_status=unit_status,
         _grids={},
     )
+    return average_trained(trained, name_means(scenario.keys)) if scenario.averaged else trained
 
 
 def findings(scenario: Scenario, rng: np.random.Generator) -> dict[str, float]:
@@ -463,7 +457,7 @@ def scenarios(names: list[str], quick: bool) -> Iterator[tuple[str, Scenario]]:
             for number, (seeds, images) in enumerate(sizes):
                 yield "order", Scenario(seeds, images, (5, 25, 81)[number], unlike=unlike, planted=ORDER)
     if "draws" in names:
-        for planted, draw_sd, mean in product((UNRELATED, ""), (0.0, 0.3), (False, True)):
+        for planted, draw_sd, mean in product((UNRELATED, ""), (0.0, 0.3, 1.0), (False, True)):
             of_draws = {"draws": 3, "draw_sd": draw_sd, "averaged": mean}
             yield "draws", replace(base, measures=8, planted=planted, own_judges=False, **of_draws)
     if "power" in names:

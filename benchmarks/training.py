@@ -7,7 +7,7 @@ the same U-Net discriminator, in one process, in turns. Before anything is timed
 their losses must agree.
 
     python benchmarks/training.py [--parts step sections data] [--rounds 5] [--stretch 1] [--threads 1] [--device cpu]
-                                  [--images FOLDER] [--side 480] [--workers 2]
+                                  [--images FOLDER] [--side 480] [--workers 2] [--only TEXT]
 
 Parts: ``step`` (images/s against BasicSR), ``sections`` (time by section), ``data`` (crops/s without networks).
 """
@@ -107,6 +107,11 @@ OURS_ALONE = [
     Setting("swinir-tiny", "dists-vgg16-r", "vanilla", 4, 64, 5),
     Setting("swinir-lightweight", "dists-vgg16-r", "patch", 4, 128, 2),
 ]
+
+
+def chosen(settings: list[Setting], only: str) -> list[Setting]:
+    """Return those whose name has a text in it."""
+    return [setting for setting in settings if only in str(setting)]
 
 
 # --- both trainers ----------------------------------------------------------------------------------------------------
@@ -301,7 +306,7 @@ def agreement(setting: Setting, cache: PairCache, folder: Path, device: str) -> 
 
 def step(cache: PairCache, folder: Path, options: argparse.Namespace) -> None:
     print(f"\nstep: images/s, medians of {options.rounds} rounds, and median ratio (its range)")
-    for setting in AGAINST_BASICSR:
+    for setting in chosen(AGAINST_BASICSR, options.only):
         print(f"\n{setting}\n  {agreement(setting, cache, folder, options.device)}", flush=True)
         for way in WAYS:
             ours, theirs = versus(setting, way, cache, folder, options)
@@ -423,7 +428,7 @@ def sections(cache: PairCache, folder: Path, options: argparse.Namespace) -> Non
         f"arithmetic, to be compared with {matmul_rate(options.device):.0f} GFLOP/s of a plain matrix product"
     )
     print(" " * 10 + "".join(f"{name:>14}" for name in (*names, "step", "overhead", "GFLOP", "GFLOP/s")))
-    for setting in (*AGAINST_BASICSR, *OURS_ALONE):
+    for setting in chosen([*AGAINST_BASICSR, *OURS_ALONE], options.only):
         rows = {"lopsided": our_sections(setting, "fp32", cache, options)}
         if setting in AGAINST_BASICSR:
             rows["…, bf16"] = our_sections(setting, "bf16, channels last", cache, options)
@@ -588,6 +593,7 @@ def main() -> None:
     parser.add_argument("--images", help="folder of training images; default: scikit-image's photographs")
     parser.add_argument("--side", type=int, default=480, help="side of the sub-images")
     parser.add_argument("--workers", type=int, default=2, help="BasicSR's num_worker_per_gpu, in steps")
+    parser.add_argument("--only", default="", help="settings of step and sections with this in their name")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True  # as train_pipeline sets it

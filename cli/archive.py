@@ -24,21 +24,22 @@ def pack(
     only: Only = [],  # noqa: B006
     skip: Skip = [],  # noqa: B006
 ) -> None:
-    """Write finished cells into one file, with the SHA-256 of all that is in it.
+    """Write finished cells into one file, and the looks of --until at them, with the SHA-256 of all that is in it.
 
     Example: lopsided pack runs study.tar study.yaml
     """
     from .. import experiments
 
-    cells = None
+    cells = looks = None
     if experiment:
-        planned = experiments.plan(experiment, set_, store=store).cells
-        cells = [(cell.stage, cell.id) for cell in experiments.select(planned, only, skip)]
+        planned = experiments.plan(experiment, set_, store=store)
+        cells = [(cell.stage, cell.id) for cell in experiments.select(planned.cells, only, skip)]
+        looks = [planned.experiment.name]
     place = existing(store)
     with console.progress("packing", "cells") as progress:
-        moved = experiments.pack(place, archive, cells, progress)
+        moved = experiments.pack(place, archive, cells, progress, looks)
     left = f"; {len(moved.unfinished)} that have not ended are left out" if moved.unfinished else ""
-    console.say(f"{len(moved.cells)} cells, {moved.size / 2**20:.1f} MiB: {archive}{left}")
+    console.say(f"{len(moved.cells)} cells, {moved.size / 2**20:.1f} MiB{_looks(moved.looks)}: {archive}{left}")
 
 
 def unpack(
@@ -54,4 +55,9 @@ def unpack(
 
     with console.progress("unpacking", "cells") as progress:
         moved = experiments.unpack(archive, experiments.Store(store), int(most * 2**30), progress)
-    console.say(f"{len(moved.cells)} cells added to '{store}', {len(moved.there)} were there already")
+    added = f"{len(moved.cells)} cells{_looks(moved.looks)} added to '{store}'"
+    console.say(f"{added}, {len(moved.there)} were there already")
+
+
+def _looks(names: list[str]) -> str:
+    return f" and the looks at {', '.join(names)}" if names else ""

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import align, console, data, published, weights
+from . import align, console, data, exchange, published, weights
 from .archive import pack, unpack
 from .compare import compare
 from .diff import diff
@@ -49,7 +49,7 @@ COMMANDS: dict[str, list[Any]] = {
     "Use trained networks": [restore, export],
     "Score images": [score],
     "Data and weights": [data.app, weights.app, learn_weights],
-    "Multimodal LLMs": [rate, leaderboard, align.app, serve_reward, published.app],
+    "Multimodal LLMs": [rate, leaderboard, exchange.app, align.app, serve_reward, published.app],
 }
 
 

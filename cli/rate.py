@@ -133,6 +133,12 @@ def rate(
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, help="Prompts computed together.", rich_help_panel=HERE)
     ] = 16,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="NAME", help="What runs it: transformers, or vllm on a GPU.", rich_help_panel=HERE
+        ),
+    ] = "transformers",
     revision: Annotated[
         str | None, typer.Option("--revision", metavar="NAME", help="Revision on the hub.", rich_help_panel=HERE)
     ] = None,
@@ -244,7 +250,7 @@ def rate(
     elif server is None:
         if device != "auto":
             check_device(device)
-        local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels}
+        local = {"revision": revision, "dtype": dtype, "batch": batch, "max_pixels": max_pixels, "engine": engine}
         settings = settings_from(LocalModel, **common, **local)
     else:
         served = {"server": server, "concurrency": concurrency, "timeout": timeout, "api_key_env": api_key_env}
@@ -273,7 +279,7 @@ def rate(
     if reparse is not None:
         rated, changes = reparse_into(to, reparse, found, settings.asked, asked=settings.content())
         _print_changes(changes, len(rated.run.rows))
-        _print_results(rated, settings.asked, sort if images else "")
+        _print_results(rated, settings.asked, to, sort if images else "")
         _close(rated, meter, settings.asked)
         return
     with console.resumable(), console.progress("rating", "items", "loading the model") as progress:
@@ -292,7 +298,7 @@ def rate(
             provenance=provenance(threads, device),
             progress=progress,
         )
-    _print_results(rated, settings.asked, sort if images else "")
+    _print_results(rated, settings.asked, to, sort if images else "")
     _close(rated, meter, settings.asked)
 
 
@@ -334,10 +340,10 @@ def _export(batch: BatchRequests, preset: Preset, items: Sequence[Item]) -> None
         raise typer.Exit(console.FAILED)
 
 
-def _print_results(rated: Rated, preset: Preset, sort: str) -> None:
+def _print_results(rated: Rated, preset: Preset, folder: Path, sort: str) -> None:
     """Print the images of a folder in an order ("" for a benchmark), and the metrics under the scorer's name."""
     if sort:
-        _print_images(rated, preset, sort)
+        _print_images(rated, preset, folder, sort)
     shown = [(name, metrics) for name, metrics in rated.metrics.items() if name in SHOWN]
     if shown:
         console.say("scorer: ", rated.scores["scorer"].iloc[0])
@@ -368,11 +374,16 @@ def _print_changes(changes: pd.DataFrame, n: int) -> None:
         return
     table = console.table("item", "before", "after", "reply", whole=["before", "after"])
     for row in changes.head(CHANGES_SHOWN).to_dict("records"):
-        reply = " ".join(row["raw"].split())
-        table.add_row(row["item"], row["before"], row["after"], reply if len(reply) <= REPLY else f"{reply[:REPLY]}…")
+        table.add_row(row["item"], row["before"], row["after"], _short(row["raw"]))
     console.show(table)
     if len(changes) > CHANGES_SHOWN:
         console.say(f"… and {len(changes) - CHANGES_SHOWN} more; {CHANGES} has them")
+
+
+def _short(reply: str) -> str:
+    """Return the beginning of a reply on one line."""
+    reply = " ".join(reply.split())
+    return reply if len(reply) <= REPLY else f"{reply[:REPLY]}…"
 
 
 def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
@@ -387,7 +398,7 @@ def _print(title: str, metrics: pd.DataFrame, values: Sequence[str]) -> None:
     console.show(table)
 
 
-def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
+def _print_images(rated: Rated, preset: Preset, folder: Path, sort: str) -> None:
     """Print the best and the worst images of a folder, or the first and the last by name."""
     from ..mllm.rating_folder import IMAGE_SCORES, image_scores
 
@@ -408,7 +419,7 @@ def _print_images(rated: Rated, preset: Preset, sort: str) -> None:
             table.add_row(str(name), f"{value:.3f}")
     console.show(table)
     first = "best first" if sort == "value" else "by name"
-    console.say(f"{rated.scores['scorer'].iloc[0]}, {first}; all are in ", IMAGE_SCORES)
+    console.say(f"{rated.scores['scorer'].iloc[0]}, {first}; all are in ", str(folder / IMAGE_SCORES))
 
 
 def _cell(row: dict[Any, Any], name: str) -> Any:
@@ -440,6 +451,12 @@ def _close(rated: Rated, meter: Meter, preset: Preset) -> None:
             f"; {sum(row['status'] == 'ok' for row in judged)} of {len(judged)} unparsable replies read by the judge"
         )
     console.say(line)
+    if run.rows and not run.statuses["ok"] and (first := next((r for r in run.rows if r["status"] != "failed"), None)):
+        console.tell(
+            "warning",
+            f"no reply has a value; the first, {first['status']}: {_short(first['raw'])}; take another preset or "
+            "option (docs/scorers.md), or a model that follows instructions",
+        )
     if mass < LOW_MASS:
         console.tell(
             "warning",

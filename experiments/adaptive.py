@@ -77,18 +77,74 @@ def read_record(store: Store, name: str) -> Record | None:
     Raises:
         ExperimentError: the file is damaged; without it, p-values would be too small.
     """
-    path = _path(store, name)
+    path = record_path(store, name)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        lists = {key: tuple(found[key]) for key in ("names", "first", "seeds", "looks")}
-        return Record(**lists, planned=int(found["planned"]), end=str(found["end"]))
+        text = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise _damaged(path, error) from None
+    return parse_record(text, path)
+
+
+def parse_record(text: bytes, path: Path) -> Record:
+    """Return the record that a file holds; the path is for the message.
+
+    Raises:
+        ExperimentError: it is damaged.
+    """
+    try:
+        found = json.loads(text)
+        names, first, seeds, looks = (tuple(found[key]) for key in ("names", "first", "seeds", "looks"))
+        numbers = [found["planned"], *first, *seeds]
+        for one in looks:
+            numbers += [*one["seeds"], one["needed"] or 0]
+            if not isinstance(one["level"], float) or not isinstance(one["settled"], bool):
+                raise TypeError("a level or a verdict is of another kind")
+        if not all(isinstance(name, str) for name in names) or not all(type(number) is int for number in numbers):
+            raise TypeError("a name or a number is of another kind")
+        if len(looks) > found["planned"]:
+            raise ValueError("more looks than were planned")
+        return Record(names, found["planned"], first, seeds, looks, str(found["end"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ExperimentError:
+    return ExperimentError(
+        f"'{path}', which says how often these results were looked at, is damaged ({one_line(error)}); "
+        "restore it, or give the experiment another name"
+    )
+
+
+def recorded_names(store: Store) -> list[str]:
+    """Return the experiments of whose looks the store has a record."""
+    return sorted(path.stem for path in (store.root / "looks").glob("[!.]*.json"))
+
+
+def adopt(store: Store, name: str, record: Record) -> None:
+    """Keep a record of looks that comes from another store, unless the one that is there goes on from it.
+
+    Raises:
+        ExperimentError: neither goes on from the other. With either alone, looks would be forgotten.
+    """
+    own = read_record(store, name)
+    if own is None:
+        save(store, name, record)
+        return
+    later = max((own, record), key=lambda one: (len(one.looks), len(one.seeds)))
+    earlier = own if later is record else record
+    if (
+        (own.names, own.planned, own.first) != (record.names, record.planned, record.first)
+        or later.looks[: len(earlier.looks)] != earlier.looks
+        or later.seeds[: len(earlier.seeds)] != earlier.seeds
+    ):
         raise ExperimentError(
-            f"'{path}', which says how often these results were looked at, is damaged ({one_line(error)}); "
-            "restore it, or give the experiment another name"
-        ) from None
+            f"the results of '{name}' were looked at in another way in '{record_path(store, name)}'; "
+            "looks cannot be joined: take another store"
+        )
+    if later is record:
+        save(store, name, record)
 
 
 def with_added_seeds(experiment: Experiment, store: Store) -> Experiment:
@@ -193,9 +249,9 @@ def look(
     return record, [f"{heading}: {what}", *lines, then]
 
 
-def save(store: Store, experiment: Experiment, record: Record) -> None:
-    """Keep the record in the store."""
-    path = _path(store, experiment.name)
+def save(store: Store, name: str, record: Record) -> None:
+    """Keep the record of an experiment in the store."""
+    path = record_path(store, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asdict(record))
 
@@ -240,7 +296,8 @@ def _with_seeds(experiment: Experiment, seeds: Sequence[int]) -> Experiment:
     return experiment.model_copy(update={"grid": grid})
 
 
-def _path(store: Store, name: str) -> Path:
+def record_path(store: Store, name: str) -> Path:
+    """Return the file of the looks at an experiment."""
     return store.root / "looks" / f"{name}.json"
 
 

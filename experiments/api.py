@@ -131,7 +131,7 @@ def run_until(
             return summary
         record, lines = look_at_results(planned, place, record, until)
         with disk_errors(place.root):
-            save(place, loaded, record)
+            save(place, loaded.name, record)
         for line in lines:
             say(line)
         if record.end:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Meter,
         ServerBackend,
         TransformersBackend,
+        VllmBackend,
         decision_config,
     )
     from .benchmarks import Benchmark, BenchmarkSettings, benchmark_info, list_benchmarks, open_benchmark
@@ -65,6 +66,7 @@ __all__ = [
     "Scorer",
     "ServerBackend",
     "TransformersBackend",
+    "VllmBackend",
     "benchmark_info",
     "compare_runs",
     "create_preset",
@@ -90,7 +92,7 @@ __getattr__, __dir__ = door(
     {
         ".backends": [
             *("Backend", "BatchRequests", "BatchResults", "Meter"),
-            *("ServerBackend", "TransformersBackend", "decision_config"),
+            *("ServerBackend", "TransformersBackend", "VllmBackend", "decision_config"),
         ],
         ".benchmarks": ["Benchmark", "BenchmarkSettings", "benchmark_info", "list_benchmarks", "open_benchmark"],
         ".errors": ["MllmError"],

@@ -12,12 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..common.errors import one_line
 from ..common.images import to_uint8
 from .errors import SuperResolutionError
+from .tasks import Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +42,6 @@ class Tracker(Protocol):
         ...
 
 
-Pixels = npt.NDArray[np.uint8]
 OpenTracker = Callable[[int], Tracker]  # given the step that the run starts from
 
 

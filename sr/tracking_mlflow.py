@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .tracking import Pixels
+from .tasks import Pixels
 
 CELL = "lopsided.cell"
 

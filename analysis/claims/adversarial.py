@@ -9,6 +9,7 @@ from scipy import stats
 
 from ..components import ADVERSARIAL
 from ..contrasts import contrast, weighted_contrast
+from ..draws import average_all
 from ..independence import families
 from ..result_tables import SHARE
 from ..statistics.frames import records, where
@@ -50,7 +51,7 @@ def setting_dominates(study: Study) -> Iterator[Finding]:
 def fewer_artefacts(study: Study) -> Iterator[Finding]:
     """T5: by measures of artefacts, cells with a discriminator are better than those without, measure by measure."""
     tested = False
-    for generator, trained in study.gains.trained.items():
+    for generator, trained in average_all(study.gains.trained).items():
         judges = where(study.gains.judges, generator=generator)
         named = [row["judge"] for row in records(judges) if ARTEFACT in families(row["families"])]
         for name in named:
@@ -116,7 +117,7 @@ def convolutions_are_stabler(study: Study) -> Iterator[Finding]:
 def weight_hurts_dino_more(study: Study) -> Iterator[Finding]:
     """T8: per tenfold weight, the gain falls more with a DINOv2 discriminator than with a ResNet-50 one."""
     tested = False
-    for generator, trained in study.gains.trained.items():
+    for generator, trained in average_all(study.gains.trained).items():
         names = sorted({key.discriminator for key in trained.keys})
         for dino in (name for name in names if backbone_of(name).startswith("dinov2")):
             for resnet in (
@@ -184,7 +185,7 @@ def _compare_settings(
     study: Study, paired: Callable[[tuple[str, float], tuple[str, float]], bool], missing: str
 ) -> Iterator[Finding]:
     tested = False
-    for generator, trained in study.gains.trained.items():
+    for generator, trained in average_all(study.gains.trained).items():
         for first in _settings(trained):
             for second in _settings(trained):
                 if not _as_strong(first, second) or not paired(first, second):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..draws import average_all, average_assessment, name_means
 from ..statistics.contrast import Estimate
 from ..statistics.frames import Row, grouped, records, where
 from ..study import Study
@@ -136,10 +137,9 @@ def repeats_for_change(row: Row) -> int | None:
 def random_vgg_is_better(study: Study) -> Iterator[Finding]:
     """T3: DISTS on a random VGG-16 trains better than on ResNet-50 and on CLIP-ViT in a setting, both at once."""
     found = False
-    for generator, trained in study.gains.trained.items():
+    for generator, trained in average_all(study.gains.trained).items():
         for setting in sorted({key.setting for key in trained.keys}):
             of = {key.fidelity: number for number, key in enumerate(trained.keys) if key.setting == setting}
-            # Draws of random weights are a sample of one measure: their mean is compared.
             dists: dict[str, list[int]] = defaultdict(list)
             for name, number in of.items():
                 if form_of(name) == "dists":
@@ -162,13 +162,14 @@ def random_vgg_is_better(study: Study) -> Iterator[Finding]:
 def transformers_rank_worse(study: Study) -> Iterator[Finding]:
     """T11: on synthetic distortions, DISTS on convolutional backbones has a higher mean SRCC than on transformers."""
     tested = False
-    for dataset, rows in grouped(where(study.assessment.table, status="ok"), "dataset"):
+    assessment = average_assessment(study.assessment, name_means(study.assessment.table["measure"]))
+    for dataset, rows in grouped(where(assessment.table, status="ok"), "dataset"):
         names = [name for name in rows["measure"] if form_of(name) == "dists" and backbone_of(name)]
         groups = [[name for name in names if is_transformer(backbone_of(name)) is kind] for kind in (False, True)]
         if not all(groups):
             continue
         tested = True
-        found = study.assessment.mean_difference(str(dataset), *groups)
+        found = assessment.mean_difference(str(dataset), *groups)
         n = [len(set(map(backbone_of, names))) for names in groups]
         yield of_metrics(found, str(dataset), "SRCC", f"{n[0]} against {n[1]} backbones")
     if not tested:

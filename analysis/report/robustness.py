@@ -94,7 +94,7 @@ def draw_blocks(draws: pd.DataFrame) -> list[Block]:
     note = (
         "In ρ, trends, pairs and spreads, the mean over draws of random weights is one measure, so that none counts"
         " more for having more draws. SRCC as a metric; judge SDs as an objective, where the SD over draws holds the"
-        " noise of seeds and images as well. What is said of the mean holds for these draws."
+        " noise of seeds and images as well. The variance over draws is part of every error of a mean."
     )
     return [table(draws, "Draws of random weights", columns, note=note)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from .agreement import label_errors, ordered_pairs, outlier_ratio
 from .bootstrap import LEVEL, Resamples, draw_resamples, percentile_interval, share_above_zero
-from .contrast import Estimate
+from .contrast import Estimate, satterthwaite
 from .correlation import Floats
 from .frames import grouped, records, require_finite_where_ok, require_one, require_unique
 from .logistic import fit_logistic
@@ -61,24 +61,38 @@ class Assessment:
             ``n_left_out`` counts blocks in which a measure has no SRCC. No rows if fewer than two blocks or measures
             are left.
         leave_one_out: (dataset, measure) → SRCC without each reference, ``(references,)``.
+        draws: (dataset, measure) → SRCC of each draw of random weights that a measure is the mean of, ``(draws,)``.
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
     ranks: pd.DataFrame
     leave_one_out: dict[tuple[str, str], Floats]
+    draws: dict[tuple[str, str], Floats] = field(default_factory=dict)
 
     def difference(self, dataset: str, a: str, b: str) -> Estimate:
         """Estimate the SRCC of measure ``a`` minus that of ``b``, with the SE of the jackknife over references."""
         return self.mean_difference(dataset, [a], [b])
 
     def mean_difference(self, dataset: str, a: list[str], b: list[str]) -> Estimate:
-        """Estimate the mean SRCC of measures ``a`` minus that of measures ``b``."""
+        """Estimate the mean SRCC of measures ``a`` minus that of measures ``b``.
+
+        Of a measure that is a mean over m draws of random weights, their variance/m is added to SE², with m − 1 degrees
+        of freedom, as for gains (``Grid.contrast``).
+        """
         parts, value = np.zeros_like(self.leave_one_out[dataset, a[0]]), 0.0
+        draws: dict[int, Floats] = {}
         for sign, names in ((1, a), (-1, b)):
             parts = parts + sign * np.mean([self.leave_one_out[dataset, name] for name in names], axis=0)
             value += sign * float(np.mean([self._srcc[dataset, name] for name in names]))
-        return jackknife(value, parts)
+            for of in (self.draws[dataset, name] for name in names if (dataset, name) in self.draws):
+                draws[len(of)] = draws.get(len(of), np.zeros(len(of))) + sign * of / len(names)
+        found = jackknife(value, parts)
+        if not draws or np.isnan(found.se):
+            return found
+        variances = np.array([found.se**2, *(of.var(ddof=1) / m for m, of in draws.items())])
+        df = satterthwaite(variances, np.array([found.df, *(m - 1.0 for m in draws)]))
+        return replace(found, se=float(np.sqrt(variances.sum())), df=df)
 
     @cached_property
     def _srcc(self) -> dict[tuple[str, str], float]:

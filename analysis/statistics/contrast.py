@@ -1,16 +1,16 @@
 """Differences between trained cells that hold for new seeds and images: estimate, standard error, degrees of freedom.
 
-Two things make a mean score uncertain: the images it was measured on and the seeds of the trainings. Few seeds are
-usual, so the variance of seeds is not taken from the compared cells alone: the variances of all cells are *squeezed*
-towards their common value (Smyth, Linear models and empirical Bayes methods for assessing differential expression in
-microarray experiments, 2004), and two floors keep a noisy cell or setting from borrowing a calm one's variance: the
-pooled variance of the cells' own settings, and the variance of the very difference. Simulated error rates:
-``benchmarks/null_studies.py``.
+Two things make a mean score uncertain: the images it was measured on and the seeds of the trainings. For a cell that is
+the mean over draws of random weights there is a third: how much draws differ. Few seeds are usual, so the variance of
+seeds is not taken from the compared cells alone: the variances of all cells are *squeezed* towards their common value
+(Smyth, Linear models and empirical Bayes methods for assessing differential expression in microarray experiments,
+2004), and two floors keep a noisy cell or setting from borrowing a calm one's variance: the pooled variance of the
+cells' own settings, and the variance of the very difference. Simulated error rates: ``benchmarks/null_studies.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -50,6 +50,11 @@ class Estimate:
     seed_variance: float = np.nan
     image_variance: float = np.nan
     looks: int = 1
+
+    @property
+    def draw_variance(self) -> float:
+        """The part of SE² that neither seeds nor images lower: that of draws of random weights."""
+        return max(0.0, self.se**2 - self.seed_variance / self.n_seeds - self.image_variance / self.n_images)
 
     def columns(self, prefix: str) -> dict[str, float]:
         """Return what is known of the error as columns of a table; ``Estimate.of`` reads them back."""
@@ -205,6 +210,8 @@ class Grid:
         setting: ``(cells,)``, the setting of each cell.
         strata: ``(images,)``, the test set of each image; every test set has the same weight. One set if left out.
         looks: See ``Estimate``.
+        draws: For each number of draws that a cell is the mean of, ``(draws, cells, seeds, images)``: what each draw
+            has above that mean; 0 for a cell that is no mean of so many. Cells can have the same draws, in one order.
 
     Examples:
         Two seeds and three images; the second cell is better by about 1:
@@ -215,17 +222,28 @@ class Grid:
         (1.03, [0.41, 1.65])
     """
 
-    def __init__(self, values: Floats, setting: ArrayLike, strata: ArrayLike | None = None, looks: int = 1):
+    def __init__(
+        self,
+        values: Floats,
+        setting: ArrayLike,
+        strata: ArrayLike | None = None,
+        looks: int = 1,
+        draws: Sequence[Floats] = (),
+    ):
         self.values = values
         self.looks = looks
         self.setting = np.asarray(setting)
         codes = np.zeros(values.shape[2], dtype=int) if strata is None else np.unique(strata, return_inverse=True)[1]
         self.sets: list[NDArray[np.intp]] = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+        self.draws = [self._over_images(of) for of in draws]
 
     @cached_property
     def means(self) -> Floats:
         """``(cells, seeds)``, mean over images, every test set with the same weight."""
-        return np.mean([self.values[:, :, of].mean(axis=2) for of in self.sets], axis=0)
+        return self._over_images(self.values)
+
+    def _over_images(self, values: Floats) -> Floats:
+        return np.mean([values[..., of].mean(axis=-1) for of in self.sets], axis=0)
 
     @cached_property
     def noise(self) -> SeedNoise:
@@ -245,7 +263,9 @@ class Grid:
 
         The standard error covers seeds and images: SE² = V_seeds/S + Σ over test sets of V_images/I, where V_seeds is
         the largest of the squeezed variances of the cells, the pooled ones of their settings and the variance of the
-        difference itself. Degrees of freedom follow Satterthwaite.
+        difference itself. Of cells that are means over m draws of random weights, V_draws/m is added: the variance of
+        the difference from draw to draw, which contains noise of seeds and images once more, with m − 1 degrees of
+        freedom. Those of the sum follow Satterthwaite.
 
         Args:
             weights: ``(cells,)``. Only seeds that every cell with a weight has are used.
@@ -263,13 +283,18 @@ class Grid:
             return Estimate(value, np.nan, np.nan, n_seeds, n_images, looks=self.looks)
         of_image = np.einsum("c,csi->i", w, self.values[used][:, seeds]) / n_seeds
         seed_variance, seed_df = self._seed_variance(used, w, float(of_seed.var(ddof=1)))
+        of_draws = [w @ of[:, used][:, :, seeds].mean(axis=2).T for of in self.draws]
         variances = np.array(
-            [seed_variance / n_seeds, *(of_image[of].var(ddof=1) / len(of) / n_sets**2 for of in self.sets)]
+            [
+                seed_variance / n_seeds,
+                *(of_image[of].var(ddof=1) / len(of) / n_sets**2 for of in self.sets),
+                *(of.var(ddof=1) / len(of) for of in of_draws),
+            ]
         )
-        df = np.array([seed_df, *(len(of) - 1.0 for of in self.sets)])
+        df = np.array([seed_df, *(len(of) - 1.0 for of in (*self.sets, *of_draws))])
         total = variances.sum()
         pooled_df = total**2 / (variances**2 / df).sum() if total > 0 else float(df.min())
-        of_images = float(variances[1:].sum() * n_images)
+        of_images = float(variances[1 : n_sets + 1].sum() * n_images)
         error = float(np.sqrt(total)), float(pooled_df)
         return Estimate(value, *error, n_seeds, n_images, seed_variance, of_images, self.looks)
 
@@ -284,13 +309,13 @@ class Grid:
         pooled = share * noise.setting_variance[first]
         candidates = np.nan_to_num([squeezed.sum(), pooled.sum(), own], nan=0.0)
         variance = float(candidates.max())
-        df = min(_satterthwaite(squeezed, noise.cells.df[used]), noise.df)
+        df = min(satterthwaite(squeezed, noise.cells.df[used]), noise.df)
         if candidates.argmax() > 0:
-            df = min(df, _satterthwaite(pooled, noise.setting_df[first]))
+            df = min(df, satterthwaite(pooled, noise.setting_df[first]))
         return variance, max(df, 1.0)
 
 
-def _satterthwaite(variances: Floats, df: Floats) -> float:
+def satterthwaite(variances: Floats, df: Floats) -> float:
     """Return the degrees of freedom of a sum of variances; ∞ for a sum of zeros, 1 if one is not known."""
     if not np.isfinite(variances).all():
         return 1.0

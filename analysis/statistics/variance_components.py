@@ -9,6 +9,7 @@ The settings (and measures) are fixed: the SD is that of the true gains of *thes
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class Component:
         sd: SD of the true means (divisor groups − 1) in the unit of the values, noise subtracted, floored at 0.
         low: Lower end of its interval, ≥ 0.
         high: Upper end.
-        noise: Variance of one group's mean, from seeds and images.
+        noise: Variance of one group's mean, from seeds, images and draws of random weights.
         df: Degrees of freedom of that variance.
         ratio: F, the variance of the observed means in units of ``noise``; about 1 if the true means are equal.
         status: "ok", or what is missing. All numbers are then NaN.
@@ -84,7 +85,9 @@ class VarianceComponents:
     verdict: str
 
 
-def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> VarianceComponents:
+def split_variance(
+    x: ArrayLike, level: float = LEVEL, seed: int = 0, draws: Sequence[Floats] = ()
+) -> VarianceComponents:
     """Compare the spread of gains over measures with that over settings.
 
     The ratio's interval comes from draws of both SDs, each from its own noncentral F. A draw in which both are 0 counts
@@ -95,6 +98,8 @@ def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> Varianc
             cells, and say so. Seeds and images are crossed with the cells.
         level: Confidence of all intervals.
         seed: Of the draws.
+        draws: For each number of draws of random weights that a measure is the mean of,
+            ``(draws, measures, settings)``: what each draw has above the mean; 0 for a measure without draws.
 
     Raises:
         AnalysisError: Another number of axes, or a value that is not finite.
@@ -114,8 +119,8 @@ def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> Varianc
         raise AnalysisError(
             f"{bad} of {values.size} values are not finite: leave out the measures or settings that lack cells."
         )
-    measures = component(values.mean(axis=1), level, "measures")
-    settings = component(values.mean(axis=0), level, "settings")
+    measures = component(values.mean(axis=1), level, "measures", [of.mean(axis=2) for of in draws])
+    settings = component(values.mean(axis=0), level, "settings", [of.mean(axis=1) for of in draws])
     for found in (measures, settings):
         if found.status != "ok":
             return VarianceComponents(measures, settings, *[math.nan] * 4, verdict=found.status)
@@ -123,29 +128,31 @@ def split_variance(x: ArrayLike, level: float = LEVEL, seed: int = 0) -> Varianc
     over, under = (found.sd_at(rng.random(N_DRAWS)) for found in (settings, measures))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.divide(settings.sd, measures.sd))
-        draws = over / under
+        ratios = over / under
     tails = (1 - level) / 2, (1 + level) / 2
     # Both 0 says nothing: it is put where it speaks against either verdict.
-    low = float(np.quantile(np.nan_to_num(draws, nan=0, posinf=np.inf), tails[0], method="inverted_cdf"))
-    high = float(np.quantile(np.nan_to_num(draws, nan=np.inf, posinf=np.inf), tails[1], method="inverted_cdf"))
+    low = float(np.quantile(np.nan_to_num(ratios, nan=0, posinf=np.inf), tails[0], method="inverted_cdf"))
+    high = float(np.quantile(np.nan_to_num(ratios, nan=np.inf, posinf=np.inf), tails[1], method="inverted_cdf"))
     verdict = SETTING_DOMINATES if low > 1 else MEASURE_DOMINATES if high < 1 else "undecided"
-    return VarianceComponents(measures, settings, ratio, low, high, float((draws > 1).mean()), verdict)
+    return VarianceComponents(measures, settings, ratio, low, high, float((ratios > 1).mean()), verdict)
 
 
-def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> Component:
+def component(values: ArrayLike, level: float = LEVEL, name: str = "groups", draws: Sequence[Floats] = ()) -> Component:
     """Return the spread of group means, seeds and images being crossed with the groups.
 
-    The variance of a group's mean is q_S/S + q_I/I − q_E/(S·I), from the interaction mean squares group × seed,
-    group × image and the rest, and at least each of the first two alone; its degrees of freedom are Satterthwaite's
-    (An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946). What all groups
-    share at a seed or an image, such as the baseline's luck, cancels. F = variance of the means / that variance is
-    noncentral, and the interval holds all SDs for which the F that was seen is not unusual. The upper end is never
-    below that of F = 1: less variance than noise alone would give is luck, not certainty.
+    The variance of a group's mean is q_S/S + q_I/I − q_E/(S·I), from the interaction mean squares group × seed, group ×
+    image and the rest, and at least each of the first two alone; its degrees of freedom are Satterthwaite's (An
+    approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946). What all groups share at
+    a seed or an image, such as the baseline's luck, cancels. Draws of random weights add the interaction group × draw,
+    which contains noise of seeds and images once more, with draws − 1 degrees of freedom. F = variance of the means /
+    that variance is noncentral, and the interval holds all SDs for which the F that was seen is not unusual. The upper
+    end is never below that of F = 1: less variance than noise alone would give is luck, not certainty.
 
     Args:
         values: ``(groups, seeds, images)``, finite.
         level: Confidence of the interval.
         name: What the groups are, for the status.
+        draws: For each number of draws, ``(draws, groups)``: what each draw has above its group's mean.
 
     Examples:
         >>> noise = np.random.default_rng(0).normal(size=(5, 3, 20))
@@ -168,13 +175,16 @@ def component(values: ArrayLike, level: float = LEVEL, name: str = "groups") -> 
     df = np.array([(groups - 1) * (seeds - 1), (groups - 1) * (images - 1), (groups - 1) * (seeds - 1) * (images - 1)])
     squares = np.array([(part**2).sum() for part in (by_seed, by_image, rest)])
     parts = squares / df / (seeds, images, seeds * images)
-    both = parts[0] + parts[1] - parts[2]
-    largest = int(np.argmax([both, parts[0], parts[1]]))
-    noise = float(max(both, parts[0], parts[1]))
+    candidates = parts[0] + parts[1] - parts[2], parts[0], parts[1]
+    largest = int(np.argmax(candidates))
+    used = slice(None) if largest == 0 else slice(largest - 1, largest)
+    of_draws = [of.var(axis=1, ddof=1).sum() / (len(of) - 1) / len(of) for of in draws]
+    terms, term_df = np.append(parts[used], of_draws), np.append(df[used], [len(of) - 1 for of in draws])
+    noise = float(candidates[largest] + sum(of_draws))
     if noise <= ROUNDING * float((y**2).max()):
         sd = float(y.mean(axis=(1, 2)).std(ddof=1))
         return Component(groups, sd, sd, sd, 0.0, math.inf, math.inf if sd else math.nan, "ok")
-    noise_df = float(noise**2 / (parts**2 / df).sum()) if largest == 0 else float(df[largest - 1])
+    noise_df = float(noise**2 / (terms**2 / term_df).sum())
     variance = float(y.mean(axis=(1, 2)).var(ddof=1))
     ratio = variance / noise
     low, high = sd_at([(1 - level) / 2, (1 + level) / 2], ratio, groups - 1, noise_df, noise)

@@ -96,7 +96,11 @@ def disagreement_rows(plan: Plan, store: Store, disagreements: pd.DataFrame) -> 
         window = max(_windows(pair.hr), key=lambda window: float(apart[window].mean()))
         crops = {"reference": pair.hr[window], spec.task.baseline: enlarged[window]}
         crops["the LLM prefers"], crops["the others prefer"] = preferred[window], other[window]
-        label = f"{pair.name}, seed {found['seed']}: {found['rater']} against the other judges"
+        settings = [_title(cell).replace("\n", ", ") for cell in shown if cell]
+        label = (
+            f"{pair.name}, seed {found['seed']}, where the two restorations differ most: {found['rater']} prefers "
+            f"{settings[0]}; the other judges prefer {settings[1]}"
+        )
         rows.append(GalleryRow(label=label, crops=crops, whole=pair.hr, box=_box(window)))
     return rows
 

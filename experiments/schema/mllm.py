@@ -19,7 +19,7 @@ from ...mllm.align import Alignment
 from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
-    from ...mllm import ReplyJudge, ServerBackend, TransformersBackend
+    from ...mllm import Backend, ReplyJudge, ServerBackend
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 ALIGNED = "aligned:"  # followed by a name of the section `align`: the model that is trained there
@@ -163,7 +163,7 @@ class _ScorerSettings(Settings):
 
 
 class LocalModel(_ScorerSettings):
-    """A model that runs here, by transformers."""
+    """A model that runs here, by transformers or vLLM."""
 
     model: str = Field(
         min_length=1, description="Folder of the model, its name on the hub, or aligned:<name of the section align>."
@@ -176,6 +176,9 @@ class LocalModel(_ScorerSettings):
         default=None, ge=1, le=10**9, description="Larger images are reduced to this many pixels."
     )
     batch: int = Field(default=16, ge=1, le=BATCH, description="Prompts computed together.")
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="What runs it; vllm needs the extra vllm and a GPU, see docs/servers.md."
+    )
 
     _alignment: Alignment | None = PrivateAttr(default=None)
 
@@ -211,16 +214,17 @@ class LocalModel(_ScorerSettings):
         """The model's name in tables."""
         return self.aligned or _folder_name(self.model)
 
-    def backend(self, device: str) -> TransformersBackend:
+    def backend(self, device: str) -> Backend:
         """Load the model.
 
         Raises:
             MllmError: it cannot be loaded.
         """
-        from ...mllm import TransformersBackend
+        from ...mllm import TransformersBackend, VllmBackend
 
+        load = VllmBackend if self.engine == "vllm" else TransformersBackend
         options = self.model_dump(include={"revision", "dtype", "max_pixels"})
-        return TransformersBackend(self.model, device=device, batch_size=self.batch, **options)
+        return load(self.model, device=device, batch_size=self.batch, **options)
 
     @property
     def chunk(self) -> int:
@@ -231,6 +235,7 @@ class LocalModel(_ScorerSettings):
         """Return what determines the results; a folder by the hashes of its files, an aligned model by its cell."""
         files = "aligned" if self.aligned else model_files(self.model)
         model = {"files": files, **self.model_dump(include={"revision", "dtype", "max_pixels"})}
+        model |= self.model_dump(include={"engine"}, exclude_defaults=True)
         return {"model": model, "preset": self.asked.identity, **self._judged}
 
 
@@ -299,6 +304,12 @@ class Mllm(Settings):
     restored: bool = Field(default=True, description="Whether they judge the restored images, if there are any.")
     repeats: int = Field(
         default=1, ge=1, le=1000, description="How often each restored image is rated; its score is the mean."
+    )
+    least_valid: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of an image's replies that must have a value for their mean to be compared; 1: all of them.",
     )
     fr_sets: list[str] = Field(
         default=[],

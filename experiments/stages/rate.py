@@ -99,8 +99,8 @@ class Rate(Stage):
                 common: dict[str, Any] = {"scorer": scorer, "asked": scorer.content()}
                 model = {"model": trained[scorer.aligned]} if scorer.aligned else {}
             for restored in draft.of(Restore) if mllm.restored else ():
-                of = {"test": restored.spec.test, "task": restored.spec.task, "repeats": mllm.repeats}
-                spec = RateRestored(**of, **common)
+                of = {"test": restored.spec.test, "task": restored.spec.task}
+                spec = RateRestored(**of, repeats=mllm.repeats, least_valid=mllm.least_valid, **common)
                 yield Cell(spec, {"restore": restored, **model}, {**restored.labels, "judge": scorer.key})
             for name, (dataset, content) in sets.items():
                 spec = RateDataset(dataset=dataset, dataset_identity=content, **common)
@@ -170,6 +170,7 @@ class RateRestored(Rate):
     test: TestSet
     task: SerializeAsAny[Degradation] = Bicubic()
     repeats: int = 1
+    least_valid: float = 1.0  # decides what is made of the replies, which it does not change
 
     def title(self, labels: Mapping[str, Any]) -> str:
         """What is judged, and by which model."""
@@ -199,7 +200,8 @@ class RateRestored(Rate):
     def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
         """One row per reply, as ratings; and one per image, as a judge's scores: the mean of the valid replies.
 
-        A mean of only some replies has the status "partial": it is shown, and takes no part in comparisons.
+        A mean of a smaller share of the replies than ``least_valid`` has the status "partial": it is shown, and takes
+        no part in comparisons.
 
         In the table of ratings, the name of an item includes the cell that restored it.
         """
@@ -218,7 +220,8 @@ class RateRestored(Rate):
             spread = repeat_spread(rated).set_index("item")
             scores = scores.loc[scores["image"].isin(spread.index)].set_index("image")
             scores["value"] = spread["mean"]
-            scores["status"] = spread["status"]
+            enough = (spread["status"] == "partial") & (spread["n_valid"] / spread["n"] >= self.least_valid)
+            scores["status"] = spread["status"].mask(enough, "ok")
             scores = scores.assign(
                 reply_sd=spread["sd"], n_replies=spread["n"], n_valid=spread["n_valid"]
             ).reset_index()

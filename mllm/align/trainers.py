@@ -160,7 +160,7 @@ def token_sets(backend: TransformersBackend, preset: Preset, loss: Any) -> dict[
         for question in preset.ratings.values()
         if isinstance(question.reading, ScoreScale)
     }
-    found = {tuple(backend.candidate_ids(prefix, candidates)) for prefix, candidates in scales}
+    found = {tuple(backend.renderer.candidate_ids(prefix, candidates)) for prefix, candidates in scales}
     if len(found) != 1:
         raise MllmError(f"the levels of {preset.key} are different tokens in different questions")
     values = next(iter(scales.values())).values

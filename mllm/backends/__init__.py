@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .meter import Meter
     from .server import ServerBackend
     from .transformers import TransformersBackend
+    from .vllm import VllmBackend
 
 __all__ = [
     "Backend",
@@ -22,6 +23,7 @@ __all__ = [
     "Reply",
     "ServerBackend",
     "TransformersBackend",
+    "VllmBackend",
     "decision_config",
 ]
 
@@ -34,5 +36,6 @@ __getattr__, __dir__ = door(
         ".meter": ["Meter"],
         ".server": ["ServerBackend"],
         ".transformers": ["TransformersBackend"],
+        ".vllm": ["VllmBackend"],
     },
 )

@@ -8,6 +8,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from ...common.errors import one_line
+from ...common.identity import identity, sha256_file
 from ..errors import MllmError
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -38,3 +39,9 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str | None]:
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise MllmError(f"{folder} is not a model: it needs config.json and weights as *.safetensors")
     return folder, hub
+
+
+def weights_identity(folder: Path) -> str:
+    """Return a hash of a model's weights, tokenizer and configuration."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("tokenizer*"), folder / "config.json"])
+    return f"sha256:{identity({file.name: sha256_file(file) for file in files})}"

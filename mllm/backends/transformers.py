@@ -1,12 +1,6 @@
 """A multimodal LLM in this process: any image-text-to-text model of transformers, by its hub name or local folder.
 
-How a prompt is built: system message if there is one, the images, the text, all through the model's own chat template,
-then the generation prompt and the unchanged characters of ``Prompt.prefix``. A candidate is what comes next, character
-by character: after the prefix ``The quality of the image is`` the candidates are words with a leading space, after an
-empty prefix words without one. Tokenising the generation prompt, the prefix and the candidate together checks that each
-candidate is one token *there*.
-
-How fast, and why:
+Prompts become characters in ``rendering``. How fast, and why:
 
 - Level probabilities take one forward pass, and only its last position is projected to the vocabulary.
 - Prompts are batched with left padding; attention mask and position ids (one-, or three-dimensional as Qwen's) count
@@ -21,12 +15,9 @@ Only safetensors are loaded, and no code from a model's repository is run.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -37,7 +28,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoModelForImageTextToText,
-    AutoProcessor,
     DynamicCache,
     GenerationConfig,
     LogitsProcessorList,
@@ -46,36 +36,15 @@ from transformers import __version__ as transformers_version
 from transformers.cache_utils import DynamicLayer
 
 from ...common.errors import one_line
-from ...common.identity import identity, sha256_file
 from ..errors import MllmError
 from .backend import Backend, LevelLogits, Prompt, Reply
 from .constraint import Constraint, make_guide
 from .draws import Draws
-from .model_folder import find_model
+from .model_folder import find_model, weights_identity
+from .rendering import Rendered, Renderer
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Result = TypeVar("Result", Reply, LevelLogits)
-PIXELS_PER_TOKEN, CHARACTERS_PER_TOKEN = 28 * 28, 4  # rough: they only change how much padding there is
-
-
-@dataclass(frozen=True, eq=False)
-class _Rendered:
-    """A prompt as characters: what is before its text (system message and images), and the rest."""
-
-    prompt: Prompt
-    context: str
-    rest: str
-    images: Hashable  # the same for the same pixels
-
-    @property
-    def text(self) -> str:
-        return self.context + self.rest
-
-    @property
-    def length(self) -> float:
-        """About how many tokens it has."""
-        pixels = sum(image.width * image.height for image in self.prompt.images)
-        return pixels / PIXELS_PER_TOKEN + len(self.text) / CHARACTERS_PER_TOKEN
 
 
 class TransformersBackend(Backend):
@@ -116,8 +85,9 @@ class TransformersBackend(Backend):
         self.batch_size = batch_size
         self.folder, self._hub = find_model(str(model), revision)
         self._name = Path(model).resolve().name if self._hub is None else str(model).split("/")[-1]
+        self.renderer = Renderer(self.folder, self._name, min_pixels=min_pixels, max_pixels=max_pixels)
+        self.processor, self.tokenizer = self.renderer.processor, self.renderer.tokenizer
         try:
-            self.processor: Any = AutoProcessor.from_pretrained(self.folder, trust_remote_code=False)
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 self.folder,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -132,10 +102,6 @@ class TransformersBackend(Backend):
         self.model, report = loaded
         if lacking := sorted(report["missing_keys"]):  # transformers would use random numbers instead
             raise MllmError(f"the weights of {model} lack {len(lacking)} tensors of the model, e.g. {lacking[0]}")
-        if not hasattr(self.processor, "image_processor") or not getattr(self.processor, "chat_template", None):
-            raise MllmError(f"{model} has no image processor or no chat template: is it an instruction-tuned model?")
-        self.tokenizer: Any = self.processor.tokenizer
-        self._limit_pixels(min_pixels, max_pixels)
         self.model.eval()
         self._config: Any = self.model.config.get_text_config()
         self._forward_parameters = inspect.signature(self.model.forward).parameters
@@ -146,44 +112,6 @@ class TransformersBackend(Backend):
         pad = self._stops[0] if pad is None else pad
         self.tokenizer.pad_token_id = pad
         self.model.generation_config = GenerationConfig(eos_token_id=self._stops, pad_token_id=pad)
-        self._candidates: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-        self._generation_prompt = self._check_template()
-
-    def _limit_pixels(self, smallest: int | None, largest: int | None) -> None:
-        if smallest is None and largest is None:
-            return
-        images = self.processor.image_processor
-        if "max_pixels" not in getattr(images.valid_kwargs, "__annotations__", {}):
-            raise MllmError(f"{self.name} does not resize by area: it takes no min_pixels or max_pixels")
-        size = dict(images.size)
-        size["shortest_edge"] = smallest or size["shortest_edge"]  # areas, in spite of the names
-        size["longest_edge"] = largest or size["longest_edge"]
-        if not 0 < size["shortest_edge"] <= size["longest_edge"]:
-            raise MllmError(f"min_pixels {size['shortest_edge']} is above max_pixels {size['longest_edge']}")
-        images.size = size
-
-    def _check_template(self) -> str:
-        r"""Return the generation prompt, or refuse a template that loses its end.
-
-        Jinja drops a newline that ends a template. A model that has learnt to answer after ``assistant\n`` then gets
-        one token less: ranks stay, probabilities are wrong.
-        """
-        user = {"role": "user", "content": [{"type": "text", "text": "?"}]}
-        answer = {"role": "assistant", "content": [{"type": "text", "text": "!"}]}
-        asked = self._template([user], generate=False)
-        opened = self._template([user], generate=True)
-        answered = self._template([user, answer], generate=False)
-        if not opened.startswith(asked) or opened == asked:
-            raise MllmError(f"the chat template of {self.name} has no generation prompt")
-        if answered.startswith(opened + "\n"):
-            raise MllmError(
-                f"the chat template of {self.name} loses the newline that ends its generation prompt "
-                f"{opened[len(asked) :]!r}: write it within an expression, {{{{ '…\\n' }}}}"
-            )
-        return opened[len(asked) :]
-
-    def _template(self, messages: list[dict[str, Any]], *, generate: bool) -> str:
-        return self.processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False)
 
     @property
     def name(self) -> str:
@@ -192,69 +120,27 @@ class TransformersBackend(Backend):
 
     def definition(self) -> dict[str, Any]:
         """Return what determines the results; device, batch size and attention change them only by rounding."""
-        images = self.processor.image_processor.to_dict()
-        template = self.processor.chat_template
         return {
             "backend": "transformers",
-            "weights": self._weights,
+            "weights": self.weights,
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "images": {key: images[key] for key in sorted(images) if key != "processor_class"},
-            "chat_template": identity(template),
+            **self.renderer.definition(),
             "decoding": "plain",  # argmax, or softmax at a temperature, without the checkpoint's penalties and cuts
             "transformers": ".".join(transformers_version.split(".")[:2]),
         }
 
     @cached_property
+    def weights(self) -> str:
+        """What tells the weights from others: the hub's commit, or a hash of the files."""
+        return self._hub or weights_identity(self.folder)
+
+    @cached_property
     def _guide(self) -> Any:
         return make_guide(self.tokenizer, self._stops, self.model.get_output_embeddings().weight.shape[0])
 
-    @cached_property
-    def _opened(self) -> str:
-        """The thinking that the generation prompt opens, "" if none: a reply shows otherwise only its end."""
-        opened = re.search(r"(<think>|\[THINK\]|◁think▷)\s*$", self._generation_prompt)
-        return opened[1] if opened else ""
-
-    @cached_property
-    def _weights(self) -> str:
-        if self._hub is not None:
-            return self._hub
-        files = sorted(
-            [*self.folder.glob("*.safetensors"), *self.folder.glob("tokenizer*"), self.folder / "config.json"]
-        )
-        return f"sha256:{identity({file.name: sha256_file(file) for file in files})}"
-
     def check_candidates(self, candidates: Sequence[str]) -> None:
         """Raise MllmError unless every candidate is one token after the generation prompt, and no two are the same."""
-        self.candidate_ids("", tuple(candidates))
-
-    def candidate_ids(self, prefix: str, candidates: tuple[str, ...]) -> list[int]:
-        """Return the candidates' token ids where they follow a prefix.
-
-        Raises:
-            MllmError: a candidate is not one token there, or two are the same one.
-        """
-        if (prefix, candidates) in self._candidates:
-            return self._candidates[prefix, candidates]
-        before = self._generation_prompt + prefix
-        context = self._tokenise(before)
-        found: dict[int, str] = {}
-        for candidate in candidates:
-            tokens = self._tokenise(before + candidate)
-            if len(tokens) != len(context) + 1 or tokens[:-1] != context:
-                pieces = self.tokenizer.convert_ids_to_tokens(tokens[-8:])
-                raise MllmError(
-                    f"candidate {candidate!r} is not one token of {self.name} after {before[-24:]!r}: {pieces}; "
-                    "a word that continues a prefix must begin with a space"
-                )
-            if tokens[-1] == self.tokenizer.unk_token_id and candidate != self.tokenizer.unk_token:
-                raise MllmError(f"{self.name} does not know candidate {candidate!r}")
-            if tokens[-1] in found:
-                raise MllmError(f"candidates {found[tokens[-1]]!r} and {candidate!r} are the same token of {self.name}")
-            found[tokens[-1]] = candidate
-        return self._candidates.setdefault((prefix, candidates), list(found))
-
-    def _tokenise(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        self.renderer.candidate_ids("", tuple(candidates))
 
     def level_logits(self, prompts: Sequence[Prompt], candidates: Sequence[str]) -> list[LevelLogits]:
         """Return, for each prompt, how probable each candidate is as the next token: one forward pass per batch.
@@ -296,14 +182,14 @@ class TransformersBackend(Backend):
         if max_tokens < 1 or temperature < 0:
             raise MllmError(f"max_tokens must be 1 or more and temperature 0 or more, got {max_tokens}, {temperature}")
 
-        def write(batch: list[_Rendered]) -> list[Reply]:
+        def write(batch: list[Rendered]) -> list[Reply]:
             inputs = self._inputs(batch)
             processors = LogitsProcessorList()
             schemas = [rendered.prompt.schema for rendered in batch]
             if any(schema is not None for schema in schemas):
                 processors.append(Constraint(self._guide, schemas, self._stops))
             if temperature > 0:
-                processors.append(Draws(temperature, [_seed(seed, rendered) for rendered in batch]))
+                processors.append(Draws(temperature, [rendered.seed(seed) for rendered in batch]))
             written = self.model.generate(
                 **inputs, max_new_tokens=max_tokens, do_sample=False, logits_processor=processors
             )[:, inputs["input_ids"].shape[1] :]
@@ -311,7 +197,7 @@ class TransformersBackend(Backend):
             for tokens, prompt_tokens in zip(written.tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True):
                 end = next((i for i, token in enumerate(tokens) if token in self._stops), None)
                 new = tokens if end is None else tokens[:end]
-                text = self._opened + self.tokenizer.decode(
+                text = self.renderer.opened + self.tokenizer.decode(
                     new, skip_special_tokens=True, clean_up_tokenization_spaces=False
                 )
                 number = len(new) + (end is not None)
@@ -322,10 +208,10 @@ class TransformersBackend(Backend):
 
     def _levels(self, prompts: Sequence[Prompt], candidates: tuple[str, ...], batch_size: int) -> list[LevelLogits]:
         for prefix in dict.fromkeys(prompt.prefix for prompt in prompts):
-            self.candidate_ids(prefix, candidates)
+            self.renderer.candidate_ids(prefix, candidates)
 
-        def score(batch: list[_Rendered]) -> list[LevelLogits]:
-            ids = torch.tensor([self.candidate_ids(rendered.prompt.prefix, candidates) for rendered in batch])
+        def score(batch: list[Rendered]) -> list[LevelLogits]:
+            ids = torch.tensor([self.renderer.candidate_ids(rendered.prompt.prefix, candidates) for rendered in batch])
             logits, tokens = self._next_token(batch)
             logits = logits.float()
             chosen = logits.gather(1, ids.to(logits.device)) - logits.logsumexp(1, keepdim=True)
@@ -345,15 +231,15 @@ class TransformersBackend(Backend):
         self,
         prompts: Sequence[Prompt],
         batch_size: int,
-        work: Callable[[list[_Rendered]], list[Result]],
+        work: Callable[[list[Rendered]], list[Result]],
         failed: Callable[[str], Result],
     ) -> list[Result]:
         """Work in batches; a prompt that the processor refuses gets a failure, and the rest of its batch goes on."""
         results: dict[int, Result] = {}
-        rendered: dict[int, _Rendered] = {}
+        rendered: dict[int, Rendered] = {}
         for index, prompt in enumerate(prompts):
             try:
-                rendered[index] = self._render(prompt)
+                rendered[index] = self.renderer.render(prompt)
             except MllmError as error:
                 results[index] = failed(str(error))
         pending = list(_batches(rendered, batch_size))
@@ -375,33 +261,7 @@ class TransformersBackend(Backend):
             results.update(zip(batch, found, strict=True))
         return [results[index] for index in range(len(prompts))]
 
-    def _render(self, prompt: Prompt) -> _Rendered:
-        """Put a prompt into the chat template.
-
-        Raises:
-            MllmError: images that are not RGB, or a template that leaves out part of the prompt.
-        """
-        if not prompt.text.strip():
-            raise MllmError("the prompt has no text")
-        digest = hashlib.sha256()
-        for number, image in enumerate(prompt.images, 1):
-            if image.mode != "RGB":
-                raise MllmError(f"image {number} of the prompt is {image.mode}, not RGB")
-            digest.update(f"{image.size}".encode() + image.tobytes())
-        content = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if prompt.system:
-            messages.insert(0, {"role": "system", "content": [{"type": "text", "text": prompt.system}]})
-        try:
-            text = self._template(messages, generate=True)
-        except Exception as error:  # templates raise any exception
-            raise MllmError(f"the chat template of {self.name} refuses the prompt: {one_line(error)}") from error
-        place = text.rfind(prompt.text.strip())
-        if place < 0 or prompt.system.strip() not in text:
-            raise MllmError(f"the chat template of {self.name} changes or drops the text or the system message")
-        return _Rendered(prompt, text[:place], text[place:] + prompt.prefix, (digest.digest(), text[:place]))
-
-    def _inputs(self, batch: Sequence[_Rendered], *, context: bool = False) -> dict[str, Tensor]:
+    def _inputs(self, batch: Sequence[Rendered], *, context: bool = False) -> dict[str, Tensor]:
         """Return the model's inputs for prompts, or for their contexts: left-padded, on its device.
 
         Raises:
@@ -409,14 +269,13 @@ class TransformersBackend(Backend):
         """
         texts = [rendered.context if context else rendered.text for rendered in batch]
         images = [list(rendered.prompt.images) for rendered in batch]
-        begins = self.tokenizer.bos_token is not None and texts[0].startswith(self.tokenizer.bos_token)
         try:
             inputs = self.processor(
                 text=texts,
                 images=images if images[0] else None,
                 padding=True,
                 padding_side="left",
-                add_special_tokens=not begins,  # some templates write the first token themselves
+                add_special_tokens=not self.renderer.begins(texts[0]),  # some templates write it themselves
                 return_tensors="pt",
             )
         except Exception as error:  # and so do processors
@@ -433,7 +292,7 @@ class TransformersBackend(Backend):
         if longest > limit:
             raise _RefusedError(f"the prompt has {longest} tokens, {self.name} takes {limit}")
 
-    def _next_token(self, batch: list[_Rendered]) -> tuple[Tensor, list[int]]:
+    def _next_token(self, batch: list[Rendered]) -> tuple[Tensor, list[int]]:
         """Return the logits of the next token, ``(prompts, vocabulary)``, and how long the prompts are."""
         shared = list(dict.fromkeys(rendered.images for rendered in batch))
         if self._shares and batch[0].prompt.images and len(shared) < len(batch) and self._splits(batch):
@@ -442,7 +301,7 @@ class TransformersBackend(Backend):
         logits = self._forward(inputs, position_ids=self._positions(inputs), use_cache=False).logits
         return logits[:, -1], inputs["attention_mask"].sum(1).tolist()
 
-    def _next_token_shared(self, batch: list[_Rendered], shared: list[Hashable]) -> tuple[Tensor, list[int]]:
+    def _next_token_shared(self, batch: list[Rendered], shared: list[Hashable]) -> tuple[Tensor, list[int]]:
         """The same, from one encoding of each different context."""
         first = {rendered.images: rendered for rendered in reversed(batch)}
         inputs = self._inputs([first[images] for images in shared], context=True)
@@ -491,10 +350,10 @@ class TransformersBackend(Backend):
         kept = all(type(layer) is DynamicLayer for layer in DynamicCache(config=self.model.config).layers)
         return kept and not getattr(self._config, "cross_attention_layers", None)
 
-    def _splits(self, batch: list[_Rendered]) -> bool:
+    def _splits(self, batch: list[Rendered]) -> bool:
         """Whether contexts and texts have the same tokens apart and together."""
         return all(
-            self._tokenise(context) + self._tokenise(rest) == self._tokenise(context + rest)
+            self.renderer.tokenise(context) + self.renderer.tokenise(rest) == self.renderer.tokenise(context + rest)
             for context, rest in {(each.context, each.rest) for each in batch}
         )
 
@@ -503,12 +362,7 @@ class _RefusedError(Exception):
     """Prompts that the model cannot be asked."""
 
 
-def _seed(seed: int, rendered: _Rendered) -> int:
-    """Return a seed for a prompt that does not depend on the rest of its batch."""
-    return int(hashlib.sha256(f"{seed} {rendered.images} {rendered.text}".encode()).hexdigest()[:15], 16)
-
-
-def _batches(rendered: dict[int, _Rendered], size: int) -> Iterator[list[int]]:
+def _batches(rendered: dict[int, Rendered], size: int) -> Iterator[list[int]]:
     """Yield batches of similar length: prompts about the same images together, those without images apart."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for index, each in rendered.items():

@@ -165,7 +165,7 @@ def inside(where: str, folder: Path, name: str) -> Path:
     """Return ``folder / name``; a name that leads out of the folder is refused."""
     relative = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or not relative.parts:
-        raise MllmError(f"{where}: {name!r} is not a path within {folder}.")
+        raise MllmError(f"{where}: {name!r} is not a path within {folder}; it must be below that folder.")
     return folder / relative
 
 

@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 
 from lopsided.analysis import StudyTables, analyse
-from lopsided.analysis.draws import average_assessment, average_cells, average_scores, name_means, summarise_draws
+from lopsided.analysis.asymmetry import compare_rankings
+from lopsided.analysis.contrasts import contrast, weighted_contrast
+from lopsided.analysis.draws import average_all, average_assessment, average_trained, name_means, summarise_draws
 from lopsided.analysis.figures.style import family, pretty
 from lopsided.analysis.gain import gains
+from lopsided.analysis.power import needed_seeds
 from lopsided.analysis.report.robustness import draw_blocks
 from lopsided.analysis.result_tables import TABLES
 from lopsided.analysis.statistics.assessment import assess
+from lopsided.analysis.statistics.variance_components import component
+from lopsided.analysis.trained import trained_cells
 
 DRAWS = ["dists-vgg16-r", "dists-vgg16-r@seed1", "dists-vgg16-r@seed2"]
 MEAN = "dists-vgg16-r@3draws"
@@ -81,10 +86,67 @@ def test_gain_and_srcc_are_the_mean_over_draws(study):
     assert point["srcc_low"] <= point["srcc"] <= point["srcc_high"]
 
 
-def test_the_difference_in_srcc_keeps_its_jackknife(study):
+def test_the_difference_in_srcc_has_the_jackknife_and_the_draws_in_its_error(study):
     mean = study.asymmetry.assessment.difference("ladder", MEAN, "nlpd")
-    each = study.assessment.mean_difference("ladder", DRAWS, ["nlpd"])
-    assert (mean.value, mean.se) == pytest.approx((each.value, each.se))
+    jackknife = study.assessment.mean_difference("ladder", DRAWS, ["nlpd"])
+    of_draws = study.assessment.table.set_index("measure").loc[DRAWS, "srcc"].var(ddof=1) / 3
+    assert (mean.value, mean.se) == pytest.approx((jackknife.value, (jackknife.se**2 + of_draws) ** 0.5))
+    assert 2 <= mean.df < jackknife.df
+    of_itself = study.asymmetry.assessment.difference("ladder", MEAN, MEAN)
+    assert (of_itself.value, of_itself.se) == (0, 0)
+
+
+def test_draws_are_in_the_error_of_a_gain(study):
+    """The three true gains have a variance of 1.33, and those of seeds and images are far smaller."""
+    trained = study.asymmetry.gains.trained["swinir_tiny"]
+    weights = np.zeros(len(trained.keys))
+    weights[[of.is_baseline for of in trained.keys].index(True)] = -1
+    weights[[of.fidelity == MEAN for of in trained.keys].index(True)] = 1
+    found, fixed = (weighted_contrast(of, weights).estimate for of in (trained, replace(trained, draws=[], _grids={})))
+    single = [cell(study.gains, draw)["gain"] for draw in DRAWS]
+    assert found.value == fixed.value
+    assert found.draw_variance == pytest.approx(np.var(single, ddof=1) / 3)
+    assert found.se**2 == pytest.approx(fixed.se**2 + np.var(single, ddof=1) / 3)
+    assert 2 <= found.df < 3 < fixed.df
+    assert fixed.draw_variance == pytest.approx(0, abs=1e-12)
+    assert needed_seeds(found, 1.0, 100) is None
+    assert needed_seeds(fixed, 1.0, 100)
+
+
+def test_what_draws_share_in_two_settings_cancels_in_their_difference(study):
+    trained = study.asymmetry.gains.trained["swinir_tiny"]
+    a, b = (k for k, key in enumerate(trained.keys) if key.fidelity == MEAN)
+    each = contrast(trained, [a], [trained.baseline]).estimate
+    change = contrast(trained, [a], [b]).estimate
+    assert change.draw_variance < each.draw_variance / 20
+
+
+def test_draws_are_in_the_noise_of_spreads():
+    """Without any other noise the noise of a group's mean is that of its draws, over the groups."""
+    rng = np.random.default_rng(0)
+    above = rng.normal(size=(3, 5))
+    above -= above.mean(axis=0)
+    above[:, 2:] = 0
+    values = 1e-6 * rng.normal(size=(5, 4, 6)) + np.arange(5.0)[:, None, None]
+    found = component(values, draws=[above])
+    single = [of.var(ddof=1) / 3 for of in above.T]
+    covariance = np.cov(above.T)[~np.eye(5, dtype=bool)].mean() / 3
+    assert found.noise == pytest.approx(np.mean(single) - covariance, rel=1e-4)
+    assert (found.df, component(values).df > 3) == (pytest.approx(2, rel=1e-3), True)
+    assert found.low < component(values).low
+
+
+def test_a_trend_that_rests_on_unlike_draws_is_not_established(tables):
+    """Two draws train as well as the others, one trains badly: SD 6, and a mean of −3.5 that seeds do not move."""
+    scores = tables.sr_scores.copy()
+    moved = scores["fidelity"] == DRAWS[2]
+    scores.loc[moved, "value"] += np.where(scores.loc[moved, "higher_is_better"], -1, 1) * 20.0
+    study = analyse(replace(tables, sr_scores=scores), n_boot=50)
+    assert not study.asymmetry.settings["trend_verdict"].isin(["established"]).any()
+    gained = study.asymmetry.gains
+    fixed = {name: replace(of, draws=[], _grids={}) for name, of in gained.trained.items()}
+    before = compare_rankings(study.asymmetry.assessment, replace(gained, trained=fixed), each_judge=False)
+    assert (before.settings["trend_verdict"] == "established").all()
 
 
 def test_the_spread_between_draws_is_shown(study):
@@ -100,7 +162,8 @@ def test_the_spread_between_draws_is_shown(study):
 def test_a_single_draw_is_left_as_it_is(tables):
     one = replace(tables, sr_scores=tables.sr_scores[~tables.sr_scores["fidelity"].isin(DRAWS[1:])])
     assert name_means(one.sr_scores["fidelity"], one.fr_scores["measure"]) == {}
-    assert average_scores(one.sr_scores, {}) is one.sr_scores
+    trained = trained_cells(one.sr_scores)
+    assert average_all(trained) == trained
     assessment = assess(one.fr_scores, n_boot=50)
     assert average_assessment(assessment, {}) is assessment
 
@@ -112,7 +175,7 @@ def test_a_seed_that_one_draw_lost_is_lost_for_the_mean(tables, means):
     cells.loc[0, ["stage", "status", "generator", "fidelity", "discriminator", "gan_weight", "seed"]] = [
         *("finetune", "diverged", "swinir_tiny", DRAWS[1], "patch", 0.1, 2)
     ]
-    found = gains(average_scores(scores[~lost], means), average_cells(cells, means))
+    found = gains(scores[~lost], cells, means=means)
     assert (cell(found, MEAN, "patch")["n_lost"], cell(found, MEAN, "patch")["lost"]) == (1, "1 diverged")
     assert cell(found, MEAN, "none")["n_lost"] == 0
 
@@ -124,18 +187,19 @@ def test_a_score_that_is_not_ok_is_not_ok_for_the_mean(tables, means):
         float("nan"),
         "not_finite",
     ]
-    averaged = average_scores(scores, means)
-    assert averaged.loc[averaged["status"] != "ok", CELL].to_numpy().tolist() == [[MEAN, "none"]]
-    assert cell(gains(averaged), MEAN)["judges_incomplete"] == "niqe"
+    row = cell(gains(scores, means=means), MEAN)
+    assert (row["judges_incomplete"], row["n_not_ok"]) == ("niqe", 1)
 
 
-def test_scores_of_other_measures_are_not_touched(tables, means):
-    averaged = average_scores(tables.sr_scores, means)
-    kept = tables.sr_scores[~tables.sr_scores["fidelity"].isin(DRAWS)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(averaged.head(len(kept)), kept)
-    rest = averaged.iloc[len(kept) :]
-    assert len(rest) == (tables.sr_scores["fidelity"] == DRAWS[0]).sum()
-    assert set(rest["fidelity_id"]) == {"+".join(f"id-{draw}" for draw in DRAWS)}
+def test_cells_of_other_measures_are_not_touched(tables, means):
+    trained = trained_cells(tables.sr_scores)["swinir_tiny"]
+    averaged = average_trained(trained, means)
+    assert averaged.keys == sorted(averaged.keys)
+    for number, key in enumerate(averaged.keys):
+        if key.fidelity != MEAN:
+            np.testing.assert_array_equal(averaged.values[number], trained.values[trained.index(key)])
+    gained = gains(tables.sr_scores, means=means).table.set_index("fidelity")["fidelity_id"]
+    assert set(gained[[MEAN]]) == {"+".join(f"id-{draw}" for draw in DRAWS)}
 
 
 def test_a_set_that_lacks_a_draw_has_no_mean(tables, means):
@@ -159,7 +223,7 @@ def test_the_summary_leaves_out_sets_without_draws(tables, means):
     scores = tables.fr_scores
     other = scores[scores["measure"] == "ms_ssim"].assign(dataset="other", dataset_id="id-other")
     assessment = assess(pd.concat([scores, other]), n_boot=50)
-    found = summarise_draws(assessment, gains(tables.sr_scores.head(0)), means)
+    found = summarise_draws(assessment.table, gains(tables.sr_scores.head(0)).table, means)
     assert list(found["dataset"]) == ["ladder"]
 
 

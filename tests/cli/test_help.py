@@ -53,7 +53,7 @@ def test_commands_are_grouped_in_the_order_of_use() -> None:
         *("init", "schema", "plan", "run", "status", "retry", "worker", "report", "compare", "tables", "diff"),
         *("verify", "gc", "pack", "unpack"),
         *("restore", "export", "score"),
-        *("data", "weights", "learn-weights", "rate", "leaderboard", "align", "serve-reward", "published"),
+        *("data", "weights", "learn-weights", "rate", "leaderboard", "exchange", "align", "serve-reward", "published"),
     ]
     assert "lopsided init study" in shown.out
 

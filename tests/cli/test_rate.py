@@ -283,6 +283,13 @@ def test_a_fault_is_one_line(
     assert "give BENCHMARK and PATH, or --images FOLDER" in error
 
 
+def test_where_no_reply_has_a_value_the_first_is_shown(model: Path, benchmark: Path, tmp_path: Path) -> None:
+    options = ("--preset", "numeric", "--option", "high=0.5", "--limit", 3)  # the model writes numbers up to 100
+    code, text, _ = command_rate("jsonl", benchmark, "--model", model, *options, "--to", tmp_path)
+    assert code == 0
+    assert re.search(r"warning: no reply has a value; the first, out_of_range: \d+; take another preset", text)
+
+
 def test_a_low_candidate_mass_is_a_warning(
     model: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

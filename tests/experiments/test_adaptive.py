@@ -60,6 +60,41 @@ def test_the_same_command_looks_at_nothing_twice_and_another_is_refused(added):
         experiments.run_until(SMOKE, UNTIL, store=store, overrides=[*TINY, "grid.include=[{seed: 7}]"])
 
 
+def test_an_archive_takes_the_looks_along_and_the_other_store_goes_on_with_them(added, tmp_path):
+    store, _ = added
+    path, elsewhere, archive = store / "looks" / "smoke.json", tmp_path / "elsewhere", tmp_path / "a.tar"
+    final = path.read_text()
+    record = json.loads(final)
+    earlier = record | {"looks": record["looks"][:1], "end": ""}  # as after the first look: one is left
+    path.write_text(json.dumps(earlier))
+    sets = [part for override in TINY for part in ("--set", override)]
+    try:
+        assert "and the looks at smoke" in invoke("pack", store, archive, SMOKE, *sets).text
+    finally:
+        path.write_text(final)
+    assert "and the looks at smoke added" in invoke("unpack", archive, elsewhere).text
+    copied = elsewhere / "looks" / "smoke.json"
+    assert json.loads(copied.read_text()) == earlier
+    summary = experiments.run_until(SMOKE, UNTIL, store=elsewhere, overrides=TINY)
+    assert (summary.ok, summary.done) == (True, 0)  # its seeds are those of the archive, and their cells too
+    assert copied.read_text() == final
+    # What goes on from the other is kept, whichever it is; what does not is refused before any cell is added.
+    experiments.unpack(archive, experiments.Store(elsewhere), 1 << 30)
+    assert copied.read_text() == final
+    experiments.pack(experiments.Store(store), archive)
+    copied.write_text(json.dumps(earlier))
+    experiments.unpack(archive, experiments.Store(elsewhere), 1 << 30)
+    assert copied.read_text() == final
+    for change in ({"planned": 3}, {"names": ["decided"]}, {"seeds": [0, 1, 2, 7]}):
+        other = tmp_path / "other" / "looks" / "smoke.json"
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_text(json.dumps(record | change))
+        with pytest.raises(ExperimentError, match=r"'smoke' were looked at in another way .* take another store"):
+            experiments.unpack(archive, experiments.Store(tmp_path / "other"), 1 << 30)
+        assert not list((tmp_path / "other").glob("cells/*/*/status.json"))
+        assert json.loads(other.read_text()) == record | change
+
+
 def test_a_budget_of_hours_ends_it_and_a_larger_one_goes_on(added, tmp_path):
     store, _ = added
     record = json.loads((store / "looks" / "smoke.json").read_text())

@@ -50,6 +50,19 @@ def test_cells_arrive_as_they_were_and_those_that_are_there_stay(store, elsewher
     assert (again.cells, len(again.there)) == ([], 3)
 
 
+def test_looks_at_a_part_are_those_that_were_asked_for(store, elsewhere, tmp_path):
+    for name in ("one", "two.five"):
+        (store.root / "looks").mkdir(exist_ok=True)
+        (store.root / "looks" / f"{name}.json").write_bytes(LOOKS)
+    assert pack(store, tmp_path / "all.tar").looks == ["one", "two.five"]
+    assert pack(store, tmp_path / "a.tar", [], looks=["two.five", "three"]).looks == ["two.five"]
+    assert unpack(tmp_path / "a.tar", elsewhere, MOST).looks == ["two.five"]
+    assert json.loads((elsewhere.root / "looks" / "two.five.json").read_text()) == json.loads(LOOKS)
+    (store.root / "looks" / "one.json").write_text("{}")
+    with pytest.raises(ExperimentError, match=r"one.json', which says how often .* is damaged"):
+        pack(store, tmp_path / "no.tar")
+
+
 def test_a_part_of_a_store(store, elsewhere, tmp_path):
     pack(store, tmp_path / "a.tar", [("count", cell(1).id)])
     assert unpack(tmp_path / "a.tar", elsewhere, MOST).cells == [("count", cell(1).id)]
@@ -90,6 +103,17 @@ def names(found, old, new):
     return [(swapped[0][0], swapped[0][1].decode().replace(old, new).encode()), *swapped[1:]]
 
 
+LOOKS = json.dumps({"names": ["decided"], "planned": 4, "first": [0], "seeds": [0], "looks": [], "end": ""}).encode()
+
+
+def with_looks(found, name, stated, content=None):
+    """The archive with a record of looks that the list names."""
+    record = json.loads(found[0][1])
+    record["looks"][name] = {"size": len(stated), "sha256": sha256(stated).hexdigest()}
+    member = (tarfile.TarInfo(f"looks/{name}.json"), stated if content is None else content)
+    return [(found[0][0], json.dumps(record).encode()), member, *found[1:]]
+
+
 def as_link(found, kind, to):
     info = found[1][0]
     info.type, info.linkname = kind, to
@@ -119,6 +143,15 @@ ATTACKS = {
         found, lambda cells: next(iter(next(iter(cells.values())).values())).update(size=-1)
     ),
     "a newer format": lambda found: [(found[0][0], b'{"format": 99, "cells": {}}'), *found[1:]],
+    "looks at what leads up": lambda found: with_looks(found, "../../escaped", LOOKS),
+    "looks that are no record": lambda found: with_looks(found, "study", b'{"names": ["decided"]}'),
+    "looks of other kinds": lambda found: with_looks(found, "study", LOOKS.replace(b"[0]", b'["0"]')),
+    "looks that the list does not name": lambda found: [
+        found[0],
+        (tarfile.TarInfo("looks/study.json"), LOOKS),
+        *found[1:],
+    ],
+    "looks that are not as stated": lambda found: with_looks(found, "study", LOOKS, LOOKS.replace(b"4", b"1")),
 }
 
 
@@ -133,6 +166,7 @@ def test_what_pack_did_not_write_is_refused_and_nothing_is_written_outside(store
     assert sorted(str(path) for path in tmp_path.rglob("*") if "elsewhere" not in str(path)) == before
     if attack != "a file that the list does not name":
         assert not list(elsewhere.root.glob("cells/*/*"))
+        assert not list(elsewhere.root.glob("looks/*"))
     assert not list(elsewhere.root.rglob("escaped*"))
 
 

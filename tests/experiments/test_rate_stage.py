@@ -111,6 +111,12 @@ def test_repeated_ratings_of_restored_images_have_a_mean_and_a_spread(experiment
     assert judged.loc[some, "status"].eq("partial").all()
     assert judged.loc[judged["n_valid"] == 4, "status"].eq("ok").all()
     assert judged.loc[judged["n_valid"] == 0, "value"].isna().all()
+    experiment.write_text(text.replace("  repeats: 4", "  repeats: 4\n  least_valid: 0.5"), encoding="utf-8")
+    assert run(experiment, store=tmp_path / "runs").done == 0  # nothing is asked anew
+    halves = collect_tables(experiment, store=tmp_path / "runs").sr_scores
+    halves = halves.loc[halves["judge"] != "psnr"]
+    assert halves.loc[halves["n_valid"] >= 2, "status"].eq("ok").all()
+    assert halves.loc[halves["n_valid"] == 1, "status"].eq("partial").all()
     assert "SD of replies to one image" in report(experiment, store=tmp_path / "runs").read_text(encoding="utf-8")
 
 

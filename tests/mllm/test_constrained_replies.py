@@ -124,8 +124,8 @@ def test_thinking_that_the_template_opens_is_seen_by_the_parser(
     backend = TransformersBackend(tiny_vlm.trained(), dtype="float32")
     scorer = Scorer(backend, create_preset("numeric"))
     assert scorer.rate(tiny_vlm.images(1))[0].status == "ok"
-    monkeypatch.setattr(backend, "_generation_prompt", "<|im_start|>assistant\n<think>\n")
-    vars(backend).pop("_opened", None)
+    monkeypatch.setattr(backend.renderer, "generation_prompt", "<|im_start|>assistant\n<think>\n")
+    vars(backend.renderer).pop("opened", None)
     (rating,) = scorer.rate(tiny_vlm.images(1))
     assert (rating.value, rating.status) == (None, "truncated")
     assert rating.raw.startswith("<think>")

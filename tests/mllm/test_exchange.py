@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from support.command_line import invoke
 from support.rated_images import COUNT, write_benchmark
 
 from lopsided.mllm import Item, MllmError, Scorer, TransformersBackend, create_preset, open_benchmark, scores_table
@@ -80,6 +81,24 @@ def test_result_files_that_do_not_fit_are_refused(path: Path, tmp_path: Path) ->
     for wrong in ("q-align", "unipercept"):
         with pytest.raises(MllmError, match="other toolkits"):
             write_vlmevalkit(benchmark.items, create_preset(wrong), tmp_path / "x.tsv")
+
+
+def test_the_commands_write_and_read_as_the_functions_do(path: Path, tmp_path: Path) -> None:
+    of = ("jsonl", path, "--limit", 6)
+    shown = invoke("exchange", "to-vlmevalkit", *of, "--to", tmp_path / "Own.tsv")
+    assert (shown.status, "run.py --data Own" in shown.text) == (0, True)
+    file = predictions(tmp_path / "Own.tsv", tmp_path / "m_Own.xlsx")
+    back = ("exchange", "from-vlmevalkit", *of, "--from", file, "--model", "m")
+    shown = invoke(*back, "--to", tmp_path / "m")
+    assert (shown.status, "6 items: 2 ok" in shown.text) == (1, True)  # one request of theirs had failed
+    assert pd.read_csv(tmp_path / "m" / "mllm_scores.csv")["value"].dropna().tolist() == [40, 50]
+    assert invoke(*back, "--to", tmp_path / "m").err.startswith("error: ")
+    shown = invoke("exchange", "to-lmms-eval", *of, "--to", tmp_path / "tasks", "--option", "max_tokens=8")
+    (task,) = (tmp_path / "tasks").glob("*.yaml")
+    assert f"--tasks {task.stem} " in shown.text
+    assert load(task)["generation_kwargs"]["max_new_tokens"] == 8
+    shown = invoke("exchange", "to-lmms-eval", *of, "--to", tmp_path / "levels", "--preset", "q-align")
+    assert (shown.status, "other toolkits" in shown.text) == (1, True)
 
 
 def test_tasks_of_lmms_eval_name_functions_that_read_and_measure_as_ours_do(path: Path, tmp_path: Path) -> None:
