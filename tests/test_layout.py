@@ -60,6 +60,7 @@ CONFINED = {
     "trl": {"mllm/align/trainers.py"},
     "peft": {"mllm/align/adapters.py"},
     "datasets": {"mllm/align/trainers.py"},
+    "flow_factory": {"mllm/align/flow_factory.py"},
     "httpx": {"mllm/backends/sending.py"},
     "wandb": {"sr/tracking_wandb.py"},
     "mlflow": {"sr/tracking_mlflow.py"},

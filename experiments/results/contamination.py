@@ -19,6 +19,7 @@ from ..planning import Plan
 from ..schema.datasets import LabelledSet
 from ..schema.experiment import Experiment
 from ..schema.measures import LearntDists
+from ..schema.mllm import ScorerSettings
 from ..stages.assess_fr import AssessFR
 from ..stages.import_fr import imported_name
 
@@ -51,7 +52,7 @@ def contamination(plan: Plan) -> pd.DataFrame:
                 if judge.key not in measures:
                     rows.append(_row(judge.key, "judge", name, overlap_by_name(judge.trained_on, origin)))
         for scorer in scorers:
-            rows.append(_row(scorer.key, "multimodal LLM", name, overlap_by_name(trained_on(scorer.model), origin)))
+            rows.append(_row(scorer.key, "multimodal LLM", name, _of_scorer(scorer, origin)))
         if own:
             pictures = dataset.pictures()
             rows += [_row(*of, name, overlap_by_content(images, pictures)) for of, images in own.items()]
@@ -77,6 +78,13 @@ def _of_measure(measure: MeasureSpec, name: str, origin: str | None, experiment:
         return Overlap("other references of it", detail="assessed on the references that were held out")
     learnt_from = experiment.assessment.datasets[source].origin(source)
     return overlap_by_name((learnt_from,) if learnt_from else None, origin)
+
+
+def _of_scorer(scorer: ScorerSettings, origin: str | None) -> Overlap:
+    """What the experiment teaches a scorer counts as what its published weights were trained on does."""
+    taught = overlap_by_name(scorer.taught, origin)
+    known = taught if scorer.taught and taught.finding != "none known" else None
+    return known or overlap_by_name(trained_on(scorer.started_from), origin)
 
 
 def _row(subject: str, role: str, dataset: str, overlap: Overlap) -> dict[str, Any]:

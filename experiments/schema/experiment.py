@@ -22,6 +22,7 @@ from ...discriminators import DiscriminatorSpec
 from ...iqa import JudgeSpec, parse_judge
 from ...losses import MeasureSpec
 from ...losses.learn_weights import LearningSpec
+from ...mllm.align import Alignment
 from ...sr import GeneratorSpec
 from .axes import Grid, Seed
 from .datasets import FRSet
@@ -30,7 +31,7 @@ from .errors import ExperimentError, LocatedError, PlacedError, unknown
 from .execution import Execution
 from .imported import ImportedSet
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
-from .mllm import Mllm
+from .mllm import LocalModel, Mllm
 from .no_reference import NoReference
 from .origin import Location, Origin, located
 from .restoration import Data, JudgeAxis, SuperResolution
@@ -134,6 +135,10 @@ class Experiment(Settings):
     )
     judges: list[JudgeAxis] | None = Field(default=None, min_length=1, description="Judges of restored images.")
     assessment: Assessment = Assessment()
+    align: dict[str, Alignment] = Field(
+        default={},
+        description="Multimodal LLMs to train, by name; the scorer's model `aligned:<name>` is one; docs/alignment.md.",
+    )
     mllm: Mllm | None = Field(default=None, description="Multimodal LLMs as judges and measures; docs/rating.md.")
     diagnose: Diagnose | None = Field(
         default=None, description="Diagnostics of measures as objectives; docs/diagnostics.md. Default: none."
@@ -179,6 +184,7 @@ class Experiment(Settings):
             object.__setattr__(self, "judges", self._resolved(wanted.judges, "judges"))
             self._resolve_validation(wanted.super_resolution)
         self._define_learnt()
+        self._define_aligned()
         if wanted := self.optimization:
             _check_grid(wanted)
         return self
@@ -265,6 +271,20 @@ class Experiment(Settings):
             object.__setattr__(self, "grid", self.grid.model_copy(update=grid))
         measures = defined(self.assessment.measures, "assessment", "measures")
         object.__setattr__(self, "assessment", self.assessment.model_copy(update={"measures": measures}))
+
+    def _define_aligned(self) -> None:
+        """Tell every scorer whose model is called ``aligned:<name>`` how it is trained."""
+        if self.mllm is None:
+            return
+        scorers = []
+        for index, scorer in enumerate(self.mllm.scorers):
+            if isinstance(scorer, LocalModel) and scorer.aligned is not None:
+                if scorer.aligned not in self.align:
+                    text = unknown("alignment", scorer.aligned, list(self.align), "align")
+                    raise PlacedError(text, "mllm", "scorers", index, "model")
+                scorer = scorer.trained_by(self.align[scorer.aligned])
+            scorers.append(scorer)
+        object.__setattr__(self, "mllm", self.mllm.model_copy(update={"scorers": scorers}))
 
     def read_from(self, origin: Origin) -> Experiment:
         """Return the same experiment, which remembers where it was read."""

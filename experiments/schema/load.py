@@ -243,14 +243,15 @@ def _known_weights() -> set[str]:
     return weights_names() | set(list_shipped())
 
 
-def _make_absolute(value: Any, base: Path) -> None:
+def _make_absolute(value: Any, base: Path, within: str = "") -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in list(items):
-        if key in _PATHS and isinstance(child, str) and child not in _WORDS:
+        if isinstance(child, str) and (key == "model" or (within, key) == ("model", "path")):
+            if (base / expanded(child)).is_dir():  # else a name on a hub or server
+                value[key] = str(base / expanded(child))
+        elif key in _PATHS and isinstance(child, str) and child not in _WORDS:
             if key == "weights" and child in _known_weights() and not (base / child).is_file():
                 continue  # a file that is found by its name
             value[key] = str(base / expanded(child))
-        elif key == "model" and isinstance(child, str) and (base / child).is_dir():  # else a name on a hub or server
-            value[key] = str(base / child)
         else:
-            _make_absolute(child, base)
+            _make_absolute(child, base, str(key))

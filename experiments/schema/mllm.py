@@ -6,20 +6,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, PrivateAttr, Tag, model_validator
 
 from ...backbones import DeclaredFamilies
 from ...common.errors import LopsidedError
-from ...common.families import plain, with_declared
+from ...common.families import learnt_from, plain, with_declared
 from ...common.fields import BATCH, COUNT, NUMBER, Settings, by_own_key
+from ...common.identity import identity
 from ...iqa.manifest import hash_file
 from ...mllm import BenchmarkSettings, Preset, create_preset, list_presets
+from ...mllm.align import Alignment
 from .datasets import RatedSet
 
 if TYPE_CHECKING:  # both import heavy libraries
     from ...mllm import Backend, ReplyJudge, ServerBackend
 
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+ALIGNED = "aligned:"  # followed by a name of the section `align`: the model that is trained there
 
 
 class ReplyJudgeSettings(Settings):
@@ -39,7 +42,7 @@ class ReplyJudgeSettings(Settings):
 
     def content(self) -> dict[str, Any]:
         """Return what determines what it reads, as far as it is known before it is loaded."""
-        return {"files": _files(self.model)} if self.server is None else {"server": self.model}
+        return {"files": model_files(self.model)} if self.server is None else {"server": self.model}
 
     @property
     def name(self) -> str:
@@ -51,11 +54,22 @@ def _folder_name(model: str) -> str:
     return Path(model).resolve().name if Path(model).is_dir() else model.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _files(model: str) -> Any:
+def model_files(model: str) -> Any:
     """Return the hashes of a model's files; of one on the hub its name."""
     if not (folder := Path(model)).is_dir():
         return model
     return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.suffix in MODEL_FILES}
+
+
+def benchmark_content(benchmark: BenchmarkSettings) -> str:
+    """Return the hash of a benchmark's questions, labels and images.
+
+    Raises:
+        MllmError: it is missing or does not verify.
+    """
+    found = benchmark.open()
+    images = [[hash_file(path) for path in item.images] for item in found.items]
+    return identity({"benchmark": found.identity, "images": images})
 
 
 class _ScorerSettings(Settings):
@@ -111,6 +125,21 @@ class _ScorerSettings(Settings):
         judge = f"+judge:{self.reply_judge.name}" if self.reply_judge else ""
         return f"{self.model_name}/{self.asked.key}" + (f":{self.dimension}" if self.dimension else "") + judge
 
+    @property
+    def aligned(self) -> str | None:
+        """Name of the alignment of the experiment that trains the model; None: the model is there."""
+        return None
+
+    @property
+    def started_from(self) -> str:
+        """The weights that the model has, or that its alignment starts from."""
+        return self.model
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """Names of the data sets that the experiment itself trains it on."""
+        return ()
+
     def judge(self, device: str) -> ReplyJudge | None:
         """Return the judge of replies, if there is one."""
         return self.reply_judge and self.reply_judge.judge(device)
@@ -124,18 +153,21 @@ class _ScorerSettings(Settings):
     def all_families(self) -> frozenset[str]:
         """What a judge that uses this model is made of: the model itself as backbone, and what is declared.
 
-        What it learnt from is that of published fine-tunings that are known here, or unknown.
+        What it learnt from is that of published fine-tunings that are known here, or unknown; and what the experiment
+        teaches it.
         """
         from ...mllm.published import trained_on
 
-        known = {"form:mllm", f"backbone:{plain(self.model_name)}"}
-        return with_declared(known, trained_on(self.model), self.families)
+        known = {"form:mllm", f"backbone:{plain(_folder_name(self.started_from))}", *learnt_from(self.taught)}
+        return with_declared(known, trained_on(self.started_from), self.families)
 
 
 class LocalModel(_ScorerSettings):
     """A model that runs here, by transformers or vLLM."""
 
-    model: str = Field(min_length=1, description="Folder of the model, or its name on the hub.")
+    model: str = Field(
+        min_length=1, description="Folder of the model, its name on the hub, or aligned:<name of the section align>."
+    )
     revision: str | None = Field(default=None, description="Revision on the hub.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of weights and activations; auto: the checkpoint's."
@@ -148,10 +180,39 @@ class LocalModel(_ScorerSettings):
         default="transformers", description="What runs it; vllm needs the extra vllm and a GPU, see docs/servers.md."
     )
 
+    _alignment: Alignment | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> LocalModel:
+        if self.aligned is not None and self.revision is not None:
+            raise ValueError(f"'{self.model}' is trained by the experiment and has no revision; leave it out")
+        return self
+
+    @property
+    def aligned(self) -> str | None:
+        """Name of the alignment of the experiment that trains the model; None: the model is there."""
+        return self.model.removeprefix(ALIGNED) if self.model.startswith(ALIGNED) else None
+
+    def trained_by(self, alignment: Alignment) -> LocalModel:
+        """Return the same settings, which know the alignment that trains the model."""
+        copy = self.model_copy()
+        copy._alignment = alignment
+        return copy
+
+    @property
+    def started_from(self) -> str:
+        """The weights that the model has, or that its alignment starts from."""
+        return self._alignment.model.path if self._alignment else self.model
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """Names of the data sets that the experiment itself trains it on."""
+        return tuple(data.known_as for data in self._alignment.data) if self._alignment else ()
+
     @property
     def model_name(self) -> str:
         """The model's name in tables."""
-        return _folder_name(self.model)
+        return self.aligned or _folder_name(self.model)
 
     def backend(self, device: str) -> Backend:
         """Load the model.
@@ -171,8 +232,9 @@ class LocalModel(_ScorerSettings):
         return 2 * self.batch
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the results; a folder by the hashes of its files."""
-        model = {"files": _files(self.model), **self.model_dump(include={"revision", "dtype", "max_pixels"})}
+        """Return what determines the results; a folder by the hashes of its files, an aligned model by its cell."""
+        files = "aligned" if self.aligned else model_files(self.model)
+        model = {"files": files, **self.model_dump(include={"revision", "dtype", "max_pixels"})}
         model |= self.model_dump(include={"engine"}, exclude_defaults=True)
         return {"model": model, "preset": self.asked.identity, **self._judged}
 

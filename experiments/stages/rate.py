@@ -21,8 +21,9 @@ from ...sr.tasks import Bicubic, Degradation
 from ...sr.trainer import StoppedError
 from ..schema.datasets import LabelledSet
 from ..schema.errors import ExperimentError
-from ..schema.mllm import BenchmarkSettings, LocalModel, ServedModel
+from ..schema.mllm import BenchmarkSettings, LocalModel, ServedModel, benchmark_content
 from ..schema.restoration import TestSet
+from .align import ALIGNED_MODEL, Align, alignment_cells, refuse_taught
 from .cell import Cell, only
 from .cell_files import SCORES, read_table, write_table
 from .context import Context
@@ -58,6 +59,10 @@ class Rate(Stage):
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """Return what is rated, once the cell's inputs are there."""
 
+    def pictures(self, cell: Cell[Stage], context: Context) -> dict[str, str]:
+        """Return what it looks at, names by SHA-256, before any input of the cell is there."""
+        return {hash_file(path): item.id for item in self.items(cell, context) for path in item.images}
+
     def title(self, labels: Mapping[str, Any]) -> str:
         """The model and the images."""
         return assessed(labels)
@@ -87,28 +92,38 @@ class Rate(Stage):
         benchmarks = {}
         for name, benchmark in mllm.benchmarks.items():
             with experiment.placed("mllm", "benchmarks", name):
-                found = benchmark.open()
-                images = [[hash_file(path) for path in item.images] for item in found.items]
-                benchmarks[name] = identity({"benchmark": found.identity, "images": images})
+                benchmarks[name] = benchmark_content(benchmark)
+        trained = alignment_cells(draft)
         for index, scorer in enumerate(mllm.scorers):
             with experiment.placed("mllm", "scorers", index):
                 common: dict[str, Any] = {"scorer": scorer, "asked": scorer.content()}
+                model = {"model": trained[scorer.aligned]} if scorer.aligned else {}
             for restored in draft.of(Restore) if mllm.restored else ():
                 of = {"test": restored.spec.test, "task": restored.spec.task}
                 spec = RateRestored(**of, repeats=mllm.repeats, least_valid=mllm.least_valid, **common)
-                yield Cell(spec, {"restore": restored}, {**restored.labels, "judge": scorer.key})
+                yield Cell(spec, {"restore": restored, **model}, {**restored.labels, "judge": scorer.key})
             for name, (dataset, content) in sets.items():
                 spec = RateDataset(dataset=dataset, dataset_identity=content, **common)
-                yield Cell(spec, {}, {"measure": scorer.key, "dataset": name})
+                yield Cell(spec, model, {"measure": scorer.key, "dataset": name})
             for name, benchmark in mllm.benchmarks.items():
                 spec = RateBenchmark(benchmark=benchmark, benchmark_identity=benchmarks[name], **common)
-                yield Cell(spec, {}, {"measure": scorer.key, "dataset": name})
+                yield Cell(spec, model, {"measure": scorer.key, "dataset": name})
 
     @classmethod
     def preflight(cls, pending: Sequence[Cell[Stage]], context: Context) -> None:
-        """Ask every model for its identity: it loads, or its server answers."""
-        for settings in {identity(cell.spec.asked): cell.spec.scorer for cell in only(pending, cls)}.values():
+        """Ask every model for its identity: it loads, or its server answers.
+
+        One that the experiment trains is not there yet; it must not rate what it is trained on.
+        """
+        cells = only(pending, cls)
+        there = [cell for cell in cells if not cell.spec.scorer.aligned]
+        for settings in {identity(cell.spec.asked): cell.spec.scorer for cell in there}.values():
             _ = _scorer(settings, context).identity
+        for cell in cells:
+            if cell.spec.scorer.aligned:
+                alignment = cell.input("model", Align)
+                taught = context.once(f"taught {alignment.id}", alignment.spec.taught_images)
+                refuse_taught(cell.spec.scorer.key, taught, cell.spec.pictures(cell, context))
 
     def run(self, cell: Cell[Stage], folder: Path, context: Context) -> None:
         """Write one row per item; what an interrupted run has is kept in ``work``.
@@ -118,7 +133,10 @@ class Rate(Stage):
             ExperimentError: items without a reply; the next run asks those again.
             MllmError: see :func:`~lopsided.mllm.rate`.
         """
-        scorer, items = _scorer(self.scorer, context), self.items(cell, context)
+        settings = self.scorer
+        if settings.aligned:
+            settings = settings.model_copy(update={"model": str(context.input(cell, "model", ALIGNED_MODEL))})
+        scorer, items = _scorer(settings, context), self.items(cell, context)
         unfinished = context.work(cell) / RESULTS
         done = rate(scorer, items, unfinished, chunk=self.scorer.chunk, progress=context.progress, stop=context.stop)
         if done.stopped:
@@ -165,6 +183,10 @@ class RateRestored(Rate):
     def rated(self) -> dict[str, Any]:
         """The dimension, and how often it is asked for; the images come in as an input."""
         return {"dimension": self.scorer.rated, **({"repeats": self.repeats} if self.repeats > 1 else {})}
+
+    def pictures(self, cell: Cell[Stage], context: Context) -> dict[str, str]:  # noqa: ARG002 - nothing of the store
+        """The originals of the restored images."""
+        return {image.sha256: image.name for image in self.test.images.items()}
 
     def items(self, cell: Cell[Stage], context: Context) -> tuple[Item, ...]:
         """The restored images; nobody has rated them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .align import Align
 from .assess_fr import AssessFR
 from .assess_nr import AssessNR
 from .diagnose import Diagnose, MaximumDifferentiation
@@ -15,6 +16,7 @@ from .train import Finetune, Pretrain
 
 STAGES: tuple[type[Stage], ...] = (
     LearnWeights,
+    Align,
     Pretrain,
     Finetune,
     Restore,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .service import RewardService
     from .splits import Split, split_items
     from .text_encoder import check_text_encoder, drop_index, side_by_side, swap_text_encoder
-    from .training import Aligned, Plan, align, plan_alignment
+    from .training import Aligned, Plan, align, plan_alignment, require_libraries
 
 __all__ = [
     "Aligned",
@@ -57,6 +57,7 @@ __all__ = [
     "plan_alignment",
     "probe",
     "read_checkpoints",
+    "require_libraries",
     "shows_prompt",
     "side_by_side",
     "split_items",
@@ -77,6 +78,6 @@ __getattr__, __dir__ = door(
         ".service": ["RewardService"],
         ".splits": ["Split", "split_items"],
         ".text_encoder": ["check_text_encoder", "drop_index", "side_by_side", "swap_text_encoder"],
-        ".training": ["Aligned", "Plan", "align", "plan_alignment"],
+        ".training": ["Aligned", "Plan", "align", "plan_alignment", "require_libraries"],
     },
 )

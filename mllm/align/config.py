@@ -19,7 +19,7 @@ from ..errors import MllmError
 from ..scoring.preset import CONSTRAINED, LetterTokens, Preset
 from ..scoring.presets import create_preset, list_presets
 from ..scoring.scale import ScoreScale
-from .rewards import AnyReward
+from .rewards import AnyReward, Bounded
 from .splits import NEAR
 
 Method = Literal["sft", "grpo", "dpo"]
@@ -46,9 +46,14 @@ class TrainingData(BenchmarkSettings):
     """A benchmark to train on."""
 
     weight: float = Field(default=1.0, gt=0, le=1000, description="How often each item is shown per epoch.")
-    scale: tuple[float, float] | None = Field(
+    scale: tuple[Bounded, Bounded] | None = Field(
         default=None, description="Lowest and highest label possible, for items that do not say."
     )
+
+    @property
+    def known_as(self) -> str:
+        """Its name as a data set: of a file of JSON lines the option ``benchmark``, or the file's own name."""
+        return self.options.get("benchmark", self.path.stem) if self.benchmark == "jsonl" else self.benchmark
 
 
 class SplitSettings(Settings):
@@ -256,6 +261,11 @@ class Alignment(Settings):
                 )
             if self.asked.multiple_choice and isinstance(self.asked.multiple_choice.reading, LetterTokens):
                 raise ValueError(f"grpo needs written replies, and {self.preset} reads the next token")
+            if self.save_every % self.grpo.iterations:
+                raise ValueError(
+                    f"save_every = {self.save_every} must be a multiple of grpo.iterations = {self.grpo.iterations}: "
+                    "between two draws of replies a checkpoint would not resume exactly"
+                )
             if self.optim.batch * self.optim.accumulation % self.generation.replies:
                 raise ValueError(
                     f"optim.batch × accumulation = {self.optim.batch * self.optim.accumulation} must be a multiple of "

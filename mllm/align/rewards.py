@@ -31,6 +31,7 @@ from ..scoring.targets import (
 )
 
 Floats = NDArray[np.float64]
+Bounded = Annotated[float, Field(ge=-NUMBER, le=NUMBER)]
 NO_SIGNAL = "none"
 EPSILON = 1e-6  # as in VisualQuality-R1
 
@@ -89,7 +90,7 @@ class Reward(Settings):
     tasks: ClassVar[tuple[str, ...]] = ("rate",)
 
     weight: float = Field(default=1.0, ge=0, le=NUMBER, description="Factor in the sum; 0: it is only logged.")
-    on_failure: float | Literal["none"] | None = Field(
+    on_failure: Bounded | Literal["none"] | None = Field(
         default=None,
         description="What a reply without a value gets; default: the least there is; none: no signal, so it costs "
         "nothing.",
@@ -168,7 +169,7 @@ class Closeness(Reward):
 
     lowest: ClassVar[float] = -1.0
     kind: Literal["closeness"] = "closeness"
-    scales: dict[str, float] = Field(
+    scales: dict[str, Bounded] = Field(
         default=CLOSENESS_SCALES,
         description="Scale by dimension in small letters; the width of the item's scale for others. 10 for all "
         "replays the original's fault.",

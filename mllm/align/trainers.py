@@ -332,6 +332,24 @@ class Marks(TrainerCallback):
         write_text(place / COMPLETE, json.dumps(digests(place)))
 
 
+class Stops(TrainerCallback):
+    """Saves a checkpoint and ends the training when it is asked to.
+
+    Args:
+        stop: asked after every step.
+        every: steps that use one draw of replies, between which a checkpoint would not resume exactly.
+    """
+
+    def __init__(self, stop: Callable[[], bool], every: int) -> None:
+        self.stop, self.every = stop, every
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask."""
+        del args, kwargs
+        if self.stop() and state.global_step % self.every == 0:
+            control.should_save = control.should_training_stop = True
+
+
 def digests(checkpoint: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a checkpoint, by name."""
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)

@@ -106,12 +106,14 @@ class Aligned:
         model: folder of the trained model.
         evaluation: see :func:`lopsided.mllm.align.evaluation.evaluate_into`.
         resumed: step that it continued from; 0 if it did not.
+        stopped: it was asked to stop and has saved a checkpoint; there is no model and no evaluation yet.
     """
 
     folder: Path
     model: Path
     evaluation: pd.DataFrame
     resumed: int
+    stopped: bool = False
 
 
 def require_libraries() -> None:
@@ -201,6 +203,9 @@ def align(
     *,
     device: str = "cpu",
     progress: Progress = lambda _done, _total, _note: None,
+    stop: Callable[[], bool] = lambda: False,
+    identity: str | None = None,
+    curves: Path | None = None,
 ) -> Aligned:
     """Carry out an alignment; after an interruption or a kill the same call continues from the last checkpoint.
 
@@ -212,6 +217,9 @@ def align(
         folder: for all results.
         device: ``cpu``, ``cuda``, ….
         progress: told (steps done, all steps, note).
+        stop: asked after every step; True saves a checkpoint and returns.
+        identity: what the folder belongs to; default: the identity of the settings, places of files included.
+        curves: folder for TensorBoard; default: ``runs`` in the folder.
 
     Raises:
         MllmError: missing libraries, a folder of another alignment, a model that lacks what the alignment needs.
@@ -221,7 +229,7 @@ def align(
     from . import adapters, trainers
 
     alignment, folder = plan.alignment, Path(folder)
-    _claim(folder, plan)
+    _claim(folder, plan, identity or alignment.identity)
     settings = alignment.model
     _seed(alignment.seed)
     backend = TransformersBackend(
@@ -242,24 +250,27 @@ def align(
         return rate_sets(backend, alignment.asked, sets)
 
     log = trainers.LogLines(folder / LOG, progress)
-    callbacks: list[Any] = [log, trainers.Marks()]
+    callbacks: list[Any] = [log, trainers.Marks(), trainers.Stops(stop, alignment.grpo.iterations)]
     if alignment.evaluate.every and sets:
         callbacks.append(trainers.Evaluates(alignment.evaluate.every, lambda: numbers_of(ratings()), log))
     resumed = latest_checkpoint(folder)
+    resumed_at = int(resumed.name.split("-")[1]) if resumed else 0
     if sets and not (folder / BEFORE).exists():
         write_table(folder / BEFORE, ratings())
-    with _curves_in(folder / "runs"):
+    with _curves_in(curves or folder / "runs"):
         trainer = trainers.make_trainer(alignment, plan.examples, backend, model, optimiser, folder, callbacks)
         done = trainers.train(trainer, resumed)
     if done < 1:
         raise MllmError("no step was made: there is less data than one step takes")
+    if done < trainer.state.max_steps:
+        return Aligned(folder, folder / MODEL, pd.DataFrame(), resumed_at, stopped=True)
     model.eval()
     if alignment.lora is not None:
         _save(folder / ADAPTER, lambda place: model.save_pretrained(place))
         model = adapters.merged(model)
     _save(folder / MODEL, lambda place: _save_model(model, backend, place))
     evaluation = evaluate_into(folder, ratings(), alignment.asked) if sets else pd.DataFrame()
-    return Aligned(folder, folder / MODEL, evaluation, int(resumed.name.split("-")[1]) if resumed else 0)
+    return Aligned(folder, folder / MODEL, evaluation, resumed_at)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -282,9 +293,9 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return last
 
 
-def _claim(folder: Path, plan: Plan) -> None:
+def _claim(folder: Path, plan: Plan, identity: str) -> None:
     """Write what the folder is for, or refuse one that is for something else."""
-    mine = {"identity": plan.alignment.identity, "steps": plan.steps, "examples": len(plan.examples)}
+    mine = {"identity": identity, "steps": plan.steps, "examples": len(plan.examples)}
     path = folder / SETTINGS
     if path.exists():
         try:

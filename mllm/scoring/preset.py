@@ -204,9 +204,21 @@ def _pad_square(image: Image.Image) -> Image.Image:
     return square
 
 
+def _long_side_448(image: Image.Image) -> Image.Image:
+    share = 448 / max(image.size)
+    if share >= 1:
+        return image
+    width, height = (max(1, int(side * share)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
 # On RGB images, in the order in which a preset names them. A name is part of identities: never change what one does.
 PREPROCESSING: Mapping[str, Callable[[Image.Image], Image.Image]] = MappingProxyType(
-    {"resize-448x448-bicubic": _resize_448, "pad-square-clip-mean": _pad_square}
+    {
+        "resize-448x448-bicubic": _resize_448,
+        "pad-square-clip-mean": _pad_square,
+        "long-side-448-bicubic": _long_side_448,
+    }
 )
 
 # What benchmarks call the dimensions, in lower case.

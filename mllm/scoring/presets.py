@@ -92,6 +92,22 @@ def _q_align(key: str, scale: str, *dimensions: str) -> Preset:
     )
 
 
+def _q_realign(key: str, *steps: str) -> Preset:
+    return Preset(
+        key=key,
+        ratings=_questions(
+            _subset("quality", "aesthetics"),
+            "How would you rate the {noun} of this image?",
+            SCALES["q-align-unit"],
+            "The {noun} of the image is",
+        ),
+        preprocessing=steps,
+        reproduces="Q-ReAlign, authors' repository: question, answer prefix, the five words, weights 1 … 0, no padding,"
+        " chat template and image sizes of the model. A long side of at most 448 is that of its frames of videos. "
+        "Not: the other wordings of the question that training draws from.",
+    )
+
+
 def _q_bench() -> Preset:
     return Preset(
         key="q-bench",
@@ -352,6 +368,8 @@ for _key, _create in (
     ("q-align", partial(_q_align, "q-align", "q-align", "quality", "aesthetics")),
     ("q-align-aesthetics", partial(_q_align, "q-align-aesthetics", "q-align", "aesthetics")),
     ("q-align-unit", partial(_q_align, "q-align-unit", "q-align-unit", "quality", "aesthetics")),
+    ("q-realign", partial(_q_realign, "q-realign")),
+    ("q-realign-448", partial(_q_realign, "q-realign-448", "long-side-448-bicubic")),
     ("q-bench", _q_bench),
     ("deqa", _deqa),
     ("unipercept", _unipercept),

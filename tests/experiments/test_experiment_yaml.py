@@ -85,7 +85,7 @@ FAULTS = [
     ("name: tiny", "name: 2024-13-45", 1, "not valid YAML: month must be in 1..12; put such a value in quotes"),
     # unknown keys, in every section
     ("judges:", "jugdes:", 24, "jugdes: unknown key 'jugdes'; did you mean 'judges'?"),
-    ("analysis:", "colour: red\nanalysis:", 36, "colour: unknown key 'colour'; known: analysis, assessment, data, description, diagnose, execution, grid, judges, learn, mllm, name, super_resolution, title"),
+    ("analysis:", "colour: red\nanalysis:", 36, "colour: unknown key 'colour'; known: align, analysis, assessment, data, description, diagnose, execution, grid, judges, learn, mllm, name, super_resolution, title"),
     (TRAIN, "trian: {source: skimage, split: train}", 3, "data.trian: unknown key 'trian'; did you mean 'train'?"),
     ("split: train}", "splt: train}", 3, "data.train.splt: unknown key 'splt'; did you mean 'split'?"),
     (TRAIN, "train: {foldr: x}", 3, f"data.train: {ONE_OF}, got a mapping with foldr; did you mean 'folder'?"),

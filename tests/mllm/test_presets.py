@@ -197,6 +197,9 @@ def test_preprocessing_is_the_originals():
     assert square.shape == (200, 200, 3)
     assert (square[50:150] == np.asarray(ramp)).all()
     assert (square[[0, 49, 150, 199]] == (122, 116, 104)).all()  # ⌊255 · CLIP's mean⌋
+    reduced = PREPROCESSING["long-side-448-bicubic"]
+    assert reduced(ramp) is ramp
+    assert [reduced(ramp.resize(size)).size for size in ((1000, 501), (300, 449))] == [(448, 224), (299, 448)]
 
 
 # -------------------------------------------------------------------------------------------------------- the scorer

@@ -16,10 +16,10 @@ from lopsided.mllm.backends import LevelLogits, Prompt
 COUNT = 10
 
 
-def write_benchmark(folder: Path, tiny_vlm: ModuleType) -> Path:
+def write_benchmark(folder: Path, tiny_vlm: ModuleType, seed: int = 7) -> Path:
     """Write a JSONL of images with their brightness for a target; the last one shows what the first one does."""
     lines: list[dict[str, Any]] = []
-    for n, image in enumerate(tiny_vlm.images(COUNT, seed=7)):
+    for n, image in enumerate(tiny_vlm.images(COUNT, seed)):
         image.save(folder / f"{n}.png")
         target = 1 + 4 * tiny_vlm.brightness(image)
         lines.append({"id": f"image{n}", "task": "rate", "images": f"{n}.png", "target": target, "scale": [1, 5]})

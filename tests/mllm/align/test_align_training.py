@@ -49,12 +49,15 @@ def alignment(tiny, path):
     return make
 
 
-def run(made, folder, stop_after=None):
+def run(made, folder, kill_after=None, stop_after=math.inf):
+    steps = []
+
     def progress(done, total, note):
-        if done == stop_after:
+        steps.append(done)
+        if done == kill_after:
             raise KeyboardInterrupt
 
-    return align(plan_alignment(made), folder, progress=progress)
+    return align(plan_alignment(made), folder, progress=progress, stop=lambda: steps[-1] >= stop_after)
 
 
 def lines(folder):
@@ -66,22 +69,27 @@ def weights(folder):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "killed"),
     [
-        pytest.param(SFT, id="sft-full"),
-        pytest.param(SFT | {"lora": LORA | {"dropout": 0.1}}, id="sft-lora"),
-        pytest.param(GRPO | {"kl": 0.1}, id="grpo-full"),
-        pytest.param(GRPO | {"kl": 0.1, "lora": LORA}, id="grpo-lora"),
+        pytest.param(SFT, True, id="sft-full-killed"),
+        pytest.param(SFT | {"lora": LORA | {"dropout": 0.1}}, False, id="sft-lora-stopped"),
+        pytest.param(GRPO | {"kl": 0.1}, False, id="grpo-full-stopped"),
+        pytest.param(GRPO | {"kl": 0.1, "lora": LORA}, True, id="grpo-lora-killed"),
     ],
 )
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(alignment, settings, tmp_path, tiny):
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(alignment, settings, killed, tmp_path, tiny):
     made = alignment(settings)
     run(made, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(made, tmp_path / "stopped", stop_after=3)
-    (tmp_path / "stopped" / "checkpoint-3").mkdir()  # what a kill while saving leaves
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            run(made, tmp_path / "stopped", kill_after=3)
+        (tmp_path / "stopped" / "checkpoint-3").mkdir()  # what a kill while saving leaves
+    else:
+        stopped = run(made, tmp_path / "stopped", stop_after=3)
+        assert stopped.stopped
+        assert not stopped.model.exists()
     done = run(made, tmp_path / "stopped")
-    assert done.resumed == 2
+    assert (done.resumed, done.stopped) == (2 if killed else 3, False)
     assert lines(tmp_path / "whole") == lines(tmp_path / "stopped")
     whole, resumed, start = (weights(p) for p in (tmp_path / "whole" / "model", done.model, tiny))
     assert max(float((whole[n] - resumed[n]).abs().max()) for n in whole) == 0
@@ -97,7 +105,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(alignment, settings, tm
 def test_a_folder_belongs_to_one_alignment(alignment, tmp_path):
     made = alignment(SFT)
     with pytest.raises(KeyboardInterrupt):
-        run(made, tmp_path, stop_after=1)
+        run(made, tmp_path, kill_after=1)
     with pytest.raises(MllmError, match="another alignment"):
         run(made.model_copy(update={"seed": 1}), tmp_path)
 
