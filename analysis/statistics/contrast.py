@@ -40,6 +40,7 @@ class Estimate:
         image_variance: Variance of one image's difference, in a test set of ``n_images``.
         looks: How often the data may be looked at, each time with more seeds, before one stops. p and intervals hold
             at whichever look that is: each look has the level α/``looks`` (Bonferroni).
+        draw_variance: The part of SE² that neither seeds nor images lower: that of draws of random weights.
     """
 
     value: float
@@ -50,11 +51,7 @@ class Estimate:
     seed_variance: float = np.nan
     image_variance: float = np.nan
     looks: int = 1
-
-    @property
-    def draw_variance(self) -> float:
-        """The part of SE² that neither seeds nor images lower: that of draws of random weights."""
-        return max(0.0, self.se**2 - self.seed_variance / self.n_seeds - self.image_variance / self.n_images)
+    draw_variance: float = 0.0
 
     def columns(self, prefix: str) -> dict[str, float]:
         """Return what is known of the error as columns of a table; ``Estimate.of`` reads them back."""
@@ -67,7 +64,9 @@ class Estimate:
         se, df, of_seeds, of_images = (
             row[f"{prefix}_{name}"] for name in ("se", "df", "seed_variance", "image_variance")
         )
-        return cls(row[value], se, df, row["n_seeds"], row["n_images"], of_seeds, of_images, looks)
+        sample = row["n_seeds"], row["n_images"]
+        rest = max(0.0, se**2 - of_seeds / sample[0] - of_images / sample[1]) if np.isfinite(se) else 0.0
+        return cls(row[value], se, df, *sample, of_seeds, of_images, looks, rest)
 
     @property
     def t(self) -> float:
@@ -296,7 +295,8 @@ class Grid:
         pooled_df = total**2 / (variances**2 / df).sum() if total > 0 else float(df.min())
         of_images = float(variances[1 : n_sets + 1].sum() * n_images)
         error = float(np.sqrt(total)), float(pooled_df)
-        return Estimate(value, *error, n_seeds, n_images, seed_variance, of_images, self.looks)
+        rest = float(variances[n_sets + 1 :].sum())
+        return Estimate(value, *error, n_seeds, n_images, seed_variance, of_images, self.looks, rest)
 
     def _seed_variance(self, used: NDArray[np.intp], w: Floats, own: float) -> tuple[float, float]:
         """Return the variance that seeds give one seed's difference, and its degrees of freedom."""

@@ -17,6 +17,7 @@ from lopsided.analysis.power import needed_seeds
 from lopsided.analysis.report.robustness import draw_blocks
 from lopsided.analysis.result_tables import TABLES
 from lopsided.analysis.statistics.assessment import assess
+from lopsided.analysis.statistics.contrast import Estimate
 from lopsided.analysis.statistics.variance_components import component
 from lopsided.analysis.trained import trained_cells
 
@@ -110,6 +111,8 @@ def test_draws_are_in_the_error_of_a_gain(study):
     assert found.se**2 == pytest.approx(fixed.se**2 + np.var(single, ddof=1) / 3)
     assert 2 <= found.df < 3 < fixed.df
     assert fixed.draw_variance == pytest.approx(0, abs=1e-12)
+    row = {"value": found.value, "n_seeds": found.n_seeds, "n_images": found.n_images, **found.columns("gain")}
+    assert Estimate.of(row, "value", "gain").draw_variance == pytest.approx(found.draw_variance)
     assert needed_seeds(found, 1.0, 100) is None
     assert needed_seeds(fixed, 1.0, 100)
 
