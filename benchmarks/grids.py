@@ -89,7 +89,7 @@ def workers(options: argparse.Namespace) -> None:
     """Run the same experiment with one worker and with two, in turns."""
     overrides = [*PART, *STEPS, f"grid.seed={list(range(options.seeds))}"]
     sets = [part for override in overrides for part in ("--set", override)]
-    ratios: dict[str, list[float]] = {"command": [], "cells": [], "bound by CPU time": []}
+    ratios: dict[str, list[float]] = {"command": [], "cells": [], "in work": []}
     for turn in range(options.rounds):
         seen: dict[int, tuple[float, float, float]] = {}
         for count in (1, 2) if turn % 2 else (2, 1):
@@ -99,15 +99,16 @@ def workers(options: argparse.Namespace) -> None:
                 statuses = [status for _, status in plan(SMOKE, overrides).with_status(Store(folder))]
             ends = [status.ended or 0.0 for status in statuses]
             span = max(ends) - min(end - (status.seconds or 0.0) for end, status in zip(ends, statuses, strict=True))
-            seen[count] = wall, span, cpu
+            work = sum(status.seconds or 0.0 for status in statuses) / span
+            seen[count] = wall, span, 1 / work
             load = os.getloadavg()[0]
             print(
-                f"{count} workers, {len(statuses)} cells: {wall:.1f} s, cells {span:.1f} s, {cpu:.1f} s of CPU; "
-                f"load {load:.1f}",
+                f"{count} workers, {len(statuses)} cells: {wall:.1f} s, cells {span:.1f} s, {work:.2f} in work, "
+                f"{cpu:.1f} s of CPU; load {load:.1f}",
                 flush=True,
             )
-        for name, place, factor in (("command", 0, 1), ("cells", 1, 1), ("bound by CPU time", 2, 2)):
-            ratios[name].append(factor * seen[1][place] / seen[2][place])
+        for place, values in enumerate(ratios.values()):
+            values.append(seen[1][place] / seen[2][place])
     for name, values in ratios.items():
         print(f"two against one, {name}: {statistics.median(values):.2f} × ({min(values):.2f} to {max(values):.2f})")
 
