@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -104,7 +103,7 @@ class _ScorerSettings(Settings):
             raise ValueError(str(error)) from None
         return self
 
-    @cached_property
+    @property
     def asked(self) -> Preset:
         """The preset with its options."""
         return create_preset(self.preset, **self.options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -223,7 +222,7 @@ class Alignment(Settings):
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of order, dropout and replies.")
 
-    @cached_property
+    @property
     def asked(self) -> Preset:
         """The preset with its options."""
         return create_preset(self.preset, **self.options)

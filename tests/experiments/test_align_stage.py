@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from types import ModuleType
 
@@ -79,6 +80,7 @@ def test_what_an_aligned_scorer_depends_on(experiment: Path, model: Path) -> Non
     users = [cell for cell in cells if cell.inputs.get("model") is aligned]
     assert len(users) == 3  # restored images of both networks, and the benchmark
     assert cells.index(aligned) < min(map(cells.index, users))
+    assert [cell.id for cell in pickle.loads(pickle.dumps(cells))] == [cell.id for cell in cells]  # as workers get them
     before = changed(experiment)
     same = changed(experiment, "align.tuned.save_every=7", "align.tuned.trackers=[]", "name=other")
     assert same == before
