@@ -15,7 +15,7 @@ Flow-Factory is installed from its repository, and finds the class by its path; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from flow_factory.rewards import (  # pyright: ignore[reportMissingImports]
     PointwiseRewardModel,
@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError
 
 from ...common.fields import Settings
 from ..backends import TransformersBackend
+from ..backends.transformers import Dtype
 from ..errors import MllmError
 from ..scoring.presets import create_preset
 from ..scoring.scorer import Scorer
@@ -71,7 +72,7 @@ class LopsidedReward(PointwiseRewardModel):
         backend = TransformersBackend(
             settings.model,
             device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
+            dtype=cast(Dtype, str(self.dtype).removeprefix("torch.")),
             batch_size=config.batch_size,
             max_pixels=settings.max_pixels,
         )

@@ -71,7 +71,7 @@ class VllmBackend(Backend):
         self.renderer = Renderer(self.folder, self._name, max_pixels=max_pixels)
         self._vllm, self._ended = vllm, EngineDeadError
         try:
-            self._llm = vllm.LLM(
+            self._llm = vllm.LLM(  # pyright: ignore[reportAttributeAccessIssue] takes this file for vLLM
                 model=str(self.folder),
                 dtype=_checkpoint_dtype(self.folder) if dtype == "auto" else dtype,
                 load_format="safetensors",
