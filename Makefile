@@ -42,8 +42,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# At node's default of 4 GB the checker empties its cache again and again, and does not end.
 types: $(VENV)/.dev
-	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	NODE_OPTIONS=--max-old-space-size=8192 $(BIN)/basedpyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from support import tiny_vlm
+from torch import nn
 
 from lopsided.mllm import MllmError, Scorer, TransformersBackend, create_preset
 from lopsided.mllm.align import RewardModel
@@ -18,7 +19,7 @@ class Pointwise:
     def __init__(self, config, accelerator):
         self.config, self.accelerator = config, accelerator
         self.device = accelerator.device if config.device == torch.device("cuda") else config.device
-        self.dtype, self.model = config.dtype, None
+        self.dtype, self.model = config.dtype, nn.Identity()
 
     def to(self, device):
         self.model.to(device)
