@@ -38,7 +38,7 @@ class Checkpoint:
         step: completed optimiser steps.
         tensors: every tensor of the state by name.
         scalars: JSON values that belong to the state.
-        history: what the history held by then; what follows in it is computed again.
+        history: what the history of the run held by then; what follows in it is computed again.
     """
 
     step: int
@@ -50,15 +50,12 @@ class Checkpoint:
 def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into ``folder``, and delete all but the newest :data:`KEPT`.
 
-    What the history in ``folder`` holds now belongs to the checkpoint.
-
     Raises:
         OSError: the disk is full or not writable; earlier checkpoints are untouched.
     """
     folder = Path(folder)
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
-    history = written(folder / HISTORY)
-    metadata = {"step": checkpoint.step, "scalars": checkpoint.scalars, "history": list(history)}
+    metadata = {"step": checkpoint.step, "scalars": checkpoint.scalars, "history": list(checkpoint.history)}
     write_tensors(path, checkpoint.tensors, metadata)
     write_json(path.with_suffix(".json"), {"sha256": sha256_file(path)})
     # Those of later steps could not be used: the run went on from an earlier one.

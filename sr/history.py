@@ -42,12 +42,21 @@ class HistoryFile:
         with atomic_path(path) as temporary:
             temporary.write_bytes(before)
         self._file = path.open("ab")
+        self._size, self._digest = len(before), hashlib.sha256(before)
+
+    @property
+    def written(self) -> Written:
+        """What this run's history holds; the file of that name can be another run's by now."""
+        return Written(self._size, self._digest.hexdigest())
 
     def append(self, row: dict[str, Any]) -> None:
         """Append one JSON line; a line cut off by a kill is passed over by :func:`read_history`."""
-        self._file.write(canonical_json(row).encode() + b"\n")
+        line = canonical_json(row).encode() + b"\n"
+        self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._size += len(line)
+        self._digest.update(line)
 
     def __enter__(self) -> HistoryFile:
         return self

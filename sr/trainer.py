@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +240,7 @@ class Trainer:
                 continue
             if stopping or self.step - saved >= checkpoint_every:
                 with self.section("checkpoint"):
-                    self._save(folder)
+                    self._save(folder, journal)
                 saved = self.step
             if stopping:
                 raise StoppedError(f"stopped after step {self.step}")
@@ -464,9 +464,9 @@ class Trainer:
         """Return the generator with averaged weights, which is the one to keep."""
         return self.average.module
 
-    def _save(self, folder: Path) -> None:
-        if self.ranks.first:
-            save_checkpoint(folder, self.state())
+    def _save(self, folder: Path, journal: _Journal) -> None:
+        if journal.history:  # the first process
+            save_checkpoint(folder, replace(self.state(), history=journal.history.written))
             if self.ranking:
                 self.ranking.prune(folder)
 

@@ -1,5 +1,6 @@
 """The trainer and its checkpoints."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -260,7 +261,7 @@ def test_a_checkpoint_whose_history_was_edited_is_discarded(tmp_path, caplog):
     for step in (1, 2, 3):
         with HistoryFile(history, history.stat().st_size if history.exists() else 0) as file:
             file.append({"step": step, "total": 0.5})
-        save_checkpoint(tmp_path, Checkpoint(step, {"x": torch.zeros(1)}, {}))
+        save_checkpoint(tmp_path, Checkpoint(step, {"x": torch.zeros(1)}, {}, file.written))
     lines = history.read_text().splitlines()
     history.write_text("\n".join([*lines[:2], lines[2].replace("0.5", "0.4")]) + "\n")
     loaded = load_checkpoint(tmp_path)
@@ -289,6 +290,27 @@ def test_a_run_that_lost_its_place_writes_to_the_old_history(tmp_path):
             slept.append({"step": 2})
             other.append({"step": 2, "ours": True})
     assert read_history(path) == [{"step": 1}, {"step": 2, "ours": True}]
+
+
+def test_a_checkpoint_of_a_run_that_lost_its_place_is_not_taken_for_one_of_the_other_history(pairs, tmp_path):
+    """Both write checkpoints to one folder, and only the other one's history is there in the end."""
+    spec = TrainingSpec(steps=4, batch=1, patch=32, log_every=1)
+    slept, other, resumed = (
+        Trainer(spec, build_generator(TINY, 4, seed=0), pairs, seed=0, stream="pretrain") for _ in range(3)
+    )
+
+    def taken_over():
+        if slept.step == 1:
+            with contextlib.suppress(StoppedError):
+                other.run(tmp_path, checkpoint_every=10, stop=lambda: other.step == 1)
+            for path in tmp_path.glob("step-*"):
+                path.unlink()  # it was killed before it could save
+        return slept.step == 2
+
+    with pytest.raises(StoppedError):
+        slept.run(tmp_path, checkpoint_every=10, stop=taken_over)
+    resumed.run(tmp_path, checkpoint_every=10)
+    assert [row["step"] for row in read_history(tmp_path / "history.jsonl")] == [1, 2, 3, 4]
 
 
 def test_no_temporary_files_are_left(tmp_path):
