@@ -46,7 +46,7 @@ def analyse(
 
     Args:
         tables: The result tables.
-        n_boot: Resamples of every bootstrap interval.
+        n_boot: Resamples of every bootstrap: win probabilities, judged pairs, no-reference models on one split.
         seed: Seed of the resamples.
         independence: Kinds of families ("backbone", "form", "data") that a judge must not share with what it judges.
         looks: How often the scores of trained cells may be looked at, each time with more seeds; see ``Estimate``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .statistics.assessment import jackknife
-from .statistics.bootstrap import LEVEL, Resamples, srcc_replicates
+from .statistics.bootstrap import LEVEL, srcc_replicates
 from .statistics.frames import Row, grouped
+from .statistics.jackknife import correlation_interval, leave_one_out
 from .statistics.score_matrix import ScoreMatrix
 
 COLUMNS = ["dataset", "distortion", "measure", "n", "n_references", "srcc", "srcc_low", "srcc_high", "status"]
@@ -56,13 +56,11 @@ def _correlate(matrix: ScoreMatrix, level: float) -> list[Row]:
     usable = np.array([status == "ok" for status in statuses])
     values = np.full((len(statuses), 1 + n_references), np.nan)
     if usable.any():
-        # The sample itself, then without each reference.
-        counts = 1 - np.eye(n_references + 1, n_references, -1, dtype=np.int64)
         agreeing = matrix.signs[usable, None] * matrix.scores[usable]
-        values[usable] = srcc_replicates(agreeing, matrix.label, Resamples(cluster, counts))
+        values[usable] = srcc_replicates(agreeing, matrix.label, leave_one_out(cluster, n_references))
     rows = []
     for measure, status, (value, *parts) in zip(matrix.measures["measure"], statuses, values, strict=True):
-        low, high = jackknife(value, np.array(parts)).interval(level)
+        low, high = correlation_interval(value, parts, level)
         row = {"measure": measure, "n": len(matrix.images), "n_references": n_references, "srcc": value}
-        rows.append(row | {"srcc_low": max(low, -1.0), "srcc_high": min(high, 1.0), "status": status})
+        rows.append(row | {"srcc_low": low, "srcc_high": high, "status": status})
     return rows

@@ -19,10 +19,10 @@ import pandas as pd
 
 from .errors import AnalysisError
 from .no_reference import ARM, NO_SEED, NO_STAGE, SOURCE, with_defaults
-from .statistics.assessment import jackknife
-from .statistics.bootstrap import LEVEL, Resamples, srcc_replicates
+from .statistics.bootstrap import LEVEL, srcc_replicates
 from .statistics.correlation import Floats, orientation, srcc
 from .statistics.frames import Row, grouped, where
+from .statistics.jackknife import jackknife, leave_one_out
 from .statistics.multiplicity import holm
 from .statistics.rated import status_of
 
@@ -268,7 +268,6 @@ def _agreement(
 ) -> tuple[float, Floats, str]:
     """Return the mean SRCC over seeds and splits, that without each group of references, and "ok" or what is wrong."""
     n_groups = int(group.max()) + 1 if len(group) else 0
-    without = 1 - np.eye(n_groups, dtype=np.int64)
     values, again = [], []
     nothing = np.nan, np.full(n_groups, np.nan)
     if not splits:
@@ -282,6 +281,6 @@ def _agreement(
                 return *nothing, status if len(splits) == 1 else f"split {split}: {status}"
             direction = rater.higher_is_better, bool(labels.loc[images, "higher"].iloc[0])
             values.append(srcc(score, label, score_higher_is_better=direction[0], label_higher_is_better=direction[1]))
-            resamples = Resamples(group.loc[images].to_numpy(dtype=np.intp), without)
-            again.append(orientation(*direction) * srcc_replicates(score, label, resamples))
+            left_out = leave_one_out(group.loc[images].to_numpy(dtype=np.intp), n_groups)
+            again.append(orientation(*direction) * srcc_replicates(score, label, left_out)[1:])
     return float(np.mean(values)), np.mean(again, axis=0), "ok"

@@ -25,22 +25,18 @@ COLUMNS = [
 ]
 
 
-def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:  # noqa: ARG001 - draws nothing
     """Return the table that the study and its report take from here."""
-    return {"mllm_assessment": assess_scorers(tables.mllm_scores, n_boot=n_boot, seed=seed)}
+    return {"mllm_assessment": assess_scorers(tables.mllm_scores)}
 
 
-def assess_scorers(
-    mllm_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level: float = LEVEL
-) -> pd.DataFrame:
+def assess_scorers(mllm_scores: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """Correlate the ratings of every scorer with people's, per benchmark and dimension.
 
     Args:
         mllm_scores: The table of that name; rows without a number for a target (restored images) are left out.
             Optional columns: ``task``, of which only ``rate`` counts; ``target_higher_is_better``, true by default.
-        n_boot: Number of resamples; clusters are the items of one reference.
-        seed: Seed of the resamples; scorers that rated the same items share them.
-        level: Coverage of the intervals, in (0, 1).
+        level: Coverage of the intervals, in (0, 1); items of one reference are left out together.
 
     Returns:
         One row per (benchmark, dimension, scorer) and reading: ``n`` items with a target, ``n_valid`` ratings,
@@ -57,7 +53,7 @@ def assess_scorers(
         ...     scorer="mine", scorer_id="1", benchmark="photos", dimension="quality", reference=scores["item"],
         ...     higher_is_better=True, status=["ok", "ok", "ok", "refused"],
         ... )
-        >>> assess_scorers(scores, n_boot=100)[["reading", "n", "n_valid", "failures", "srcc"]].round(3)
+        >>> assess_scorers(scores)[["reading", "n", "n_valid", "failures", "srcc"]].round(3)
                     reading  n  n_valid   failures  srcc
         0        valid only  4        3  1 refused   0.5
         1  failures as mean  4        3  1 refused   0.6
@@ -91,7 +87,7 @@ def assess_scorers(
             values = np.array(ordered["value"], dtype=np.float64)
             values[~valid] = values[valid].mean() if valid.any() else np.nan
             readings.append(ordered.assign(value=values))
-    rows, found = [], iter(correlations(readings, n_boot, seed, level))  # all together: targets are ranked once
+    rows, found = [], iter(correlations(readings, level))  # all together: targets are ranked once
     for row in scorers:
         valid_only = next(found)
         rows.append({**row, "reading": VALID, **valid_only})

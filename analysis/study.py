@@ -39,7 +39,7 @@ class Study:
             ``self_preference``, ``influence``, ``rank_probabilities``, ``inversion_probabilities``,
             ``reverse_asymmetry``, ``reverse_points`` and ``gain_predictions``.
         counts: Number of rows by table, group (stage, judge or measure) and status.
-        n_boot: Resamples of every interval.
+        n_boot: Resamples of every bootstrap.
         seed: Seed of the resamples.
         independence: Kinds of families that a judge must not share with what it judges.
         level: Coverage of the intervals.

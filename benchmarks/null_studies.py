@@ -54,7 +54,7 @@ from lopsided.analysis.draws import average_assessment, average_trained, name_me
 from lopsided.analysis.gain import Gains
 from lopsided.analysis.inversions import PAIR_COLUMNS, correct, list_pairs
 from lopsided.analysis.self_preference import self_preference
-from lopsided.analysis.statistics import Assessment, Resamples, spearman, srcc, srcc_replicates
+from lopsided.analysis.statistics import Assessment, leave_one_out, spearman, srcc, srcc_replicates
 from lopsided.analysis.statistics.assessment import COLUMNS as ASSESSED
 from lopsided.analysis.statistics.contrast import Estimate
 from lopsided.analysis.statistics.multiplicity import ALPHA
@@ -155,7 +155,7 @@ def assessment_of(scenario: Scenario, rng: np.random.Generator) -> Assessment:
         quality = rng.normal(1.5, 0.5, scenario.measures)
     label = np.tile(np.arange(5.0), scenario.references)
     cluster = np.repeat(np.arange(scenario.references), 5)
-    resamples = Resamples(cluster, 1 - np.eye(scenario.references, dtype=np.int64))
+    left_out = leave_one_out(cluster, scenario.references)
     rows, parts = [], {}
     of_form: dict[int, Floats] = {}
     for form, key in zip(scenario.forms, scenario.keys, strict=True):
@@ -165,7 +165,7 @@ def assessment_of(scenario: Scenario, rng: np.random.Generator) -> Assessment:
         score = of_form[form]
         if scenario.draws > 1 and form >= scenario.measures - 2:
             score = score + rng.normal(0, 0.3, len(label))
-        parts["set", key] = srcc_replicates(score, label, resamples)
+        parts["set", key] = srcc_replicates(score, label, left_out)[1:]
         value = srcc(score, label)
         rows.append(
             {

@@ -271,7 +271,7 @@ def board(ratings: pd.DataFrame) -> pd.DataFrame:
     """Return a leaderboard of ratings, as ``compare_runs`` makes it of folders."""
     directions = {"benchmark": "own", "dimension": "quality", "higher_is_better": True, "target_higher_is_better": True}
     scores = ratings.assign(**directions, scorer_id=ratings["scorer"], item=ratings.index.astype(str))
-    found = assess_scorers(scores, n_boot=200)
+    found = assess_scorers(scores)
     return found.loc[found["reading"] == "failures as mean"].assign(of="srcc")
 
 

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..analysis.statistics import LEVEL, VALID, Estimate, Floats, Resamples, grouped, holm, jackknife, orientation, srcc
+from ..analysis.statistics import (
+    LEVEL,
+    VALID,
+    Estimate,
+    Floats,
+    grouped,
+    holm,
+    jackknife,
+    leave_one_out,
+    orientation,
+    srcc,
+)
 from ..analysis.statistics import srcc_replicates as replicates_of_srcc
 from ..common.errors import one_line
 from .errors import MllmError
@@ -217,8 +228,7 @@ def _agreement(task: str, rows: pd.DataFrame) -> tuple[float, Floats]:
     if np.ptp(value) == 0 or np.ptp(target) == 0:
         return np.nan, np.full(n, np.nan)
     score, label = bool(rows["higher_is_better"].iloc[0]), bool(rows["target_higher_is_better"].iloc[0])
-    without_each = Resamples(group, 1 - np.eye(n, dtype=np.int64))
-    again = orientation(score, label) * replicates_of_srcc(value, target, without_each)
+    again = orientation(score, label) * replicates_of_srcc(value, target, leave_one_out(group, n))[1:]
     return srcc(value, target, score_higher_is_better=score, label_higher_is_better=label), again
 
 

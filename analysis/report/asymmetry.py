@@ -20,12 +20,12 @@ from .blocks import (
     Block,
     Cell,
     Text,
+    jackknifed,
     named_list,
     number,
     p_value,
     picture,
     readable,
-    resampled,
     sample,
     setting,
     table,
@@ -144,7 +144,7 @@ def left_out(study: Study) -> Cell:
 def asymmetry_blocks(study: Study) -> list[Block]:
     """Return slope chart, scatters and tables of the asymmetry."""
     blocks: list[Block] = []
-    how = f"SRCC: {resampled(study)}; gain: {tested(study)}"
+    how = f"SRCC: {jackknifed(study)}; gain: {tested(study)}"
     several = study.asymmetry.settings.groupby(["generator", "dataset"]).ngroups > 1
     drawn = study.asymmetry.points.dropna(subset=["gain", "rank_gain"])
     for (generator, dataset), points in grouped(drawn, "generator", "dataset"):
@@ -208,7 +208,7 @@ def by_judge_blocks(study: Study, several: bool) -> list[Block]:
             of = setting_name(*of_setting)
             of = f"{pretty(generator)} on {pretty(dataset)}, {of}" if several else of[0].upper() + of[1:]
             drawn = figures.judge_scatter(rows, assessed, where(found, **at))
-            caption = judge_scatter_caption(rows, f"across: {resampled(study)}; up and down: {tested(study)}")
+            caption = judge_scatter_caption(rows, f"across: {jackknifed(study)}; up and down: {tested(study)}")
             alt = f"Gain by each judge against SRCC, {of}: values in the tables."
             blocks.append(picture(drawn, alt, f"{of}. {'As above.' if blocks else caption}"))
     if len(by_judge):

@@ -103,12 +103,9 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def resampled(study: Study) -> str:
+def jackknifed(study: Study) -> str:
     """Say how the intervals of correlations with labels were made, for captions."""
-    return (
-        f"{study.level:.0%} percentile intervals from {study.n_boot:,} bootstrap resamples of references, widened for"
-        " their number"
-    )
+    return f"{study.level:.0%} intervals from leaving out one reference after another (t of Fisher’s z)"
 
 
 def tested(study: Study) -> str:

@@ -19,10 +19,10 @@ from .blocks import (
     Cell,
     Table,
     Text,
+    jackknifed,
     name,
     named_list,
     readable,
-    resampled,
     setting,
     significant,
     table,
@@ -234,7 +234,9 @@ def fact_table(study: Study, facts: Mapping[str, object]) -> Table:
         )
     if cells["peak_memory_mb"].notna().any():
         known["Peak memory of a cell"] = f"{cells['peak_memory_mb'].max():,.0f} MB"
-    known["Intervals"] = f"{resampled(study)}, seed {study.seed}; {tested(study)}"
+    known["Intervals"] = (
+        f"{jackknifed(study)}; {tested(study)}; {study.n_boot:,} resamples elsewhere (seed {study.seed})"
+    )
     known["Judges independent by"] = list(study.independence) or "nothing"
     known["Analysis"] = (
         f"Python {platform.python_version()}, numpy {np.__version__}, pandas {pd.__version__}, scipy"

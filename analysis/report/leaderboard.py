@@ -54,7 +54,7 @@ READINGS = (
     "A reply without a value counts as the worst possible opinion, so that refusing what is difficult does not pay;"
     " “valid only” leaves such replies out, as most papers do."
 )
-CLUSTERS = "Intervals: 95 %, by bootstrap over references: items of one reference are drawn together."
+CLUSTERS = "Intervals: 95 %, over references: items of one reference are left out, or drawn again, together."
 
 
 PLACE = "Place: what the tests of the pairs leave open, so 2–3 is a tie of two."

@@ -8,7 +8,7 @@ from ..figures.critical_difference import caption as critical_difference_caption
 from ..figures.style import label_name, pretty
 from ..statistics.frames import grouped
 from ..study import Study
-from .blocks import Block, Picture, name, number, p_value, picture, resampled, table, text, with_interval
+from .blocks import Block, Picture, jackknifed, name, number, p_value, picture, table, text, with_interval
 
 
 def assessment_blocks(study: Study) -> list[Block]:
@@ -16,7 +16,7 @@ def assessment_blocks(study: Study) -> list[Block]:
     assessed = study.assessment.table
     if assessed.empty:
         return []
-    how = assessment_forest_caption(assessed, resampled(study))
+    how = assessment_forest_caption(assessed, jackknifed(study))
     columns = {
         "data set": name("dataset"),
         "measure": name("measure"),

@@ -6,7 +6,7 @@ from .. import figures
 from ..statistics.frames import where
 from ..statistics.rated import AS_MEAN
 from ..study import Study
-from .blocks import Block, Cell, Section, name, picture, resampled, table, text, with_interval
+from .blocks import Block, Cell, Section, jackknifed, name, picture, table, text, with_interval
 
 HEADING = ("scorers", "Multimodal LLMs as measures")
 
@@ -21,7 +21,7 @@ def section(study: Study) -> Section:
     forest = figures.assessment_forest(shown)
     caption = (
         "Agreement of each scorer's ratings with people's, signed so that + is agreement; replies that failed count as"
-        f" the scorer's mean. PLCC is raw (no logistic fit). Lines: {resampled(study)}."
+        f" the scorer's mean. PLCC is raw (no logistic fit). Lines: {jackknifed(study)}."
     )
     failed = scorers["n_valid"].lt(scorers["n"]).any()
     columns: dict[str, Cell] = {

@@ -12,7 +12,7 @@ from ...common.doors import door
 
 if TYPE_CHECKING:
     from .agreement import concordance, jnd_precision, label_errors, outlier_ratio, two_afc
-    from .assessment import Assessment, assess, jackknife
+    from .assessment import Assessment, assess
     from .bootstrap import (
         LEVEL,
         Resamples,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .correlation import Counts, Floats, krcc, orientation, plcc, srcc
     from .divergence import Trimmed, balanced_trimming, share_interval
     from .frames import Row, grouped, incomplete, records, require_finite_where_ok, require_one, require_unique, where
+    from .jackknife import correlation_interval, jackknife, leave_one_out
     from .logistic import LogisticFit, fit_logistic
     from .multiplicity import holm
     from .noise_free_rho import RhoChange, noise_free_interval, rho_change
@@ -57,6 +58,7 @@ __all__ = [
     "assess",
     "balanced_trimming",
     "concordance",
+    "correlation_interval",
     "correlations",
     "critical_rho",
     "draw_counts",
@@ -72,6 +74,7 @@ __all__ = [
     "krcc",
     "krcc_replicates",
     "label_errors",
+    "leave_one_out",
     "minimum_detectable_rho",
     "noise_free_interval",
     "orientation",
@@ -101,7 +104,7 @@ __getattr__, __dir__ = door(
     __name__,
     {
         ".agreement": ["concordance", "jnd_precision", "label_errors", "outlier_ratio", "two_afc"],
-        ".assessment": ["Assessment", "assess", "jackknife"],
+        ".assessment": ["Assessment", "assess"],
         ".bootstrap": [
             "LEVEL",
             "Resamples",
@@ -126,6 +129,7 @@ __getattr__, __dir__ = door(
             "require_unique",
             "where",
         ],
+        ".jackknife": ["correlation_interval", "jackknife", "leave_one_out"],
         ".logistic": ["LogisticFit", "fit_logistic"],
         ".multiplicity": ["holm"],
         ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from .agreement import label_errors, ordered_pairs, outlier_ratio
-from .bootstrap import LEVEL, Resamples, draw_resamples, percentile_interval, share_above_zero
+from .bootstrap import LEVEL, Resamples, draw_resamples, share_above_zero, srcc_replicates
 from .contrast import Estimate, satterthwaite
 from .correlation import Floats
 from .frames import grouped, records, require_finite_where_ok, require_one, require_unique
+from .jackknife import MIN_REFERENCES, correlation_interval, jackknife, leave_one_out
 from .logistic import fit_logistic
 from .multiplicity import holm
 from .rank_correlation import spearman
@@ -22,8 +23,6 @@ from .rated import STATISTICS
 from .score_matrix import ITEM, ScoreMatrix
 
 CERTAINTY = ("label_std", "votes", "label_std_of")
-# Fewer give no standard error worth the name.
-MIN_REFERENCES = 3
 COLUMNS = [
     *("dataset", "dataset_id", "measure", "measure_id", "label_kind", "n", "n_references", "n_not_ok", "n_missing"),
     *(name + end for name in STATISTICS for end in ("", "_low", "_high")),
@@ -50,7 +49,8 @@ class Assessment:
             ``rmse`` after the four-parameter one, in units of the labels; ``outlier_ratio`` after the same, and
             ``concordance`` over ``n_significant_pairs`` (``agreement.py``), NaN where the
             standard errors of the labels are unknown, with the reason in ``label_error_status``;
-            ``n_undefined`` resamples without an SRCC; ``status`` "ok" or why the values are NaN.
+            ``n_undefined`` resamples without an SRCC, which win probabilities leave out; ``status`` "ok" or why the
+            values are NaN.
         differences: One row per pair of "ok" measures of a data set: SRCC of a minus SRCC of b (a is the better one),
             ``win_probability`` (the share of bootstrap resamples in which a is ahead),
             its interval and ``p`` (two-sided t test over the delete-one-reference jackknife SE, references − 1 degrees
@@ -108,9 +108,9 @@ def assess(fr_scores: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0, level:
     Args:
         fr_scores: The table of that name. Optional columns ``label_std``, ``votes`` and ``label_std_of`` say how
             certain the labels are, as in a manifest (``iqa/manifest.py``).
-        n_boot: Number of resamples; the same ones serve every measure of a data set.
+        n_boot: Number of resamples for win probabilities; the same ones serve every measure of a data set.
         seed: Seed of the resamples.
-        level: Coverage of the intervals, in (0, 1); percentiles widened for the number of references.
+        level: Coverage of the intervals, in (0, 1): jackknife over references, of Fisher's z for correlations.
 
     Raises:
         AnalysisError: Repeated rows; one key with two ids, directions or labels; an "ok" score that is not finite.
@@ -230,22 +230,18 @@ def correlate(
         SRCC without each reference, ``(rows, references)``, and of each resample, ``(rows, resamples)``.
     """
     n_references = resamples.counts.shape[1]
-    # The sample itself, then without each reference, then the resamples: all in one go.
-    everyone = np.ones((1, n_references), dtype=np.int64)
-    again = replace(
-        resamples, counts=np.concatenate([everyone, everyone - np.eye(n_references, dtype=np.int64), resamples.counts])
-    )
-    parts = drawn = np.empty((len(rows), 0))
+    left_out = leave_one_out(resamples.cluster, n_references)
+    parts = np.empty((len(rows), 0))
     for name, (_, replicates) in STATISTICS.items():
-        found = replicates(scores, label, again)
-        of_resamples = found[:, 1 + n_references :]
-        if n_references < MIN_REFERENCES:
-            of_resamples = np.full_like(of_resamples, np.nan)
-        for row, value, values in zip(rows, found[:, 0], of_resamples, strict=True):
-            low, high = percentile_interval(values, level, n_clusters=n_references)
+        found = replicates(scores, label, left_out)
+        for row, (value, *parts_of) in zip(rows, found, strict=True):
+            low, high = correlation_interval(value, parts_of, level)
             row |= {name: float(value), f"{name}_low": low, f"{name}_high": high}
         if name == "srcc":
-            parts, drawn = found[:, 1 : 1 + n_references], of_resamples
+            parts = found[:, 1:]
+    drawn = srcc_replicates(scores, label, resamples)
+    if n_references < MIN_REFERENCES:
+        drawn = np.full_like(drawn, np.nan)
     for row, values in zip(rows, drawn, strict=True):
         row["n_undefined"] = int(np.isnan(values).sum())
     return parts, drawn
@@ -290,18 +286,6 @@ def rank_rows(dataset: str, over: str, measures: list[str], values: Floats, leve
         common | {"measure": measure, "mean_rank": float(rank)}
         for measure, rank in zip(measures, found.mean_ranks, strict=True)
     ]
-
-
-def jackknife(value: float, without_each: Floats) -> Estimate:
-    """Return a statistic with the SE of its delete-one jackknife: √((R − 1)/R · Σ(D_r − D̄)²), t with R − 1 df.
-
-    Its size at .05 is .02-.05 from 3 to 81 references (simulated); below three there is no SE.
-    """
-    n = len(without_each)
-    if n < MIN_REFERENCES or not np.isfinite(without_each).all():
-        return Estimate(value, np.nan, np.nan, n, n)
-    se = float(np.sqrt((n - 1) * without_each.var()))
-    return Estimate(value, se, n - 1.0, n, n)
 
 
 def paired_differences(

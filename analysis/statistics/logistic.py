@@ -38,8 +38,9 @@ BEYOND = 12.0
 WIDEST, NARROWEST = 10.0, 0.1
 # Grid of starts, and how many of its dips are followed; more found nothing better on the tables of four data sets.
 START_CENTRES, START_WIDTHS, FOLLOWED = 7, 7, 4
-# A search has converged if the share of variance left changes by less than this per unit of φ and of log width.
-STATIONARY = 1e-6
+# A search has converged if the share of variance left changes by less than this per unit of φ and of log width, or if
+# another search from where it ended lowers that share by less than ``NO_GAIN``; so many are tried.
+STATIONARY, NO_GAIN, SEARCHES = 1e-6, 1e-9, 6
 # A sigmoid of which only this share is beyond offset and slope adds nothing to them.
 NOTHING = 1e-13
 
@@ -193,9 +194,16 @@ class _Projected:
         grid = np.stack([share, np.broadcast_to(np.log(widths), share.shape)], axis=-1)
         loss = np.stack([self.losses(centres, width) for width in widths], axis=1)
         dip = loss <= ndimage.minimum_filter(loss, size=3, mode="nearest")
+        starts = grid[dip][np.argsort(loss[dip])][:FOLLOWED]
+        found = [end for start in starts if (end := self._search(start)) is not None]
+        return [theta for theta, _ in sorted(found, key=lambda end: (self.is_step(end[0]), end[1]))]
+
+    def _search(self, start: Floats) -> tuple[Floats, float] | None:
+        """Return the end of a search and the share of variance left there, or None if it does not converge."""
         low, high = np.array([[0.0, np.log(self.narrowest)], [1.0, np.log(WIDEST * self.range)]])
-        found = [
-            optimize.minimize(
+        before = np.inf
+        for _ in range(SEARCHES):
+            end = optimize.minimize(
                 self.loss,
                 start,
                 jac=True,
@@ -203,12 +211,13 @@ class _Projected:
                 method="L-BFGS-B",
                 options={"ftol": 1e-13, "gtol": 1e-9},
             )
-            for start in grid[dip][np.argsort(loss[dip])][:FOLLOWED]
-        ]
-        # The optimiser's own verdict is not used: it calls rounding errors at the bottom of a flat valley a failure.
-        downhill = [np.clip(m.x - m.jac, low, high) - m.x for m in found]
-        converged = [m for m, step in zip(found, downhill, strict=True) if np.abs(step).max() < STATIONARY]
-        return [m.x for m in sorted(converged, key=lambda m: (self.is_step(m.x), m.fun))]
+            # The optimiser's own verdict is not used: it calls rounding errors at the bottom of a flat valley a
+            # failure, and a short step a success.
+            downhill = np.clip(end.x - end.jac, low, high) - end.x
+            if np.abs(downhill).max() < STATIONARY or before - end.fun < NO_GAIN:
+                return end.x, float(end.fun)
+            start, before = end.x, end.fun
+        return None
 
     def monotonic(self, theta: Floats) -> bool:
         """Return whether the best mapping for this sigmoid never turns within the scores, apart from rounding."""

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .bootstrap import draw_resamples, krcc_replicates, percentile_interval, plcc_replicates, srcc_replicates
+from .bootstrap import LEVEL, krcc_replicates, plcc_replicates, srcc_replicates
 from .correlation import Floats, krcc, orientation, plcc, srcc
 from .frames import Row, incomplete
+from .jackknife import correlation_interval, leave_one_out
 
 # Name → the statistic and its replicates over resamples.
 STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
 # Readings of failed replies: leave them out, or give them the mean of the scorer's own values.
 VALID, AS_MEAN = "valid only", "failures as mean"
-# With more references, groups of them are drawn together; KRCC, which then costs too much, has no interval.
+# With more references, groups of them are left out together; KRCC, which then costs too much, has no interval.
 MOST_CLUSTERS = 1_000
 
 
@@ -36,7 +37,7 @@ def status_of(score: Floats, label: Floats, n_not_ok: int) -> str:
     return "ok"
 
 
-def correlations(raters: Sequence[pd.DataFrame], n_boot: int, seed: int, level: float) -> list[Row]:
+def correlations(raters: Sequence[pd.DataFrame], level: float = LEVEL) -> list[Row]:
     """Return the correlations of each rater's values with the targets, with intervals.
 
     What concerns only the targets is done once for all raters with the same targets and references in the same order.
@@ -45,7 +46,7 @@ def correlations(raters: Sequence[pd.DataFrame], n_boot: int, seed: int, level: 
         >>> rated = pd.DataFrame({"value": [1, 2, 3, 4], "target": [10, 20, 40, 30], "reference": ["a", "a", "b", "b"]})
         >>> rated = rated.assign(higher_is_better=True, target_higher_is_better=True)
         >>> upside_down = rated.assign(value=-rated["value"])
-        >>> found = correlations([rated, upside_down], n_boot=100, seed=0, level=0.95)
+        >>> found = correlations([rated, upside_down])
         >>> [(row["status"], round(row["srcc"], 2)) for row in found]
         [('ok', 0.8), ('ok', -0.8)]
     """
@@ -59,27 +60,27 @@ def correlations(raters: Sequence[pd.DataFrame], n_boot: int, seed: int, level: 
         if row["status"] == "ok":
             alike.setdefault((target.tobytes(), *rated["reference"]), []).append((row, rated))
     for together in alike.values():
-        _correlate(together, n_boot, seed, level)
+        _correlate(together, level)
     return rows
 
 
-def _correlate(together: list[tuple[Row, pd.DataFrame]], n_boot: int, seed: int, level: float) -> None:
+def _correlate(together: list[tuple[Row, pd.DataFrame]], level: float) -> None:
     """Add the correlations of raters of the same items to their rows."""
     first = together[0][1]
     target = np.asarray(first["target"], dtype=np.float64)
     values = np.stack([np.asarray(rated["value"], dtype=np.float64) for _, rated in together])
     references, names = pd.factorize(first["reference"], sort=True, use_na_sentinel=False)
-    resamples = draw_resamples(references % MOST_CLUSTERS, n_boot, np.random.default_rng([seed, 0]))
-    n_clusters = resamples.counts.shape[1]
+    cluster = references % MOST_CLUSTERS
+    left_out = leave_one_out(cluster, int(cluster.max()) + 1)
     for name, (statistic, replicates) in STATISTICS.items():
-        has_interval = n_clusters > 1 and (name != "krcc" or len(names) <= MOST_CLUSTERS)
-        again = replicates(values, target, resamples) if has_interval else [None] * len(values)
-        for (row, rated), own, drawn in zip(together, values, again, strict=True):
+        has_interval = name != "krcc" or len(names) <= MOST_CLUSTERS
+        parts = replicates(values, target, left_out) if has_interval else [None] * len(values)
+        for (row, rated), own, of in zip(together, values, parts, strict=True):
             directions = {
                 "score_higher_is_better": bool(rated["higher_is_better"].iloc[0]),
                 "label_higher_is_better": bool(rated["target_higher_is_better"].iloc[0]),
             }
-            row[name] = statistic(own, target, **directions)
-            if drawn is not None:
-                agreeing = orientation(*directions.values()) * drawn
-                row[f"{name}_low"], row[f"{name}_high"] = percentile_interval(agreeing, level, n_clusters=n_clusters)
+            row[name] = value = statistic(own, target, **directions)
+            if of is not None:
+                ends = correlation_interval(value, orientation(*directions.values()) * of[1:], level)
+                row[f"{name}_low"], row[f"{name}_high"] = ends

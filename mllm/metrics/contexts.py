@@ -162,10 +162,12 @@ def answer_entropy(
                 "n": int(n.sum()),
                 "n_dishes": len(n),
                 "contexts": float(n.mean()) if len(n) else float("nan"),
-                **ratio(plain, np.ones(len(n)), each, bootstrap).row("entropy"),
-                **ratio(corrected, np.ones(len(n)), each, bootstrap).row("corrected"),
+                **ratio(plain, np.ones(len(n)), each, bootstrap, share=False).row("entropy"),
+                **ratio(corrected, np.ones(len(n)), each, bootstrap, share=False).row("corrected"),
                 "n_normalised": int(several.sum()),
-                **ratio(normalised[several], np.ones(several.sum()), each[several], bootstrap).row("normalised"),
+                **ratio(normalised[several], np.ones(several.sum()), each[several], bootstrap, share=False).row(
+                    "normalised"
+                ),
             }
         )
     return pd.DataFrame(rows)

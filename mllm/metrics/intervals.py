@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...analysis.statistics import LEVEL, Counts, Floats, draw_resamples, percentile_interval
+from ...analysis.statistics import LEVEL, Counts, Floats, draw_resamples, percentile_interval, share_interval
 
 N_BOOT = 2000
 
@@ -50,14 +50,20 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def ratio(numerator: ArrayLike, denominator: ArrayLike, clusters: ArrayLike, bootstrap: Bootstrap) -> Estimate:
+def ratio(
+    numerator: ArrayLike, denominator: ArrayLike, clusters: ArrayLike, bootstrap: Bootstrap, *, share: bool = True
+) -> Estimate:
     """Return Σ numerator / Σ denominator, e.g. right over asked, with an interval by clusters.
+
+    Of a share that is 0 or 1, where no resample differs, the interval is that of Clopper and Pearson, with the clusters
+    as trials: with 60 references that are all right, [0.94, 1].
 
     Args:
         numerator: ``(n,)``.
         denominator: ``(n,)``: 1 for items that count and 0 for others, or weights.
         clusters: ``(n,)``; items of the same cluster are not independent.
         bootstrap: how the interval is made.
+        share: every item counts from nothing to whole; False for errors and other means.
 
     Examples:
         >>> share = ratio([1, 0, 1, 1], [1, 1, 1, 1], clusters=["a", "a", "b", "c"], bootstrap=Bootstrap(n_boot=200))
@@ -76,4 +82,8 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, clusters: ArrayLike, boo
             return (counts @ sums[0]) / (counts @ sums[1])
 
     interval = bootstrap.interval(statistic(resamples.counts), len(sums[0]))
+    right = over.sum() / under.sum()
+    if share and right in (0, 1) and len(sums[0]) > 1:
+        # All right or all wrong: nothing varies, so resamples are sure of it. Clusters are taken as single trials.
+        interval = share_interval(int(right) * len(sums[0]), len(sums[0]), bootstrap.level)
     return Estimate(float(over.sum() / under.sum()), *interval)

@@ -48,7 +48,7 @@ def rating_metrics(
         table: see ``join_items``; rows of other tasks than ``rate`` are left out.
         by: columns to break down by, besides the scorer; each group must have one scale of targets.
         same_scale: values are on the targets' scale, so that errors and labels are defined.
-        bootstrap: how intervals are made.
+        bootstrap: how intervals of errors are made; those of correlations take only its level.
 
     Returns:
         One row per scorer, group and reading: ``n`` items with a target, ``n_valid`` ratings, ``n_without_target``
@@ -144,8 +144,8 @@ def _metrics(rows: pd.DataFrame, same_scale: bool, bootstrap: Bootstrap) -> dict
     if same_scale and len(rows):
         clusters = rows["reference"].to_numpy()
         for name, wrong in _errors(rows, value, target).items():
-            found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap).row(name)
-    found |= correlations([rows], bootstrap.n_boot, bootstrap.seed, bootstrap.level)[0]
+            found |= ratio(wrong, np.ones(len(rows)), clusters, bootstrap, share=name == "label_accuracy").row(name)
+    found |= correlations([rows], bootstrap.level)[0]
     if found["status"] == "ok":
         directions = {
             "score_higher_is_better": bool(rows["higher_is_better"].iloc[0]),

@@ -39,7 +39,7 @@ def table(scorer: str = "a/q-align", noise: float = 0.3, **changes: Any) -> pd.D
 
 
 def assessed(scores: pd.DataFrame, reading: str = VALID) -> dict[str, Any]:
-    (row,) = records(where(assess_scorers(scores, n_boot=200), reading=reading))
+    (row,) = records(where(assess_scorers(scores), reading=reading))
     return row
 
 
@@ -82,8 +82,8 @@ def test_scorers_that_share_work_are_rated_as_if_alone() -> None:
     silent.loc[silent.index[:7], "status"] = "refused"
     distance = table("d/distance", higher_is_better=False)
     tables = [table(), fewer, silent, distance.assign(value=-distance["value"])]
-    together = assess_scorers(pd.concat(tables), n_boot=200)
-    alone = pd.concat([assess_scorers(one, n_boot=200) for one in tables], ignore_index=True)
+    together = assess_scorers(pd.concat(tables))
+    alone = pd.concat([assess_scorers(one) for one in tables], ignore_index=True)
     pd.testing.assert_frame_equal(together, alone, rtol=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_only_ratings_with_a_target_count() -> None:
             table(task="rate", benchmark="restored photos", target=np.nan),
         ]
     )
-    found = assess_scorers(scores, n_boot=200)
+    found = assess_scorers(scores)
     assert set(found["benchmark"] + found["dimension"]) == {"ownquality"}
     assert found["srcc"].iloc[0] == assessed(table())["srcc"]
     assert assess_scorers(table().head(0)).empty
@@ -122,7 +122,7 @@ def test_what_cannot_be_computed_says_why() -> None:
 )
 def test_ambiguous_tables_are_refused(scores: pd.DataFrame, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
-        assess_scorers(scores, n_boot=200)
+        assess_scorers(scores)
 
 
 def test_very_many_references_are_drawn_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

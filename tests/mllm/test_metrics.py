@@ -283,6 +283,16 @@ def test_the_interval_of_a_share_is_that_of_the_normal_approximation():
     assert clustered.high - clustered.low > 4 * (found.high - found.low)
 
 
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_share_of_all_or_nothing_is_not_certain(right):
+    """The exact interval of 20 trials, however many items each cluster has. Errors are no share."""
+    found = ratio(np.full(100, right), np.ones(100), np.repeat(np.arange(20), 5), FEW)
+    exact = stats.binomtest(20 * right, 20).proportion_ci()
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    errors = ratio(np.zeros(100), np.ones(100), np.arange(100), FEW, share=False)
+    assert (errors.value, errors.low, errors.high) == (0, 0, 0)
+
+
 # ------------------------------------------------------------------------------------------------------ multiple choice
 def asked(targets, options, **groups):
     return [

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
@@ -97,6 +97,7 @@ def test_units_do_not_matter(scale, shift, label_scale, seed, n_parameters):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), levels=st.sampled_from([6, 40, 10**6]))
+@example(seed=61, levels=10**6)  # one search stops early, the other in the rounding of a nearly straight line
 def test_a_mapping_never_agrees_less_than_the_raw_scores(seed, levels):
     """A straight line is a limit of both mappings: a fit below it has missed the best one."""
     rng = np.random.default_rng(seed)
@@ -124,6 +125,7 @@ def test_a_mapping_that_turns_says_so():
 
 def test_no_convergence_is_a_status_and_no_number(monkeypatch):
     monkeypatch.setattr("lopsided.analysis.statistics.logistic.STATIONARY", 0.0)
+    monkeypatch.setattr("lopsided.analysis.statistics.logistic.NO_GAIN", -1.0)
     fit = fit_logistic(*sample(4, 1.0), 4)
     assert fit.status == "not converged"
     assert np.isnan([fit.plcc, fit.rmse, *fit.parameters]).all()
