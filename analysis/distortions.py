@@ -7,7 +7,7 @@ import pandas as pd
 
 from .statistics.bootstrap import LEVEL, srcc_replicates
 from .statistics.frames import Row, grouped
-from .statistics.jackknife import correlation_interval, leave_one_out
+from .statistics.leaving_out import correlation_interval, leave_one_out
 from .statistics.score_matrix import ScoreMatrix
 
 COLUMNS = ["dataset", "distortion", "measure", "n", "n_references", "srcc", "srcc_low", "srcc_high", "status"]

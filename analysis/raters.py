@@ -22,7 +22,7 @@ from .no_reference import ARM, NO_SEED, NO_STAGE, SOURCE, with_defaults
 from .statistics.bootstrap import LEVEL, srcc_replicates
 from .statistics.correlation import Floats, orientation, srcc
 from .statistics.frames import Row, grouped, where
-from .statistics.jackknife import jackknife, leave_one_out
+from .statistics.leaving_out import jackknife, leave_one_out
 from .statistics.multiplicity import holm
 from .statistics.rated import status_of
 

@@ -115,6 +115,17 @@ def test_floors_of_experiments():
                 assert FLOORS.index(other) <= FLOORS.index(floor), f"{path.relative_to(ROOT)} imports {name}"
 
 
+def test_no_name_of_a_door_is_a_file_beside_it():
+    """Importing the file would put the module in the name's place."""
+    doors = [path for path in modules() if path.name == "__init__.py" and "door(" in path.read_text(encoding="utf-8")]
+    assert doors
+    for path in doors:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        beside = {other.stem for other in path.parent.iterdir() if other.suffix == ".py" or other.is_dir()}
+        assert not names & beside, f"{path.relative_to(ROOT)}: {sorted(names & beside)}"
+
+
 def test_no_import_leads_back_to_where_it_started():
     """Neither at import time nor inside a function, doors (`__init__`) aside."""
     files = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .correlation import Counts, Floats, krcc, orientation, plcc, srcc
     from .divergence import Trimmed, balanced_trimming, share_interval
     from .frames import Row, grouped, incomplete, records, require_finite_where_ok, require_one, require_unique, where
-    from .jackknife import correlation_interval, jackknife, leave_one_out
+    from .leaving_out import correlation_interval, jackknife, leave_one_out
     from .logistic import LogisticFit, fit_logistic
     from .multiplicity import holm
     from .noise_free_rho import RhoChange, noise_free_interval, rho_change
@@ -129,7 +129,7 @@ __getattr__, __dir__ = door(
             "require_unique",
             "where",
         ],
-        ".jackknife": ["correlation_interval", "jackknife", "leave_one_out"],
+        ".leaving_out": ["correlation_interval", "jackknife", "leave_one_out"],
         ".logistic": ["LogisticFit", "fit_logistic"],
         ".multiplicity": ["holm"],
         ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],

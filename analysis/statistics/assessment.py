@@ -14,7 +14,7 @@ from .bootstrap import LEVEL, Resamples, draw_resamples, share_above_zero, srcc_
 from .contrast import Estimate, satterthwaite
 from .correlation import Floats
 from .frames import grouped, records, require_finite_where_ok, require_one, require_unique
-from .jackknife import MIN_REFERENCES, correlation_interval, jackknife, leave_one_out
+from .leaving_out import MIN_REFERENCES, correlation_interval, jackknife, leave_one_out
 from .logistic import fit_logistic
 from .multiplicity import holm
 from .rank_correlation import spearman

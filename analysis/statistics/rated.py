@@ -10,7 +10,7 @@ import pandas as pd
 from .bootstrap import LEVEL, krcc_replicates, plcc_replicates, srcc_replicates
 from .correlation import Floats, krcc, orientation, plcc, srcc
 from .frames import Row, incomplete
-from .jackknife import correlation_interval, leave_one_out
+from .leaving_out import correlation_interval, leave_one_out
 
 # Name → the statistic and its replicates over resamples.
 STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}

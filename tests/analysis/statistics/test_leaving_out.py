@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lopsided.analysis.statistics.bootstrap import draw_resamples, percentile_interval, srcc_replicates
-from lopsided.analysis.statistics.jackknife import correlation_interval, jackknife, leave_one_out
+from lopsided.analysis.statistics.leaving_out import correlation_interval, jackknife, leave_one_out
 
 
 def correlated(r: float, n: int, seed: Sequence[int]) -> np.ndarray:
