@@ -21,6 +21,7 @@ so that it finds the best fit and not just the nearest one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,7 +106,9 @@ def fit_logistic(
         return LogisticFit((np.nan,) * n_parameters, f"fewer than {n_parameters} different scores", np.nan, np.nan)
     middle, scale = float(np.median(x)), float(x.std())
     problem = _Projected((x - middle) / scale, y, linear=n_parameters == 5)
-    minima = problem.minima()
+    # The mapping with five parameters contains that with four, and must not end above it.
+    contained = _Projected(problem.x, y, linear=False).minima()[:1] if problem.linear else []
+    minima = problem.minima(contained)
     if not minima:
         return LogisticFit((np.nan,) * n_parameters, NOT_CONVERGED, np.nan, np.nan)
     theta = minima[0]
@@ -182,8 +185,8 @@ class _Projected:
         explained = np.divide((beyond @ self.rest) ** 2, squares, out=np.zeros_like(squares), where=there)
         return 1 - explained / (self.rest @ self.rest)
 
-    def minima(self) -> list[Floats]:
-        """Return the end points of the searches that start from the deepest dips of a grid and converge, best first.
+    def minima(self, starts: Sequence[Floats] = ()) -> list[Floats]:
+        """Return the ends of the searches that converge, best first, from ``starts`` and the deepest dips of a grid.
 
         Steps come last: with five parameters, a step can just dent the line for a few points, which is not a mapping.
         """
@@ -194,9 +197,10 @@ class _Projected:
         grid = np.stack([share, np.broadcast_to(np.log(widths), share.shape)], axis=-1)
         loss = np.stack([self.losses(centres, width) for width in widths], axis=1)
         dip = loss <= ndimage.minimum_filter(loss, size=3, mode="nearest")
-        starts = grid[dip][np.argsort(loss[dip])][:FOLLOWED]
-        found = [end for start in starts if (end := self._search(start)) is not None]
-        return [theta for theta, _ in sorted(found, key=lambda end: (self.is_step(end[0]), end[1]))]
+        dips = grid[dip][np.argsort(loss[dip])][:FOLLOWED]
+        found = [(end, False) for start in starts if (end := self._search(start)) is not None]
+        found += [(end, self.is_step(end[0])) for start in dips if (end := self._search(start)) is not None]
+        return [theta for (theta, _), _ in sorted(found, key=lambda each: (each[1], each[0][1]))]
 
     def _search(self, start: Floats) -> tuple[Floats, float] | None:
         """Return the end of a search and the share of variance left there, or None if it does not converge."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from ...common.errors import one_line
@@ -25,7 +25,10 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str | None]:
         if model.count("/") > 1 or model.startswith((".", "/", "~")):
             raise MllmError(f"{model} is not a folder")
         try:
-            folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(FILES)))
+            # Said explicitly: huggingface_hub 1 asks for the list of files of a commit even when it is offline.
+            offline = constants.HF_HUB_OFFLINE
+            found = snapshot_download(model, revision=revision, allow_patterns=list(FILES), local_files_only=offline)
+            folder = Path(found)
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             raise MllmError(
                 f"{model}{f' at {revision}' if revision else ''} is not on disk and the hub cannot be reached: "
