@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...analysis.statistics import grouped
+from ...analysis.statistics import correlations, grouped
 from ...common.files import atomic_path, write_json
 from ...common.images import read_rgb
 from ..errors import MllmError
@@ -23,6 +23,7 @@ from ..scoring.scale import ScoreScale
 from ..scoring.scorer import Scorer
 from .calibration import FEWEST, Calibration, at_temperature, fit_isotonic, fit_temperature, report
 from .examples import Example
+from .logs import REPLIES
 
 if TYPE_CHECKING:
     from ..backends import TransformersBackend
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
 HELD_OUT = "held-out"
 LOGS = "log_probabilities"  # of levels; in memory only
+SHOWN, LONGEST = 6, 300  # replies that a line of the log shows, and how many characters of each
 Sets = Mapping[str, Sequence[Example]]
 
 
@@ -46,7 +48,7 @@ def rate_sets(backend: TransformersBackend, preset: Preset, sets: Sets) -> pd.Da
             questions = [example.item.question for example in group]
             ratings = scorer.rate(images, dimension=dimension, questions=questions)
             for example, rating in zip(group, ratings, strict=True):
-                said = {"label": example.score, "value": rating.value, "status": rating.status}
+                said = {"label": example.score, "value": rating.value, "status": rating.status, "reply": rating.raw}
                 levels = rating.distribution and [math.log(max(p, 1e-300)) for p in rating.distribution.values()]
                 about = {
                     "set": name,
@@ -71,6 +73,14 @@ def numbers_of(table: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
+def replies_of(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return written replies to the first items of a table, cut short, for the log; nothing where levels are read."""
+    written = table.loc[table["reply"].ne("")].head(SHOWN)
+    named = written["set"] + "/" + written["dimension"] + "/" + written["item"]
+    replies = {name: reply[:LONGEST] for name, reply in zip(named, written["reply"], strict=True)}
+    return {REPLIES: replies} if replies else {}
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -89,7 +99,8 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
 
     Returns:
         One row per set, dimension and kind of ratings: ``n`` of ``of`` could be read, ``rmse``, ``mae``, ``plcc``,
-        ``srcc``.
+        ``srcc`` and the ends of its 95 % interval, ``srcc_low`` and ``srcc_high``, which leaves out one reference at a
+        time (NaN where there is none).
     """
     write_table(folder / AFTER, table)
     before = pd.read_csv(folder / BEFORE)
@@ -113,13 +124,23 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
             for what, rows, one in parts:
                 read = rows.dropna(subset=["value"])
                 if len(read) >= 3:
-                    line = report([(what, _calibrated(read, one, preset, str(dimension)))], read["label"])
-                    line = line.rename(columns={"calibration": "ratings"})
-                    lines.append(line.assign(set=name, dimension=dimension, of=len(rows)))
+                    values = _calibrated(read, one, preset, str(dimension))
+                    line = report([(what, values)], read["label"]).rename(columns={"calibration": "ratings"})
+                    low, high = _interval(read, values)
+                    line = line.assign(srcc_low=low, srcc_high=high, set=name, dimension=dimension, of=len(rows))
+                    lines.append(line)
     evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
     write_table(folder / EVALUATION, evaluation)
     write_json(folder / CALIBRATION, fitted)
     return evaluation
+
+
+def _interval(rows: pd.DataFrame, values: Any) -> tuple[float, float]:
+    """Return the ends of the interval of SRCC; ratings and labels are on one scale, so they have one direction."""
+    rated = pd.DataFrame({"value": np.asarray(values, float), "target": np.asarray(rows["label"], float)})
+    rated = rated.assign(reference=rows["reference"].tolist(), higher_is_better=True, target_higher_is_better=True)
+    (found,) = correlations([rated])
+    return found["srcc_low"], found["srcc_high"]
 
 
 def _first_half(rows: pd.DataFrame) -> pd.Index:
