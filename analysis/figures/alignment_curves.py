@@ -19,7 +19,7 @@ def _reward(term: str) -> str:
 
 def _status(term: str) -> str:
     name = term.removeprefix("status/")
-    return name if name not in (term, "ok") else ""
+    return name.replace("_", " ") if name not in (term, "ok") else ""
 
 
 def _agreement(term: str) -> str:

@@ -23,14 +23,15 @@ from ..scoring.scale import ScoreScale
 from ..scoring.scorer import Scorer
 from .calibration import FEWEST, Calibration, at_temperature, fit_isotonic, fit_temperature, report
 from .examples import Example
-from .logs import REPLIES
 
 if TYPE_CHECKING:
     from ..backends import TransformersBackend
 
 BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
 HELD_OUT = "held-out"
+EVALUATED = ("ratings", "n", "rmse", "mae", "plcc", "srcc", "srcc_low", "srcc_high", "set", "dimension", "of")
 LOGS = "log_probabilities"  # of levels; in memory only
+REPLIES = "replies"  # in lines of the log
 SHOWN, LONGEST = 6, 300  # replies that a line of the log shows, and how many characters of each
 Sets = Mapping[str, Sequence[Example]]
 
@@ -94,14 +95,18 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
 
     Args:
         folder: has the ratings before; gets those after, the comparison and the calibration.
-        table: see :func:`rate_sets`.
+        table: see :func:`rate_sets`; empty if nothing is evaluated.
         preset: what was asked.
 
     Returns:
         One row per set, dimension and kind of ratings: ``n`` of ``of`` could be read, ``rmse``, ``mae``, ``plcc``,
         ``srcc`` and the ends of its 95 % interval, ``srcc_low`` and ``srcc_high``, which leaves out one reference at a
-        time (NaN where there is none).
+        time. Fewer than three ratings that could be read have no agreement: NaN.
     """
+    if table.empty:
+        evaluation = pd.DataFrame(columns=EVALUATED)
+        write_table(folder / EVALUATION, evaluation)
+        return evaluation
     write_table(folder / AFTER, table)
     before = pd.read_csv(folder / BEFORE)
     lines, fitted = [], {}
@@ -123,13 +128,14 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
             parts += [(f"after{part}, {one.kind}", judged, one) for one in maps]
             for what, rows, one in parts:
                 read = rows.dropna(subset=["value"])
+                about = {"ratings": what, "n": len(read), "set": name, "dimension": dimension, "of": len(rows)}
                 if len(read) >= 3:
                     values = _calibrated(read, one, preset, str(dimension))
-                    line = report([(what, values)], read["label"]).rename(columns={"calibration": "ratings"})
                     low, high = _interval(read, values)
-                    line = line.assign(srcc_low=low, srcc_high=high, set=name, dimension=dimension, of=len(rows))
-                    lines.append(line)
-    evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+                    about |= report([("", values)], read["label"]).drop(columns="calibration").iloc[0].to_dict()
+                    about |= {"n": len(read), "srcc_low": low, "srcc_high": high}
+                lines.append(about)
+    evaluation = pd.DataFrame(lines, columns=EVALUATED)
     write_table(folder / EVALUATION, evaluation)
     write_json(folder / CALIBRATION, fitted)
     return evaluation

@@ -274,7 +274,7 @@ def align(
         _save(folder / ADAPTER, lambda place: model.save_pretrained(place))
         model = adapters.merged(model)
     _save(folder / MODEL, lambda place: _save_model(model, backend, place))
-    evaluation = evaluate_into(folder, ratings(), alignment.asked) if sets else pd.DataFrame()
+    evaluation = evaluate_into(folder, ratings(), alignment.asked)
     return Aligned(folder, folder / MODEL, evaluation, resumed_at)
 
 
