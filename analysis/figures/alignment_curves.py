@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from ..statistics.frames import grouped
@@ -11,6 +12,7 @@ from .canvas import Drawn, Given, Panels, figure, require_one_of
 from .style import line_style
 
 PER_ROW = 2
+UNREADABLE, SRCC = "replies that cannot be read", "SRCC with people, rated greedily"
 
 
 def _reward(term: str) -> str:
@@ -29,8 +31,8 @@ def _agreement(term: str) -> str:
 # Title and what a line of the panel is called, by term; "" for a term of another panel.
 PANELS: Mapping[str, Callable[[str], str]] = {
     "reward of drawn replies": lambda term: _reward(term) if term.startswith("rewards/") else "",
-    "replies that cannot be read": _status,
-    "SRCC with people, rated greedily": lambda term: _agreement(term) if term.startswith("eval/") else "",
+    UNREADABLE: _status,
+    SRCC: lambda term: _agreement(term) if term.startswith("eval/") else "",
     "distance from the start (KL)": lambda term: "KL" if term == "kl" else "",
     "loss": lambda term: "loss" if term == "loss" else "",
 }
@@ -71,7 +73,7 @@ def alignment_curves(log: pd.DataFrame, *, ax: Given = None) -> Drawn:
     panels = Panels(ax, len(titles), per_row=PER_ROW, height=2.1)
     for axis, title in zip(panels.axes, titles, strict=True):
         lines = {name: curves[term] for term, name in panels_of[title].items() if name}
-        if title == "replies that cannot be read":
+        if title == UNREADABLE:
             seen = {name: curve for name, curve in lines.items() if curve["value"].gt(0).any()}
             lines = seen or {"none": next(iter(lines.values()))}
             axis.yaxis.set_major_formatter("{x:.0%}")
@@ -79,13 +81,16 @@ def alignment_curves(log: pd.DataFrame, *, ax: Given = None) -> Drawn:
             marker = "o" if len(curve) <= 12 else ""
             look = line_style(number)
             axis.plot(curve["step"], curve["value"], label=name, linewidth=1.3, marker=marker, markersize=3, **look)
-        if title == "replies that cannot be read":
+        if title == UNREADABLE:
             axis.set_ylim(bottom=0)
         axis.set_title(title)
         axis.set_xlabel("step")
         axis.set_xlim(left=0)
         axis.grid(axis="y")
         axis.margins(y=0.12)
+        if title == SRCC:  # small changes are not to look large
+            values = np.concatenate([curve["value"].to_numpy(float) for curve in lines.values()])
+            axis.set_ylim(min(values.min(), values.max() - 0.3) - 0.03, min(values.max() + 0.1, 1.03))
         if list(lines) not in (["KL"], ["loss"]):
             axis.legend(fontsize=7)
     return panels.drawn

@@ -35,11 +35,9 @@ def read_log(folder: str | Path) -> pd.DataFrame:
         >>> from lopsided.common.lines import sealed
         >>> folder = Path(tempfile.mkdtemp())
         >>> (folder / "log.jsonl").write_bytes(sealed({"step": 5, "kl": 0.2, "replies": {"held-out/quality/1": "60"}}))
-        80
-        >>> read_log(folder)
-           step                        term  value text
-        0     5                          kl    0.2
-        1     5  replies/held-out/quality/1    NaN   60
+        82
+        >>> read_log(folder).values.tolist()
+        [[5, 'kl', 0.2, ''], [5, 'replies/held-out/quality/1', nan, '60']]
     """
     place, rows = expanded(folder), []
     path = place / LOG
