@@ -40,8 +40,8 @@ def section(study: Study) -> Section:
         }
         note = (
             f"Greedy ratings of items that were not trained on; in brackets: {jackknifed(study)}. RMSE is on the scale"
-            " of the question. Read: share of replies that have a value. Loss and KL are the last that were logged. One run"
-            " of one seed: how much another would differ is not in the intervals."
+            " of the question. Read: share of replies that have a value. Loss and KL are the last that were logged."
+            " One run of one seed: how much another would differ is not in the intervals."
         )
         blocks.append(table(changes, "Agreement with people before and after", columns, note=note, optional=("KL",)))
     for alignment, rows in grouped(log, "alignment"):
