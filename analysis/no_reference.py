@@ -367,7 +367,7 @@ def compare(arms: list[Arm], design: Design, level: float) -> list[Row]:
             }
         )
     for whole in (True, False):
-        family = [row for row in rows if (row["stage"] == NO_STAGE) is whole and np.isfinite(row["p"])]
+        family = [row for row in rows if bool(row["stage"] == NO_STAGE) == whole and np.isfinite(row["p"])]
         for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = float(p)
     return rows

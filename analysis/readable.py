@@ -54,7 +54,7 @@ def readable_table(table: pd.DataFrame, *columns: str) -> Styler:
 def _cell(table: pd.DataFrame, name: str) -> Cell:
     if name in NAMED:
         return lambda row: pretty(str(row[name])) if row[name] else "–"
-    if name == "where":
+    if name in ("where", "because", "overturned_by"):
         return readable(name)
     if name == "measures":
         return named_list(name)

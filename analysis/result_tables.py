@@ -56,7 +56,7 @@ DRAW = re.compile(r"(?<=-r)@(seed\d+|\d+draws)$")
 SHARE = "@share"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StudyTables:
     """The result tables, one row per observation. A table can be empty (it is, if left out) but must have its columns.
 
@@ -140,6 +140,11 @@ class StudyTables:
     def __post_init__(self) -> None:
         for name, table in self.by_name().items():
             require_columns(table, name)
+
+    def __repr__(self) -> str:
+        return (
+            f"StudyTables({', '.join(f'{name}: {len(of):,} rows' for name, of in self.by_name().items() if len(of))})"
+        )
 
     def by_name(self) -> dict[str, pd.DataFrame]:
         """Return the tables by name, in the order of ``TABLES``."""

@@ -19,7 +19,7 @@ from .statistics.bootstrap import LEVEL
 from .statistics.frames import grouped, records
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """Everything derived from the tables.
 
@@ -88,6 +88,9 @@ class Study:
         """Write every derived table to ``folder`` as ``<name>.parquet`` and ``<name>.csv``."""
         for name, table in self.derived().items():
             write_table(table, folder, name, ("parquet", "csv"))
+
+    def __repr__(self) -> str:
+        return f"Study({self.tables}; derived: {len(self.derived())} tables, n_boot={self.n_boot}, seed={self.seed})"
 
     def _repr_html_(self) -> str:
         """Show in a notebook what became of the rankings and the claims, and what the study rests on."""

@@ -38,12 +38,16 @@ class Statuses(list[tuple[Cell[Stage], Status]]):
         """Return the cells that were begun and are not done, whose status says why."""
         return [(cell, status) for cell, status in self if status.state not in ("done", "pending")]
 
+    def __repr__(self) -> str:
+        counts = Counter(status.state for _, status in self)
+        return f"Statuses({len(self):,} cells: {', '.join(f'{n:,} {state}' for state, n in counts.items())})"
+
     def _repr_html_(self) -> str:
         reasons = [f"{status.state}: {cell.title} [{cell.id}]: {status.reason}" for cell, status in self.unfinished()]
         return html_table(*self.by_stage()) + "".join(map(html_paragraph, reasons))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The cells of an experiment.
 
@@ -66,6 +70,9 @@ class Plan:
     def with_status(self, store: Store) -> Statuses:
         """Return every cell with what the store knows of it."""
         return Statuses((cell, store.status(cell.stage, cell.id)) for cell in self.cells)
+
+    def __repr__(self) -> str:
+        return f"Plan({self.experiment.name}: {len(self.cells):,} cells)"
 
     def _repr_html_(self) -> str:
         """Show what a run would compute, in a notebook: the rows of ``lopsided plan``."""

@@ -78,6 +78,8 @@ class VllmBackend(Backend):
                 max_num_seqs=batch_size,
                 max_model_len=-1,  # as many tokens as the model takes and memory holds
                 mm_processor_kwargs=None if max_pixels is None else {"max_pixels": max_pixels},
+                # Else a model may write blanks between the parts of JSON until its tokens are spent.
+                structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
             )
         except Exception as error:  # vLLM, its engine's process and its drivers raise all kinds
             raise MllmError(f"vLLM cannot run {model}: {one_line(error)}") from error

@@ -37,6 +37,7 @@ def test_a_notebook_that_is_not_executed_can_import_what_it_uses():
 def test_a_plan_shows_its_stages_and_cells(planned):
     html = planned._repr_html_()
     assert f"smoke: {len(planned.cells)} cells" in html
+    assert repr(planned) == f"Plan(smoke: {len(planned.cells)} cells)"
     for cell in planned.cells:
         assert cell.row in html
 
@@ -50,6 +51,7 @@ def test_a_status_counts_cells_and_says_why_they_failed(planned, tmp_path):
     header, rows = states.by_stage()
     assert header == ["stage", "done", "failed", "pending", "time"]
     assert sum(int(row[3]) for row in rows if row[3] != "·") == len(planned.cells) - 2
+    assert repr(states) == f"Statuses({len(found)} cells: 1 done, 1 failed, {len(rest)} pending)"
     html = states._repr_html_()
     assert f"failed: {second[0].title} [{second[0].id}]: a &lt; b" in html
     assert "<td" in html
@@ -57,6 +59,8 @@ def test_a_status_counts_cells_and_says_why_they_failed(planned, tmp_path):
 
 def test_a_study_shows_verdicts_and_claims(synthetic_tables):
     study = analyse(synthetic_tables.study_tables(seeds=3), n_boot=20)
+    assert repr(study).startswith(f"Study(StudyTables(cells: {len(study.tables.cells)} rows, ")
+    assert len(repr(study)) < 300
     html = study._repr_html_()
     for row in study.asymmetry.settings.to_dict("records"):
         assert row["trend_verdict"] in html
