@@ -67,7 +67,7 @@ def _replies(alignment: str, replies: pd.DataFrame) -> Block:
     wide = replies.assign(item=replies["term"].str.removeprefix(REPLIES)).pivot(
         index="item", columns="step", values="text"
     )
-    shown = wide[kept].rename(columns=lambda step: f"step {step}").reset_index()
+    shown = wide[kept].add_prefix("step ").reset_index()
     note = "Greedy replies to the same items over time; step 0 is before training. Long ones are cut."
     columns = {str(name): text(str(name)) for name in shown}
     return table(shown, f"Sample replies, {alignment}", columns, note=note, folded=True)

@@ -27,7 +27,9 @@ def logged(alignment):
 @pytest.fixture(scope="module")
 def study():
     tables = StudyTables(
-        alignments=pd.concat([evaluated("one"), evaluated("one", "spaq", 0.1, None), evaluated("two", before=0.3)]),
+        alignments=pd.concat(
+            [evaluated("one"), evaluated("one", "spaq", 0.1, float("nan")), evaluated("two", before=0.3)]
+        ),
         alignment_log=pd.concat([logged("one"), logged("two")]),
         cells=pd.DataFrame([{"cell": "cell one", "seconds": 90.0}]).reindex(columns=SCHEMAS["cells"]),
     )
