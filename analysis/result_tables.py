@@ -126,6 +126,16 @@ class StudyTables:
         *("cell", "stage", "generator", "fidelity", "discriminator", "gan_weight", "seed", "step", "term", "value"),
         part="stability",
     )
+    alignments: pd.DataFrame = _table(
+        "Agreement with people of the ratings before, after and, calibrated, after the training of multimodal LLMs.",
+        *("cell", "alignment", "method", "benchmark", "dimension", "ratings", "step", "n", "n_valid"),
+        *("srcc", "srcc_low", "srcc_high", "plcc", "rmse", "mae"),
+        part="alignments",
+    )
+    alignment_log: pd.DataFrame = _table(
+        "What the training of multimodal LLMs logged: numbers, and sample replies, over steps.",
+        *("cell", "alignment", "method", "step", "term", "value", "text"),
+    )
 
     def __post_init__(self) -> None:
         for name, table in self.by_name().items():

@@ -83,7 +83,7 @@ def train(
         numbers = ["n", "of", "srcc", "plcc", "rmse"]
         table = console.table("ratings", *numbers, numbers=numbers)
         for row in done.evaluation.to_dict("records"):
-            values = (f"{row[name]}" if name in ("n", "of") else f"{row[name]:.3f}" for name in numbers)
+            values = (f"{row[name]:.3f}" if isinstance(row[name], float) else f"{row[name]}" for name in numbers)
             table.add_row(f"{row['set']}, {row['dimension']}, {row['ratings']}", *values)
         console.show(table)
     console.say(f"model: {done.model}")

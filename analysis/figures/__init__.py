@@ -6,6 +6,7 @@ that say why. What a figure shows in full is in the ``caption`` of its module.
 """
 
 # Not lazily: a function and its module share their name, and the module would come first.
+from .alignment_curves import alignment_curves
 from .assessment_forest import assessment_forest
 from .canvas import axes_of, figure_of
 from .claim_table import claim_table
@@ -36,6 +37,7 @@ from .variance_components import variance_components
 
 __all__ = [
     "GalleryRow",
+    "alignment_curves",
     "assessment_forest",
     "axes_of",
     "claim_table",

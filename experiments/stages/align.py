@@ -6,16 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
+
 from ...iqa.manifest import hash_file
-from ...mllm.align import Alignment, align, plan_alignment, require_libraries
+from ...mllm.align import Alignment, align, plan_alignment, read_log, require_libraries
+from ...mllm.errors import MllmError
 from ...sr.trainer import StoppedError
 from ..schema.errors import ExperimentError
 from ..schema.mllm import benchmark_content, model_files
+from ..store import checked
 from .cell import Cell, only
+from .cell_files import damaged
 from .context import Context
 from .draft import Draft
 from .stage import Stage
 
+EVALUATION, LOG = "evaluation.csv", "log.jsonl"  # outputs that result tables are made of, with the next two
+BEFORE, AFTER = "before.csv", "after.csv"
 ALIGNED_MODEL = "model"  # the folder of the trained model among the outputs
 CHECKPOINTS = "checkpoint-*"
 TENSORBOARD = "tensorboard"
@@ -85,6 +92,22 @@ class Align(Stage):
         checkpoints = set(work.glob(CHECKPOINTS))
         for path in sorted(set(work.iterdir()) - checkpoints):
             path.rename(folder / path.name)
+
+    def rows(self, cell: Cell[Stage], folder: Path) -> dict[str, pd.DataFrame]:
+        """One row per benchmark, dimension and kind of ratings; and one per step and term of the log."""
+        path, _ = checked(folder, EVALUATION)
+        try:
+            evaluation = pd.read_csv(path)
+            for name in (LOG, BEFORE, AFTER) if len(evaluation) else (LOG,):
+                checked(folder, name)
+            logged = read_log(folder)
+        except (OSError, ValueError, MllmError) as error:
+            raise damaged(path, error) from None
+        about = {"cell": cell.id, "alignment": cell.labels["measure"], "method": self.alignment.method}
+        steps = logged["step"].max() if len(logged) else 0
+        evaluation = evaluation.rename(columns={"set": "benchmark", "n": "n_valid", "of": "n"})
+        step = [0 if ratings == "before" else steps for ratings in evaluation["ratings"]]
+        return {"alignments": evaluation.assign(step=step, **about), "alignment_log": logged.assign(**about)}
 
 
 def alignment_cells(draft: Draft) -> dict[str, Cell[Align]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .cheating import Limits, Probe, pixel_distance, probe, read_checkpoints, shows_prompt
     from .config import Alignment, load_alignment
     from .evaluation import load_calibration
+    from .logs import read_log
     from .reinforced_flow import FlowGrpo, draw, flow_grpo
     from .reward_model import RewardModel
     from .rewards import ParsedReply, Rewards
@@ -57,6 +58,7 @@ __all__ = [
     "plan_alignment",
     "probe",
     "read_checkpoints",
+    "read_log",
     "require_libraries",
     "shows_prompt",
     "side_by_side",
@@ -72,6 +74,7 @@ __getattr__, __dir__ = door(
         ".config": ["Alignment", "load_alignment"],
         ".evaluation": ["load_calibration"],
         ".cheating": ["Limits", "Probe", "pixel_distance", "probe", "read_checkpoints", "shows_prompt"],
+        ".logs": ["read_log"],
         ".reinforced_flow": ["FlowGrpo", "draw", "flow_grpo"],
         ".reward_model": ["RewardModel"],
         ".rewards": ["ParsedReply", "Rewards"],

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...analysis.statistics import grouped
+from ...analysis.statistics import correlations, grouped
 from ...common.files import atomic_path, write_json
 from ...common.images import read_rgb
 from ..errors import MllmError
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
 HELD_OUT = "held-out"
+EVALUATED = ("ratings", "n", "rmse", "mae", "plcc", "srcc", "srcc_low", "srcc_high", "set", "dimension", "of")
 LOGS = "log_probabilities"  # of levels; in memory only
+REPLIES = "replies"  # in lines of the log
+SHOWN, LONGEST = 6, 300  # replies that a line of the log shows, and how many characters of each
 Sets = Mapping[str, Sequence[Example]]
 
 
@@ -46,7 +49,7 @@ def rate_sets(backend: TransformersBackend, preset: Preset, sets: Sets) -> pd.Da
             questions = [example.item.question for example in group]
             ratings = scorer.rate(images, dimension=dimension, questions=questions)
             for example, rating in zip(group, ratings, strict=True):
-                said = {"label": example.score, "value": rating.value, "status": rating.status}
+                said = {"label": example.score, "value": rating.value, "status": rating.status, "reply": rating.raw}
                 levels = rating.distribution and [math.log(max(p, 1e-300)) for p in rating.distribution.values()]
                 about = {
                     "set": name,
@@ -71,6 +74,14 @@ def numbers_of(table: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
+def replies_of(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return written replies to the first items of a table, cut short, for the log; nothing where levels are read."""
+    written = table.loc[table["reply"].ne("")].head(SHOWN)
+    named = written["set"] + "/" + written["dimension"] + "/" + written["item"]
+    replies = {name: reply[:LONGEST] for name, reply in zip(named, written["reply"], strict=True)}
+    return {REPLIES: replies} if replies else {}
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -84,13 +95,18 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
 
     Args:
         folder: has the ratings before; gets those after, the comparison and the calibration.
-        table: see :func:`rate_sets`.
+        table: see :func:`rate_sets`; empty if nothing is evaluated.
         preset: what was asked.
 
     Returns:
         One row per set, dimension and kind of ratings: ``n`` of ``of`` could be read, ``rmse``, ``mae``, ``plcc``,
-        ``srcc``.
+        ``srcc`` and the ends of its 95 % interval, ``srcc_low`` and ``srcc_high``, which leaves out one reference at a
+        time. Fewer than three ratings that could be read have no agreement: NaN.
     """
+    if table.empty:
+        evaluation = pd.DataFrame(columns=EVALUATED)
+        write_table(folder / EVALUATION, evaluation)
+        return evaluation
     write_table(folder / AFTER, table)
     before = pd.read_csv(folder / BEFORE)
     lines, fitted = [], {}
@@ -112,14 +128,25 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
             parts += [(f"after{part}, {one.kind}", judged, one) for one in maps]
             for what, rows, one in parts:
                 read = rows.dropna(subset=["value"])
+                about = {"ratings": what, "n": len(read), "set": name, "dimension": dimension, "of": len(rows)}
                 if len(read) >= 3:
-                    line = report([(what, _calibrated(read, one, preset, str(dimension)))], read["label"])
-                    line = line.rename(columns={"calibration": "ratings"})
-                    lines.append(line.assign(set=name, dimension=dimension, of=len(rows)))
-    evaluation = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+                    values = _calibrated(read, one, preset, str(dimension))
+                    low, high = _interval(read, values)
+                    about |= report([("", values)], read["label"]).drop(columns="calibration").iloc[0].to_dict()
+                    about |= {"n": len(read), "srcc_low": low, "srcc_high": high}
+                lines.append(about)
+    evaluation = pd.DataFrame(lines, columns=EVALUATED)
     write_table(folder / EVALUATION, evaluation)
     write_json(folder / CALIBRATION, fitted)
     return evaluation
+
+
+def _interval(rows: pd.DataFrame, values: Any) -> tuple[float, float]:
+    """Return the ends of the interval of SRCC; ratings and labels are on one scale, so they have one direction."""
+    rated = pd.DataFrame({"value": np.asarray(values, float), "target": np.asarray(rows["label"], float)})
+    rated = rated.assign(reference=rows["reference"].tolist(), higher_is_better=True, target_higher_is_better=True)
+    (found,) = correlations([rated])
+    return found["srcc_low"], found["srcc_high"]
 
 
 def _first_half(rows: pd.DataFrame) -> pd.Index:

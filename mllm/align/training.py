@@ -3,13 +3,13 @@
 ==========================  =========================================================================================
 ``alignment.json``          the settings, and what was planned; a folder belongs to one alignment
 ``split.json``              which items are trained on, held out and refused, and why
-``log.jsonl``               loss, rewards, statuses and evaluations by step; equal for equal runs, killed or not
+``log.jsonl``               loss, rewards, statuses, evaluations with some replies, by step; equal for equal runs
 ``checkpoint-<step>/``      the last two checkpoints, with the optimiser and the random generators
 ``runs/``                   the same curves for TensorBoard
 ``adapter/``                the adapters, if there are some
 ``model/``                  the trained model, adapters merged: a folder for ``lopsided rate --model``
 ``before.csv``              ratings of held-out items and benchmarks before training; ``after.csv`` after it
-``evaluation.csv``          both against people, without and with calibration
+``evaluation.csv``          both against people, with intervals, without and with calibration
 ``calibration.json``        the calibration
 ==========================  =========================================================================================
 """
@@ -36,14 +36,15 @@ from ...common.files import temporary_name, write_json
 from ..errors import MllmError
 from ..item import Item
 from .config import Alignment
-from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, write_table
+from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, replies_of, write_table
 from .examples import Example, make_example
+from .logs import LOG
 from .splits import Split, split_items
 
 if TYPE_CHECKING:
     from ..backends import TransformersBackend
 
-SETTINGS, SPLIT, LOG, MODEL, ADAPTER = "alignment.json", "split.json", "log.jsonl", "model", "adapter"
+SETTINGS, SPLIT, MODEL, ADAPTER = "alignment.json", "split.json", "model", "adapter"
 LIBRARIES = ("trl", "peft", "datasets")
 Progress = Callable[[float, int, str], None]
 
@@ -249,10 +250,14 @@ def align(
     def ratings() -> pd.DataFrame:
         return rate_sets(backend, alignment.asked, sets)
 
+    def seen() -> dict[str, Any]:
+        found = ratings()
+        return {**numbers_of(found), **replies_of(found)}
+
     log = trainers.LogLines(folder / LOG, progress)
     callbacks: list[Any] = [log, trainers.Marks(), trainers.Stops(stop, alignment.grpo.iterations)]
     if alignment.evaluate.every and sets:
-        callbacks.append(trainers.Evaluates(alignment.evaluate.every, lambda: numbers_of(ratings()), log))
+        callbacks.append(trainers.Evaluates(alignment.evaluate.every, seen, log))
     resumed = latest_checkpoint(folder)
     resumed_at = int(resumed.name.split("-")[1]) if resumed else 0
     if sets and not (folder / BEFORE).exists():
@@ -269,7 +274,7 @@ def align(
         _save(folder / ADAPTER, lambda place: model.save_pretrained(place))
         model = adapters.merged(model)
     _save(folder / MODEL, lambda place: _save_model(model, backend, place))
-    evaluation = evaluate_into(folder, ratings(), alignment.asked) if sets else pd.DataFrame()
+    evaluation = evaluate_into(folder, ratings(), alignment.asked)
     return Aligned(folder, folder / MODEL, evaluation, resumed_at)
 
 

@@ -98,6 +98,15 @@ def as_ratings(scores):
     return ratings.assign(status=np.where(np.arange(len(ratings)) % 7 == 3, "unparsable", ratings["status"]))
 
 
+def logged():
+    """What a reinforcement logs."""
+    rows = [(step, f"rewards/{name}/mean", step / 10) for name in ("gaussian", "format") for step in (1, 5, 10)]
+    rows += [(step, f"status/{name}", 0.01 * step) for name in ("ok", "out_of_range", "empty") for step in (1, 5, 10)]
+    rows += [(step, "eval/held-out/quality/srcc", 0.08 * step) for step in (0, 10)]
+    rows += [(step, term, 0.1) for term in ("kl", "loss") for step in (1, 5, 10)]
+    return pd.DataFrame(rows, columns=["step", "term", "value"]).assign(alignment="tuned")
+
+
 def arguments(study, generator="swinir_tiny", dataset="ladder"):
     """Return the tables that each figure takes, of one generator, data set and, for single judges, setting."""
     asymmetry, gains, assessed = study.asymmetry, study.gains, study.assessment
@@ -125,6 +134,7 @@ def arguments(study, generator="swinir_tiny", dataset="ladder"):
             pd.DataFrame({"checkpoint": ["0", "9"], "reward_change": [0.0, 2.0], "diversity_share": 1.0, "blank": 0.0}),
         ),
         "status_bars": (as_ratings(study.tables.fr_scores),),
+        "alignment_curves": (logged(),),
         "critical_difference": (where(assessed.ranks, over="references"),),
         "initialisation_ladder": (assessed.table, gains.table),
         "no_reference_forest": (study.parts["nr_assessment"], study.parts["nr_splits"]),

@@ -7,10 +7,13 @@ import pickle
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 from safetensors.torch import load_file
 from support.rated_images import COUNT, write_benchmark
 
+from lopsided.analysis import analyse
+from lopsided.analysis.report.alignments import section
 from lopsided.analysis.statistics import where
 from lopsided.common.errors import LopsidedError
 from lopsided.experiments import ExperimentError, collect_tables, load_experiment, plan, run
@@ -39,6 +42,7 @@ align:
     split: {held_out: 0.3, near: null}
     optim: {rate: 1.0e-3, batch: 2, steps: 3}
     log_every: 1
+    evaluate: {every: 2}
 mllm:
   scorers: [{model: MODEL, preset: q-align}, {model: aligned:tuned, preset: q-align}]
   benchmarks: {own: {benchmark: jsonl, path: test/own.jsonl}}
@@ -109,7 +113,7 @@ def test_a_model_that_the_experiment_trains_judges_in_it(experiment: Path, model
     assert summary.ok, [reason for _, reason in summary.failed]
     folder = store.folder("align", cell.id)
     assert not (folder / "work").exists()
-    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [1, 2, 2, 3]
     outputs = json.loads((folder / "status.json").read_text())["outputs"]
     assert {"model/model.safetensors", "split.json", "evaluation.csv", "calibration.json"} <= outputs.keys()
     assert not any(name.startswith(("tensorboard", "checkpoint")) for name in outputs)
@@ -127,6 +131,25 @@ def test_a_model_that_the_experiment_trains_judges_in_it(experiment: Path, model
     read = json.loads((store.folder("rate", rating.id) / "status.json").read_text())["inputs"]["model"]
     assert read.keys() == {"model"}
     assert run(experiment, store=tmp_path / "runs").done == 0
+
+    evaluated = pd.read_csv(folder / "evaluation.csv")
+    assert (tables.alignments["cell"] == cell.id).all()
+    assert dict(zip(tables.alignments["ratings"], tables.alignments["step"], strict=True)) == {"before": 0, "after": 3}
+    assert tables.alignments["srcc"].tolist() == pytest.approx(evaluated["srcc"].tolist())
+    logged = where(tables.alignment_log, term="eval/held-out/quality/read")
+    assert logged["step"].tolist() == [2, 0, 3]  # what the log has, then before and after
+    study = analyse(tables, n_boot=50)
+    (changed_to,) = study.parts["alignment_changes"].to_dict("records")
+    assert (changed_to["srcc_before"], changed_to["srcc_after"]) == tuple(tables.alignments["srcc"])
+    assert changed_to["loss"] == where(tables.alignment_log, term="loss").iloc[-1]["value"]
+    assert changed_to["seconds"] > 0
+    assert [type(block).__name__ for block in section(study).blocks] == ["Table", "Picture"]  # levels have no replies
+
+    log = (folder / "log.jsonl").read_bytes()
+    (folder / "log.jsonl").write_bytes(log.replace(b'"step":1', b'"step":7'))
+    with pytest.raises(LopsidedError, match=r"log\.jsonl' is damaged"):
+        collect_tables(experiment, store=tmp_path / "runs")
+    (folder / "log.jsonl").write_bytes(log)
 
     (folder / "model" / "model.safetensors").write_bytes(b"other")
     status = store.folder("rate", rating.id) / "status.json"

@@ -1,7 +1,10 @@
 """What a notebook shows of a plan, of how much is done, of a study, and while cells are computed."""
 
 import io
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,11 +17,21 @@ from lopsided.experiments.running.progress import Reporter
 from lopsided.experiments.store import Status
 
 SMOKE = "experiments/smoke.yaml"
+NOT_EXECUTED = "08_alignment"  # by `make notebooks`
 
 
 @pytest.fixture(scope="module")
 def planned():
     return experiments.plan(SMOKE)
+
+
+def test_a_notebook_that_is_not_executed_can_import_what_it_uses():
+    assert f"--ignore notebooks/{NOT_EXECUTED}.ipynb" in Path("Makefile").read_text(encoding="utf-8")
+    cells = json.loads(Path(f"notebooks/{NOT_EXECUTED}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imports = re.findall(r"^from lopsided.*", code, re.MULTILINE)
+    assert len(imports) > 3
+    exec("\n".join(imports), {})
 
 
 def test_a_plan_shows_its_stages_and_cells(planned):
