@@ -65,9 +65,9 @@ def limitations(study: Study, facts: Mapping[str, object] | None = None) -> list
     if few := {dataset: n for dataset, n in references.items() if n < FEW_REFERENCES}:
         listed = ", ".join(f"{pretty(dataset)}: {n}" for dataset, n in few.items())
         found.append(
-            f"Few reference images ({listed}): intervals clustered by reference are themselves uncertain, and although"
-            " widened they hold the true value less often than they say: 89 to 94 % of the time with ten references in"
-            " simulations."
+            f"Few reference images ({listed}): intervals over references are themselves uncertain, and hold the true"
+            " value less often than they say: 91 to 94 % of the time with ten references in simulations, and less if a"
+            " measure fails on a kind of picture that none of them shows."
         )
     contamination = study.tables.contamination
     learnt = contamination.query("role == 'measure' and finding in ('trained on it', 'shares references')")

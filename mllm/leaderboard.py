@@ -78,9 +78,9 @@ def compare_runs(folders: Sequence[str | Path], *, level: float = LEVEL) -> Lead
     Raises:
         MllmError: a folder without ratings, another benchmark, the same scorer twice, or nothing that has targets.
     """
-    if len(folders) < 2:
-        raise MllmError("give two folders of ratings or more")
     runs = [_Run(Path(folder)) for folder in folders]
+    if len(runs) < 2:
+        raise MllmError(f"give two folders of ratings or more, got {len(runs)}")
     first = runs[0]
     for run in runs[1:]:
         if run.meta["benchmark"]["identity"] != first.meta["benchmark"]["identity"]:

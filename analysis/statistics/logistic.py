@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage, optimize
 from scipy.special import expit
 
+from ..errors import AnalysisError
 from .correlation import Floats, checked_pair, orientation, plcc
 
 CONVERGED, AT_LIMIT, NOT_CONVERGED = "converged", "at a limit", "not converged"
@@ -91,7 +92,7 @@ def fit_logistic(
         label_higher_is_better: Direction of the labels.
 
     Raises:
-        AnalysisError: See ``correlation.checked_pair``.
+        AnalysisError: Another number of parameters, and see ``correlation.checked_pair``.
 
     Examples:
         >>> score = np.linspace(-3, 3, 20)
@@ -101,6 +102,8 @@ def fit_logistic(
         >>> np.round(fit([-1.0, 1.0]), 2)
         array([-0.76,  0.76])
     """
+    if n_parameters not in (4, 5):
+        raise AnalysisError(f"a logistic mapping has 4 or 5 parameters, got {n_parameters}")
     x, y = checked_pair(score, label)
     if len(np.unique(x)) < n_parameters:
         return LogisticFit((np.nan,) * n_parameters, f"fewer than {n_parameters} different scores", np.nan, np.nan)

@@ -55,8 +55,9 @@ def ratio(
 ) -> Estimate:
     """Return Σ numerator / Σ denominator, e.g. right over asked, with an interval by clusters.
 
-    Of a share that is 0 or 1, where no resample differs, the interval is that of Clopper and Pearson, with the clusters
-    as trials: with 60 references that are all right, [0.94, 1].
+    Resamples of a share that is 0 or 1 do not differ, and near it hardly. So no share is taken as better known than one
+    of 0 or 1 is by Clopper's and Pearson's interval with the clusters as trials: with 60 references, the lower end is
+    at most 0.94 and the upper one at least 0.06.
 
     Args:
         numerator: ``(n,)``.
@@ -81,9 +82,8 @@ def ratio(
         with np.errstate(invalid="ignore", divide="ignore"):
             return (counts @ sums[0]) / (counts @ sums[1])
 
-    interval = bootstrap.interval(statistic(resamples.counts), len(sums[0]))
-    right = over.sum() / under.sum()
-    if share and right in (0, 1) and len(sums[0]) > 1:
-        # All right or all wrong: nothing varies, so resamples are sure of it. Clusters are taken as single trials.
-        interval = share_interval(int(right) * len(sums[0]), len(sums[0]), bootstrap.level)
-    return Estimate(float(over.sum() / under.sum()), *interval)
+    low, high = bootstrap.interval(statistic(resamples.counts), len(sums[0]))
+    if share and len(sums[0]) > 1:
+        most = share_interval(0, len(sums[0]), bootstrap.level)[1]
+        low, high = min(low, 1 - most), max(high, most)
+    return Estimate(float(over.sum() / under.sum()), low, high)

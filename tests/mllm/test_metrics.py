@@ -289,6 +289,10 @@ def test_a_share_of_all_or_nothing_is_not_certain(right):
     found = ratio(np.full(100, right), np.ones(100), np.repeat(np.arange(20), 5), FEW)
     exact = stats.binomtest(20 * right, 20).proportion_ci()
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    one_off = np.full(100, float(right))
+    one_off[0] = 1 - right
+    nearly = ratio(one_off, np.ones(100), np.repeat(np.arange(20), 5), FEW)
+    assert nearly.high - nearly.low >= found.high - found.low  # one mistake makes nobody surer
     errors = ratio(np.zeros(100), np.ones(100), np.arange(100), FEW, share=False)
     assert (errors.value, errors.low, errors.high) == (0, 0, 0)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.statistics.bootstrap import draw_resamples, percentile_interval, srcc_replicates
 from lopsided.analysis.statistics.leaving_out import correlation_interval, jackknife, leave_one_out
 
@@ -83,6 +84,12 @@ def test_ends_are_correlations_around_the_value_and_turn_with_it(parts: list[flo
 @pytest.mark.parametrize("parts", [[0.8, 0.9], [0.8, np.nan, 0.9], [1.0, 1.0, 1.0], []])
 def test_there_is_no_interval_where_nothing_is_known_to_vary(parts: list[float]) -> None:
     assert np.isnan(correlation_interval(1.0, np.array(parts))).all()
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_is_a_share(level: float) -> None:
+    with pytest.raises(AnalysisError, match=f"0.95, got {level}"):
+        correlation_interval(0.9, np.array([0.88, 0.89, 0.9]), level)
 
 
 def test_a_perfect_order_without_one_reference_leaves_a_finite_wide_interval() -> None:
