@@ -121,7 +121,7 @@ def test_no_name_of_a_door_is_a_file_beside_it():
     assert doors
     for path in doors:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        names = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         beside = {other.stem for other in path.parent.iterdir() if other.suffix == ".py" or other.is_dir()}
         assert not names & beside, f"{path.relative_to(ROOT)}: {sorted(names & beside)}"
 

@@ -6,7 +6,7 @@ Observations of one reference (its distorted versions) are left out together, be
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import AnalysisError
 from .bootstrap import LEVEL, Resamples
@@ -47,7 +47,7 @@ def jackknife(value: float, parts: Floats) -> Estimate:
     return Estimate(value, se, n - 1.0, n, n)
 
 
-def correlation_interval(value: float, parts: Floats, level: float = LEVEL) -> tuple[float, float]:
+def correlation_interval(value: float, parts: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
     """Return the interval of a correlation: Student's t over the jackknife of Fisher's z = artanh r.
 
     Near 1 a correlation is skewed and the sample's is too low. Fisher's z takes most of the skew away. The jackknife
@@ -73,14 +73,14 @@ def correlation_interval(value: float, parts: Floats, level: float = LEVEL) -> t
     """
     if not 0 < level < 1:
         raise AnalysisError(f"the level of an interval must be in (0, 1), e.g. 0.95, got {level:g}")
-    both = np.array([value, *parts])
-    n = len(parts)
+    parts = np.asarray(parts, dtype=np.float64)
+    both, n = np.append(parts, value), len(parts)
     if n < MIN_REFERENCES or not np.isfinite(both).all() or np.ptp(parts) <= SAME:
         return float("nan"), float("nan")
     # The z of a perfect correlation is infinite: it is taken as half as far from ±1 as the closest imperfect one.
     imperfect = np.abs(both)[np.abs(both) < 1 - SAME]
     most = (1 + imperfect.max(initial=0.0)) / 2
-    z, *zs = np.arctanh(np.clip(both, -most, most))
+    *zs, z = np.arctanh(np.clip(both, -most, most))
     low, high = jackknife(float(z), np.array(zs)).interval(level)
     bias = (n - 1) * float(np.mean(zs) - z)
     return float(np.tanh(low - max(bias, 0.0))), float(np.tanh(high - min(bias, 0.0)))

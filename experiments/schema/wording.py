@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
@@ -163,7 +163,7 @@ def _readings(data: Any, place: Location) -> Iterator[tuple[Location, Any]]:
 def _known(data: Any, location: Location) -> list[str]:
     """Return the keys that the models allow at ``location``; of tasks, those of the task that is named there."""
     kinds = [inner for kind in allowed_types(location) for inner in (kind, *_elements(kind))]
-    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    models = [kind for kind in kinds if _is_model(kind)]
     for part in location:
         data = data[part]
     task = TASKS.get(str(data.get("degradation")))
@@ -188,9 +188,14 @@ def _step(kind: Any, part: str | int) -> list[Any]:
     if typing.get_origin(kind) in (list, tuple):
         # One value can be written in place of a list of one; then the part is a key of that value.
         return _elements(kind) if isinstance(part, int) else [k for e in _elements(kind) for k in _step(e, part)]
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+    if _is_model(kind) and part in kind.model_fields:
         return _branches(kind.model_fields[str(part)].annotation)
     return []
+
+
+def _is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    # To Python 3.10 a `list[int]` is a type as well, and no class.
+    return typing.get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _elements(kind: Any) -> list[Any]:

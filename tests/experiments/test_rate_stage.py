@@ -80,7 +80,7 @@ def test_an_experiment_has_multimodal_judges_and_measures(experiment: Path, mode
     against = pd.read_parquet(tmp_path / "runs" / "experiments" / "judged" / "derived" / "judge_disagreement.parquet")
     assert against[["rater", "judge"]].to_numpy().tolist() == [[key, "psnr"]]
     assert "LLMs against other judges" in page
-    assert ("the LLM prefers" in page) == bool(against["n_opposed"].iloc[0])
+    assert (">the LLM prefers" in page) == bool(against["n_opposed"].iloc[0])
     assert run(experiment, store=tmp_path / "runs").done == 0
 
 
