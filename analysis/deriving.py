@@ -15,6 +15,7 @@ from .diagnostics import predict_gains
 from .disagreement import judge_disagreement
 from .distortions import assess_distortions
 from .draws import average_assessment, name_means, summarise_draws
+from .errors import AnalysisError
 from .gain import gains
 from .independence import INDEPENDENCE
 from .raters import compare_raters
@@ -52,7 +53,7 @@ def analyse(
         looks: How often the scores of trained cells may be looked at, each time with more seeds; see ``Estimate``.
 
     Raises:
-        AnalysisError: See ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
+        AnalysisError: Not tables; see ``assess``, ``gains``, ``compare_rankings`` and the ``derive`` of each part.
 
     Examples:
         Scores of one measure for two photographs, each distorted at four levels:
@@ -69,6 +70,8 @@ def analyse(
           measure  n  n_references   srcc
         0    mine  8             2  0.976
     """
+    if not isinstance(tables, StudyTables):  # pyright: ignore[reportUnnecessaryIsInstance] - people pass a folder
+        raise AnalysisError(f"analyse takes tables, e.g. StudyTables.load(folder), got {tables!r}")
     assessment = assess(tables.fr_scores, n_boot=n_boot, seed=seed)
     gained = gains(tables.sr_scores, tables.cells, independence=independence, looks=looks)
     parts: dict[str, pd.DataFrame] = {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .errors import AnalysisError
 from .figures.style import minus, pretty, setting_name
 from .report.blocks import Cell, named_list, readable, text, with_interval
 from .statistics.frames import records
@@ -30,12 +31,18 @@ def readable_table(table: pd.DataFrame, *columns: str) -> Styler:
         table: Any table of results, or derived from them.
         columns: What is shown, in this order; every column if left out.
 
+    Raises:
+        AnalysisError: A column that the table has not.
+
     Examples:
         >>> gains = pd.DataFrame({"fidelity": ["dists-vgg16"], "gain": [0.5], "gain_low": [0.1], "gain_high": [0.9]})
         >>> readable_table(gains, "fidelity", "gain").data.values.tolist()
         [['DISTS VGG-16', '0.50 [0.10, 0.90]']]
     """
     chosen = list(columns or table.columns)
+    if missing := [name for name in chosen if name not in table]:
+        known = ", ".join(map(str, table.columns))
+        raise AnalysisError(f"the table has no column {', '.join(missing)}; it has {known}")
     ends = {f"{name}{end}" for name in chosen for end in ("_low", "_high")}
     shown: dict[str, Cell] = {}
     for name in chosen:

@@ -1,8 +1,9 @@
 """Tables of a notebook: names instead of keys, one column for a setting, nothing cut short, nothing taken for HTML."""
 
 import pandas as pd
+import pytest
 
-from lopsided.analysis import readable_table
+from lopsided.analysis import AnalysisError, readable_table
 from lopsided.analysis.figures.style import mark_style
 
 
@@ -32,3 +33,8 @@ def test_keys_settings_and_intervals_are_shown_as_people_write_them():
 def test_marks_tell_more_lines_apart_than_colours_do():
     looks = {(mark_style(index)["color"], mark_style(index)["marker"]) for index in range(42)}
     assert len(looks) == 42
+
+
+def test_a_column_that_is_not_there_is_named():
+    with pytest.raises(AnalysisError, match="no column nope; it has fidelity, gain"):
+        readable_table(pd.DataFrame({"fidelity": ["ssim"], "gain": [0.1]}), "fidelity", "nope")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lopsided.analysis.deriving import analyse
+from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.report.blocks import Section
 from lopsided.analysis.result_tables import TABLES, StudyTables
 
@@ -53,3 +54,8 @@ def test_every_part_derives_tables_of_its_own_and_shows_them(study):
 
 def derived_by(part, tables):
     return import_module(f"lopsided.analysis.{part}").derive(tables, n_boot=10, seed=0)
+
+
+def test_a_folder_is_no_study_tables():
+    with pytest.raises(AnalysisError, match=r"StudyTables\.load\(folder\), got 'tables'"):
+        analyse("tables")  # pyright: ignore[reportArgumentType] - what people do
