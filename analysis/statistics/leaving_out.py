@@ -69,7 +69,7 @@ def correlation_interval(value: float, parts: ArrayLike, level: float = LEVEL) -
 
     Examples:
         >>> [round(end, 2) for end in correlation_interval(0.9, [0.89, 0.92, 0.9, 0.88, 0.91])]
-        [0.79, 0.95]
+        [0.78, 0.96]
     """
     if not 0 < level < 1:
         raise AnalysisError(f"the level of an interval must be in (0, 1), e.g. 0.95, got {level:g}")
