@@ -25,8 +25,8 @@ COLUMNS = [
 ]
 
 
-def derive(tables: StudyTables, *, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:  # noqa: ARG001 - draws nothing
-    """Return the table that the study and its report take from here."""
+def derive(tables: StudyTables, **_: int) -> dict[str, pd.DataFrame]:
+    """Return the table that the study and its report take from here; nothing is resampled."""
     return {"mllm_assessment": assess_scorers(tables.mllm_scores)}
 
 
