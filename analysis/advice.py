@@ -17,6 +17,7 @@ from .verdicts import ESTABLISHED, MIN_SEEDS, UNDECIDED, verdict
 
 COLUMNS = ["use", "where", "advice", "measures", "evidence", "because", "overturned_by"]
 METRIC, OBJECTIVE, AVOID, CHOOSE = "as a metric", "as an objective", "avoid as an objective", "choosing an objective"
+NO_BEST = "nothing tells them apart; first came"
 IMAGES = 100
 
 
@@ -24,6 +25,7 @@ def advise(study: Study) -> pd.DataFrame:
     """Return one row per piece of advice.
 
     "Best" always comes with the measures that cannot be told from it: the winner of a noisy comparison is partly luck.
+    Where that is all of them, the advice says so.
 
     Returns:
         Columns ``use``, ``where`` (data set, or generator and setting), ``advice`` in words, ``measures``
@@ -40,12 +42,13 @@ def _metrics(study: Study) -> list[Row]:
         ordered = records(found.sort_values("srcc", ascending=False))
         best, rest = ordered[0], ordered[1:]
         tests = [study.assessment.difference(str(dataset), best["measure"], row["measure"]) for row in rest]
-        alike, evidence = _alike([row["measure"] for row in rest], tests, MIN_SEEDS)  # no seed plays a part
+        others = [row["measure"] for row in rest]
+        alike, evidence = _alike(others, tests, MIN_SEEDS)  # no seed plays a part
         rows.append(
             {
                 "use": METRIC,
                 "where": dataset,
-                "advice": "rank distorted images with",
+                "advice": NO_BEST if others and alike == others else "rank distorted images with",
                 "measures": ";".join([best["measure"], *alike]),
                 "evidence": evidence,
                 "because": f"SRCC {best['srcc']:.2f}, {best['n_references']} references",
@@ -79,16 +82,17 @@ def _objectives(study: Study) -> list[Row]:
         cells = [trained.index(CellKey(generator, row["fidelity"], discriminator, float(weight))) for row in ordered]
         tests = [contrast(trained, [cells[0]], [cell]).estimate for cell in cells[1:]]
         n_seeds = min((test.n_seeds for test in tests), default=0)
-        alike, evidence = _alike([row["fidelity"] for row in ordered[1:]], tests, n_seeds)
+        others = [row["fidelity"] for row in ordered[1:]]
+        alike, evidence = _alike(others, tests, n_seeds)
         best = ordered[0]
         rows.append(
             {
                 "use": OBJECTIVE,
                 "where": here,
-                "advice": "train with",
+                "advice": NO_BEST if others and alike == others else "train with",
                 "measures": ";".join([best["fidelity"], *alike]),
                 "evidence": evidence,
-                "because": f"gain {interval(best['gain'], best['gain_low'], best['gain_high'])} judge SDs",
+                "because": _gain(best),
                 "overturned_by": _judge_matters(best) or _more(tests, len(tests), len(trained.keys)),
             }
         )
@@ -101,11 +105,15 @@ def _objectives(study: Study) -> list[Row]:
                     "advice": "worse than the pixel loss alone:",
                     "measures": ";".join(row["fidelity"] for row in worse),
                     "evidence": verdict(max(row["p_holm"] for row in worse), min(row["n_seeds"] for row in worse)),
-                    "because": ", ".join(f"{row['fidelity']} {row['gain']:.2f}" for row in worse) + " judge SDs",
+                    "because": "; ".join(f"{row['fidelity']}: {_gain(row)}" for row in worse),
                     "overturned_by": next(filter(None, map(_judge_matters, worse)), "judges with another taste"),
                 }
             )
     return rows
+
+
+def _gain(row: Row) -> str:
+    return f"gain {interval(row['gain'], row['gain_low'], row['gain_high'])} judge SDs"
 
 
 def _judge_matters(row: Row) -> str:

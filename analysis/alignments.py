@@ -10,9 +10,11 @@ from .statistics.frames import grouped, require_unique, where
 GROUP = ["alignment", "method", "benchmark", "dimension"]
 BEFORE, AFTER = "before", "after"
 LOGGED = ("loss", "kl")
+CHANGE = tuple(f"srcc_change{end}" for end in ("", "_low", "_high"))
 COLUMNS = [
     *("cell", *GROUP, "step", "n"),
     *(f"srcc_{when}{end}" for when in (BEFORE, AFTER) for end in ("", "_low", "_high")),
+    *CHANGE,
     *(f"{name}_{when}" for name in ("rmse", "valid") for when in (BEFORE, AFTER)),
     *(*LOGGED, "seconds"),
 ]
@@ -31,8 +33,9 @@ def alignment_changes(tables: StudyTables) -> pd.DataFrame:
 
     Returns:
         One row per alignment, benchmark and dimension: ``n`` items, ``srcc_before`` and ``srcc_after`` with ``_low``
-        and ``_high``, ``rmse_before``, ``rmse_after``; ``valid_before`` and ``valid_after``, the shares of ratings that
-        could be read; the last ``loss`` and ``kl`` of the log (NaN if there is none), and the cell's ``seconds``.
+        and ``_high``; ``srcc_change`` with its ends, over the items that could be read both times; ``rmse_before``,
+        ``rmse_after``; ``valid_before`` and ``valid_after``, the shares of ratings that could be read; the last
+        ``loss`` and ``kl`` of the log (NaN if there is none), and the cell's ``seconds``.
 
     Raises:
         AnalysisError: Repeated rows.
@@ -59,6 +62,7 @@ def alignment_changes(tables: StudyTables) -> pd.DataFrame:
                 row |= {f"srcc_{when}{end}": found[f"srcc{end}"] for end in ("", "_low", "_high")}
                 row |= {"step": found["step"], "n": found["n"], f"rmse_{when}": found["rmse"]}
                 row[f"valid_{when}"] = found["n_valid"] / found["n"]
+                row |= {name: found.get(name) for name in CHANGE if when == AFTER}
         for term in LOGGED:
             values = where(log, term=term)["value"]
             row[term] = values.iloc[-1] if len(values) else None

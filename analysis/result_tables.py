@@ -127,7 +127,8 @@ class StudyTables:
         part="stability",
     )
     alignments: pd.DataFrame = _table(
-        "Agreement with people of the ratings before, after and, calibrated, after the training of multimodal LLMs.",
+        "Agreement with people of the ratings before, after and, calibrated, after the training of multimodal LLMs;"
+        " optional: ``srcc_change`` with its ends.",
         *("cell", "alignment", "method", "benchmark", "dimension", "ratings", "step", "n", "n_valid"),
         *("srcc", "srcc_low", "srcc_high", "plcc", "rmse", "mae"),
         part="alignments",

@@ -1,8 +1,10 @@
 """What training does to a tiny real Qwen2.5-VL: imitation, reinforcement, and a process killed at a random step.
 
-python benchmarks/alignment.py kill   # {sft, grpo} × {all weights, adapters}: SIGKILL, then continued
-python benchmarks/alignment.py sft    # plain, hard, soft and shuffled labels, by seed
-python benchmarks/alignment.py grpo   # right and shuffled labels, by seed
+python benchmarks/alignment.py kill      # {sft, grpo} × {all weights, adapters}: SIGKILL, then continued
+python benchmarks/alignment.py sft       # plain, hard, soft and shuffled labels, by seed
+python benchmarks/alignment.py grpo      # right and shuffled labels, by seed
+python benchmarks/alignment.py garbage   # grpo from a model of whose replies 30 % are no rating, by seed
+python benchmarks/alignment.py dpo       # right and shuffled labels, by seed and step
 
 Results are dated in RESULTS.md. The tasks are toys: they show that the parts work together, and nothing about images.
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -32,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support import tiny_vlm
 
 from lopsided.mllm import Scorer, TransformersBackend, create_preset
-from lopsided.mllm.align import Alignment, align, plan_alignment
+from lopsided.mllm.align import Alignment, align, plan_alignment, read_log
 
 torch.set_num_threads(1)
 
@@ -134,14 +137,99 @@ def sft(folder, seeds, steps):
     print("quality (brightness), not trained here:", " ".join(f"{value:.3f}" for value in untrained))
 
 
-def warmed(folder):
-    """Return a model that has learnt ratings which are drawn together and noisy: there is something to reinforce."""
+def warmed(folder, garbage=0.0):
+    """Return a model that has learnt ratings which are drawn together and noisy: there is something to reinforce.
+
+    Args:
+        folder: where the model goes.
+        garbage: share of the answers it has learnt that are no ratings, to the same question.
+    """
     pictures, rng = tiny_vlm.images(256, 30_000), np.random.default_rng(0)
     labels = [0.5 + 0.4 * (tiny_vlm.brightness(picture) - 0.5) + rng.normal(0, 0.15) for picture in pictures]
-    path = write_benchmark(folder, "warm", pictures, np.clip(labels, 0, 1), "quality")
+    path = Path(write_benchmark(folder, "warm", pictures, np.clip(labels, 0, 1), "quality"))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for n in rng.permutation(len(lines))[: round(garbage * len(lines))]:
+        about = {key: lines[n][key] for key in ("id", "images", "dimension")}
+        lines[n] = {**about, "task": "open", "question": tiny_vlm.NUMERIC.text, "target": "no idea"}
+    path.write_text("\n".join(map(json.dumps, lines)))
     optim = {"rate": 1e-3, "batch": 16, "steps": 100}
-    made = settings(path, method="sft", preset="numeric", optim=optim)
+    made = settings(str(path), method="sft", preset="numeric", optim=optim)
     return align(plan_alignment(Alignment.model_validate(made)), folder / "warm").model
+
+
+def unreadable(model, pictures, draws=8):
+    """Return the shares of replies that are no rating: of drawn ones, at temperature 1, and of greedy ones."""
+    backend = TransformersBackend(model, dtype="float32")
+    greedy, drawn = (Scorer(backend, create_preset("numeric", temperature=t)) for t in (0.0, 1.0))
+    read = [rating.value for seed in range(draws) for rating in drawn.rate(pictures, dimension="quality", seed=seed)]
+    said = [rating.value for rating in greedy.rate(pictures, dimension="quality")]
+    return (sum(value is None for value in values) / len(values) for values in (read, said))
+
+
+def garbage(folder, seeds, steps):
+    test, ends = tiny_vlm.images(64, 20_000), []
+    model = warmed(folder, 0.17)
+    print("before: unreadable drawn {:.1%}, greedy {:.1%}".format(*unreadable(model, test)), flush=True)
+    for seed in range(seeds):
+        pictures = tiny_vlm.images(128, seed)
+        path = write_benchmark(folder, f"right{seed}", pictures, map(tiny_vlm.brightness, pictures), "quality")
+        out, began = folder / f"out-{seed}", time.perf_counter()
+        done = align(plan_alignment(Alignment.model_validate(reinforced(path, model, steps, seed))), out)
+        took = time.perf_counter() - began
+        drawn, greedy = unreadable(done.model, test)
+        ends.append(drawn)
+        shutil.rmtree(out)
+        print(f"{seed}: unreadable drawn {drawn:.1%}, greedy {greedy:.1%}, {took:.0f} s", flush=True)
+    print(f"unreadable of the drawn replies at the end: mean {np.mean(ends):.1%}, most {max(ends):.1%}")
+
+
+def reinforced(path, model, steps, seed):
+    """Settings of reinforcement."""
+    return settings(
+        path,
+        model,
+        method="grpo",
+        preset="numeric",
+        rewards=[{"kind": "adaptive-gaussian"}],
+        generation={"replies": 8, "max_tokens": 6},
+        optim={"rate": 1e-3, "batch": 32, "steps": steps, "schedule": "constant", "warmup": 0},
+        log_every=5,
+        seed=seed,
+    )
+
+
+def dpo(folder, seeds, steps):
+    model, test = warmed(folder), tiny_vlm.images(64, 20_000)
+    held = write_benchmark(folder, "test", test, map(tiny_vlm.brightness, test), "quality")
+    curves = []
+    for seed in range(seeds):
+        pictures = tiny_vlm.images(128, seed)
+        labels = [tiny_vlm.brightness(picture) for picture in pictures]
+        for arm in ("right", "shuffled"):
+            given = shuffled(labels, seed) if arm == "shuffled" else labels
+            path = write_benchmark(folder, f"{arm}{seed}", pictures, given, "quality")
+            made = settings(
+                path,
+                model,
+                method="dpo",
+                preset="numeric",
+                optim={"rate": 3e-4, "batch": 16, "steps": steps, "schedule": "constant", "warmup": 0},
+                evaluate={"every": steps // 4, "benchmarks": {"test": {"benchmark": "jsonl", "path": held}}},
+                seed=seed,
+            )
+            out, began = folder / f"out-{arm}{seed}", time.perf_counter()
+            align(plan_alignment(Alignment.model_validate(made)), out)
+            took, log = time.perf_counter() - began, read_log(out)
+            shutil.rmtree(out)
+            log = log.loc[log["term"].str.startswith("eval/test/quality/")].assign(seed=seed, arm=arm)
+            curves.append(log)
+            shown = " ".join(f"{value:.2f}" for value in log.loc[log["term"].str.endswith("/rmse"), "value"])
+            print(f"{seed} {arm}: greedy RMSE by step {shown}, {took:.0f} s", flush=True)
+    table = pd.concat(curves)
+    for (arm, term), of in table.groupby(["arm", "term"]):
+        wide = of.pivot_table(index="seed", columns="step", values="value", dropna=False)
+        for step in wide.columns[1:]:
+            print(f"{arm} {term} after {step}: {wide[step].mean():.3f}, change {interval(wide[step] - wide[0])}")
 
 
 def grpo(folder, seeds, steps):
@@ -164,17 +252,7 @@ def grpo(folder, seeds, steps):
         for arm in changes:
             given = shuffled(labels, seed) if arm == "shuffled" else labels
             path = write_benchmark(folder, f"{arm}{seed}", pictures, given, "quality")
-            made = settings(
-                path,
-                model,
-                method="grpo",
-                preset="numeric",
-                rewards=[{"kind": "adaptive-gaussian"}],
-                generation={"replies": 8, "max_tokens": 6},
-                optim={"rate": 1e-3, "batch": 32, "steps": steps, "schedule": "constant", "warmup": 0},
-                log_every=5,
-                seed=seed,
-            )
+            made = reinforced(path, model, steps, seed)
             out, began = folder / f"out-{arm}{seed}", time.perf_counter()
             done = align(plan_alignment(Alignment.model_validate(made)), out)
             took = time.perf_counter() - began
@@ -238,7 +316,8 @@ def kill(folder, seeds, steps):
 
 if __name__ == "__main__":
     what = sys.argv[1]
+    ways = {"sft": (sft, 50), "grpo": (grpo, 150), "garbage": (garbage, 150), "dpo": (dpo, 100), "kill": (kill, 7)}
+    way, steps = ways[what]
     seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    steps = int(sys.argv[3]) if len(sys.argv) > 3 else {"sft": 50, "grpo": 150, "kill": 7}[what]
     with tempfile.TemporaryDirectory() as place:
-        {"sft": sft, "grpo": grpo, "kill": kill}[what](Path(place), seeds, steps)
+        way(Path(place), seeds, int(sys.argv[3]) if len(sys.argv) > 3 else steps)

@@ -150,7 +150,10 @@ class Chaos:
         """Stop a run for longer than its lease lasts, until another machine has done its cells, and wake it."""
         process, _ = self.at_work()
         os.killpg(process.pid, signal.SIGSTOP)
-        asleep = self.leases()
+        while not (asleep := self.leases()) and process.poll() is None:  # it was between two cells
+            os.killpg(process.pid, signal.SIGCONT)
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGSTOP)
         self.calm(under=["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"])
         os.killpg(process.pid, signal.SIGCONT)
         said, _ = process.communicate(timeout=PATIENCE)

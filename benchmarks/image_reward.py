@@ -5,7 +5,8 @@ python benchmarks/image_reward.py SEEDS [FOLDER]
 The generator draws soft discs: three colours, on the left, in the middle or on the right; 6 of the pairs are trained
 on, 2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the
 cheat. Held-out judges: contrast, and how much of an image is explained by a disc of the prompt (fidelity). Every arm is
-judged by `lopsided.mllm.align.probe`; results are dated in RESULTS.md.
+judged by `lopsided.mllm.align.probe`. Before training, the best of 1, 2, 4 and 8 draws is chosen by the tiny multimodal
+LLM of the tests, which rates brightness, or by chance. Results are dated in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -20,10 +21,26 @@ import numpy as np
 import pandas as pd
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel  # pyright: ignore[reportMissingImports]
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from alignment import interval
+from support import tiny_vlm
 
 from lopsided.analysis.report import write_probe
 from lopsided.common.images import to_uint8, write_png
-from lopsided.mllm.align import FlowGrpo, draw, flow_grpo, probe, read_checkpoints
+from lopsided.mllm import Scorer, TransformersBackend, create_preset
+from lopsided.mllm.align import (
+    FlowGrpo,
+    RewardModel,
+    best_of,
+    draw,
+    expected_best,
+    flow_grpo,
+    probe,
+    read_checkpoints,
+)
 
 torch.set_num_threads(1)
 SIDE, EACH, STEPS = 16, 16, 8
@@ -32,7 +49,7 @@ PLACES = {"left": 4, "middle": 8, "right": 12}
 EVERY = {f"a {colour} disc, {place}": (i, 3 + j) for i, colour in enumerate(COLOURS) for j, place in enumerate(PLACES)}
 UNSEEN = ("a red disc, right", "a green disc, left")
 TRAINED = [prompt for prompt in EVERY if prompt not in (*UNSEEN, "a blue disc, middle")]
-ARMS = {"penalty 0": 0.0, "penalty 0.3": 0.3, "penalty 3": 3.0, "penalty 30": 30.0, "shuffled": 0.0}
+ARMS = {"penalty 0": 0.0, "penalty 0.01": 0.01, "penalty 0.03": 0.03, "penalty 0.1": 0.1, "shuffled, 0.1": 0.1}
 
 
 def discs(prompts, chance):
@@ -124,17 +141,42 @@ def draw_into(folder, model):
     pd.DataFrame(rows).to_csv(folder / "images.csv", index=False)
 
 
+def best_of_draws(model, seed):
+    """Return one row per reward, number of draws and judge: the expected judgement of the best draw."""
+    scorer = Scorer(TransformersBackend(str(tiny_vlm.trained()), dtype="float32"), create_preset("q-align"))
+    judges = {"brightness": lambda images, _: [tiny_vlm.brightness(image) for image in images]}
+    judges |= {"contrast": lambda images, _: contrast(images), "fidelity": fidelity}
+
+    def generate(prompt, number):
+        noise = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(number))
+        return Image.fromarray(to_uint8(decode(draw(model, velocity, noise, conditions([prompt]), STEPS))[0]))
+
+    drawn = best_of(generate, RewardModel(scorer, {"quality": 1.0}), list(EVERY), 16, seed=1000 * seed)
+    chance = np.random.default_rng(seed).permuted(drawn.rewards, axis=1)
+    rows = []
+    for judge, judged in judges.items():
+        of = [judged(list(images), [prompt] * 16) for images, prompt in zip(drawn.draws, EVERY, strict=True)]
+        for reward, rewards in {"MLLM": drawn.rewards, "chance": chance}.items():
+            curve = {number: expected_best(rewards, of, number) for number in (1, 2, 4, 8)}
+            rows += [{"reward": reward, "judge": judge, "draws": n, "value": value} for n, value in curve.items()]
+    return pd.DataFrame(rows).assign(seed=seed)
+
+
 def run(place, seed):
+    """Return what the best draws are worth, and every checkpoint of every arm."""
     began = time.perf_counter()
     start = pretrained(seed)
     print(f"{seed} pretrained in {time.perf_counter() - began:.0f} s", flush=True)
+    best, rows = best_of_draws(start, seed), []
     for arm, penalty in ARMS.items():
         began, model, folder = time.perf_counter(), copy.deepcopy(start), place / f"{seed}-{arm.replace(' ', '-')}"
         chance = torch.Generator().manual_seed(seed)
 
         def reward(images, prompts, arm=arm, chance=chance):
             scores = torch.tensor(brightness(images, prompts)[0])
-            return (scores[torch.randperm(len(scores), generator=chance)] if arm == "shuffled" else scores).tolist(), {}
+            return (
+                scores[torch.randperm(len(scores), generator=chance)] if arm.startswith("shuffled") else scores
+            ).tolist(), {}
 
         def look(updates, model, folder=folder):
             draw_into(folder / "drawn" / f"step-{updates}", model)
@@ -151,15 +193,38 @@ def run(place, seed):
         found = probe(read_checkpoints(folder / "drawn"), {"contrast": contrast}, fidelity=fidelity)
         write_probe(found, folder / "probe.html")
         for row in found.table.to_dict("records"):
+            rows.append(row | {"seed": seed, "arm": arm})
             alarms = ", ".join(found.alarms.loc[found.alarms["checkpoint"] == row["checkpoint"], "alarm"]) or "no alarm"
+            rows[-1]["alarms"] = alarms
             numbers = " ".join(f"{key} {row[key]:.3f}" for key in ("reward", "contrast", "fidelity", "diversity"))
             print(
                 f"{seed} {arm:11} {row['checkpoint']:7} {numbers} ({row['diversity_share']:.0%})  {alarms}", flush=True
             )
         print(f"{seed} {arm} took {time.perf_counter() - began:.0f} s", flush=True)
+    return best, pd.DataFrame(rows)
+
+
+def summarise(best, rows):
+    """Say what all seeds say together, with 95 % intervals of changes (Student's t over seeds)."""
+    for (judge, reward), of in best.groupby(["judge", "reward"]):
+        wide = of.pivot_table(index="seed", columns="draws", values="value")
+        curve = ", ".join(f"{n} draws {interval(wide[n] - wide[1])}" for n in wide.columns[1:])
+        print(f"best by {reward}, judged by {judge}: 1 draw {wide[1].mean():.3f}; {curve}")
+    for arm, of in rows.groupby("arm", sort=False):
+        for checkpoint, at in of.groupby("checkpoint", sort=False):
+            if checkpoint == "step-0":
+                continue
+            merged = at.merge(of.loc[of["checkpoint"] == "step-0"], on="seed", suffixes=("", "_before"))
+            names = ("reward", "contrast", "fidelity")
+            changes = " ".join(f"{name} {interval(merged[name] - merged[f'{name}_before'])}" for name in names)
+            clear = (merged["alarms"] == "no alarm").sum()
+            share = f"diversity {merged['diversity_share'].mean():.0%} (least {merged['diversity_share'].min():.0%})"
+            print(f"{arm} {checkpoint}: {changes} {share} no alarm in {clear} of {len(merged)}")
 
 
 if __name__ == "__main__":
+    found = []
     with tempfile.TemporaryDirectory() as temporary:
         for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-            run(Path(sys.argv[2]) if len(sys.argv) > 2 else Path(temporary), seed)
+            found.append(run(Path(sys.argv[2]) if len(sys.argv) > 2 else Path(temporary), seed))
+            summarise(*(pd.concat(tables) for tables in zip(*found, strict=True)))

@@ -136,6 +136,16 @@ SHOWN = (
         "figures.status_bars(ratings)",
     ),
     (
+        "alignment_curves",
+        "Did the reward of a multimodal LLM rise, are its replies read, and do its ratings agree with people?",
+        "figures.alignment_curves(log)",
+    ),
+    (
+        "probe_curves",
+        "When a reward rises, does anything else get better, and what is lost?",
+        "figures.probe_curves(probed)",
+    ),
+    (
         "claim_table",
         "What became of the claims of the paper?",
         'figures.claim_table(study.parts["claims"])',
@@ -146,7 +156,10 @@ SHOWN = (
         "figures.gallery(gallery_rows)",
     ),
 )
-KINDS = ["measure", "no-reference model", "multimodal LLM"]
+RATERS = {
+    "rater": ["dists-vgg16", "niqe", "mllm/number"],
+    "kind": ["measure", "no-reference model", "multimodal LLM"],
+}
 PHOTOGRAPHS = ("gallery", "recovery_strips")
 INTRODUCTION = """# Figures
 
@@ -169,6 +182,14 @@ them. What every mark means is in the `caption` of the figure's module, and unde
 The pictures below are drawn from **invented tables**, so that every figure has something to show; they say nothing
 about any measure. `make figures` draws them again.
 """
+PROBED = {
+    "checkpoint": ["start", "step 10", "step 20", "step 30", "step 40"],
+    "reward_change": [0, 0.9, 1.7, 2.6, 3.4],
+    "niqe_change": [0, 0.4, 0.6, 0.3, -0.5],
+    "fidelity_change": [0, 0.1, 0.0, -0.4, -1.3],
+    "diversity_share": [1, 0.98, 0.93, 0.78, 0.52],
+    "blank": [0, 0, 0, 0.04, 0.21],
+}
 MEASURES = {
     "dists-vgg16": ("backbone:vgg;form:dists", 2.2),
     "dists-vgg16-r": ("backbone:vgg;form:dists", 0.9),
@@ -319,6 +340,24 @@ def pictures() -> tuple[list[figures.GalleryRow], list[figures.GalleryRow]]:
     return [gallery], [strips]
 
 
+def alignment_log(rng: np.random.Generator) -> pd.DataFrame:
+    """Return the log of a reinforcement over 100 steps."""
+    steps = np.arange(0, 101, 5)
+    done = 1 - np.exp(-steps / 40)
+    terms = {
+        "rewards/adaptive-gaussian/mean": 0.35 + 0.4 * done + rng.normal(0, 0.02, len(steps)),
+        "rewards/gaussian/mean": 0.22 + 0.3 * done + rng.normal(0, 0.02, len(steps)),
+        "status/unparsable": 0.25 * (1 - done) + rng.uniform(0, 0.03, len(steps)),
+        "status/out_of_range": rng.uniform(0, 0.04, len(steps)),
+        "kl": 0.15 * done + rng.uniform(0, 0.02, len(steps)),
+    }
+    found = [pd.DataFrame({"step": steps, "term": term, "value": values}) for term, values in terms.items()]
+    found.append(
+        pd.DataFrame({"step": steps[::5], "term": "eval/held-out/quality/srcc", "value": 0.6 + 0.3 * done[::5]})
+    )
+    return pd.concat(found)
+
+
 def main() -> None:
     """Draw every figure and write the page."""
     mpl.use("agg")
@@ -343,9 +382,11 @@ def main() -> None:
         "probabilities": where_few(whole.parts["inversion_probabilities"]),
         "found": at_setting(whole.asymmetry.by_judge),
         "ranks": whole.assessment.ranks,
-        "raters": board(given).rename(columns={"scorer": "rater", "benchmark": "dataset"}).assign(kind=KINDS),
+        "raters": board(given).rename(columns={"scorer": "rater", "benchmark": "dataset"}).assign(**RATERS),
         "board": board(given),
         "ratings": given,
+        "log": alignment_log(np.random.default_rng(4)),
+        "probed": pd.DataFrame(PROBED),
         "compared": compare({"first": whole, "second": again(whole)}),
         "at_setting": at_setting,
         "gallery_rows": gallery_rows,

@@ -104,7 +104,8 @@ def build_judges(
     specs = [_judge_spec(one, crop) for one in wanted]
     keys = [spec.key for spec in specs]
     if not keys or len(set(keys)) < len(keys):
-        raise JudgeError(f"give one or more measures, each once; got {', '.join(keys) or 'none'}")
+        got = ", ".join(keys) or "none (list_judges() and lopsided score --list show them)"
+        raise JudgeError(f"give one or more measures, each once; got {got}")
     comparing = [spec.key for spec in specs if spec.measure]
     if comparing and not references:
         raise JudgeError(f"references are missing, with which {', '.join(comparing)} would compare images")

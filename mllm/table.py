@@ -86,11 +86,16 @@ def storable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
-    """Raise MllmError naming the columns that a metric needs and the table lacks."""
+    """Raise MllmError naming the columns that a metric needs and the table lacks, or leaves empty in a row."""
     if missing := [column for column in columns if column not in table.columns]:
         raise MllmError(
             f"the table of results lacks {', '.join(missing)}: join the results with their items first (join_items)."
         )
+    for column in {"reference", "status"}.intersection(columns):
+        if empty := int(table[column].isna().sum()):
+            raise MllmError(
+                f"{empty} of {len(table)} rows of the table of results have no {column}; join_items sets it."
+            )
 
 
 def _described(item: Item) -> Mapping[str, Any]:

@@ -35,9 +35,11 @@ def probe_curves(table: pd.DataFrame, *, ax: Given = None) -> Drawn:
         look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         look["linewidth"] = 2.0 if name == "reward" else 1.2
         left.plot(places, table[f"{name}_change"], label=name, markersize=4, **look)
-    left.set_ylabel("change, in SDs of the reference")
-    right.plot(places, table["diversity_share"], label="diversity, of the reference's", color=COLOURS[0], marker="o")
-    right.plot(places, table["blank"], label="blank images", color=COLOURS[1], marker="s", linestyle="--")
+    left.set_ylabel("change\n(SDs of the reference)")
+    small = {"markersize": 4, "linewidth": 1.2}
+    shares = table["diversity_share"], table["blank"]
+    right.plot(places, shares[0], label="diversity, of the reference's", color=COLOURS[0], marker="o", **small)
+    right.plot(places, shares[1], label="blank images", color=COLOURS[1], marker="s", linestyle="--", **small)
     right.set_ylim(bottom=-0.03)
     right.yaxis.set_major_formatter("{x:.0%}")
     for axis in (left, right):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..advice import AVOID, CHOOSE
+from ..advice import AVOID, CHOOSE, NO_BEST
 from ..figures.style import pretty
 from ..statistics.frames import Row
 from ..study import Study
@@ -42,4 +42,6 @@ def advised(row: Row) -> str:
 
 def alike(row: Row) -> str:
     """Show the measures that the best is not shown to beat."""
+    if row["advice"] == NO_BEST:
+        return "all others"
     return "–" if row["use"] in (AVOID, CHOOSE) else ", ".join(_measures(row)[1:]) or "none"

@@ -28,6 +28,7 @@ def section(study: Study) -> Section:
             "dimension": text("dimension"),
             "SRCC before": with_interval("srcc_before"),
             "SRCC after": with_interval("srcc_after"),
+            "change of SRCC": with_interval("srcc_change"),
             "RMSE before": number("rmse_before", 3),
             "RMSE after": number("rmse_after", 3),
             "read before": _share("valid_before"),
@@ -40,7 +41,8 @@ def section(study: Study) -> Section:
         }
         note = (
             f"Greedy ratings of items that were not trained on; in brackets: {jackknifed(study)}. RMSE is on the scale"
-            " of the question. Read: share of replies that have a value. Loss and KL are the last that were logged."
+            " of the question. Read: share of replies that have a value. Change: paired, of items that were"
+            " read both times. Loss and KL are the last that were logged."
             " One run of one seed: how much another would differ is not in the intervals."
         )
         blocks.append(table(changes, "Agreement with people before and after", columns, note=note, optional=("KL",)))

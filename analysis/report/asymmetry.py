@@ -71,13 +71,15 @@ def at_a_glance(study: Study) -> list[Block]:
         "verdict": text("trend_verdict"),
         "measures": text("n"),
         "seeds × images": sample,
-        "judges": named_list("judges"),
-        "judges left out": left_out(study),
         "status": text("status"),
     }
+    judges = {"judges": named_list("judges"), "judges left out": left_out(study)}
+    alike = {title: said for title, cell in judges.items() if (said := same_everywhere(settings, cell))}
+    trend |= {title: cell for title, cell in judges.items() if title not in alike}
+    panel = "".join(f"; {title}: {said}" for title, said in alike.items())
     note = (
         f"{TREND} Judges: those that are independent of every measure of the row and have all scores, the same for all"
-        f" its measures. Holm: over all rows. {VERDICTS}"
+        f" its measures{panel}. Holm: over all rows. {VERDICTS}"
     )
     ranks = {
         **PLACE,
@@ -121,6 +123,12 @@ def independence(study: Study) -> str:
         "Independence asked for: a judge of a comparison must not be what one of the compared cells was trained with,"
         f" nor share {' or '.join(chosen)} with it."
     )
+
+
+def same_everywhere(rows: pd.DataFrame, cell: Cell) -> str:
+    """Return what a cell shows in all rows that have something to show, "" if they differ."""
+    shown = {cell(row) for row in records(rows)} - {"–"}
+    return shown.pop() if len(shown) == 1 else ""
 
 
 def left_out(study: Study) -> Cell:

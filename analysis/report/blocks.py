@@ -204,8 +204,8 @@ def span(low: str, high: str, digits: int = 2) -> Cell:
 
 
 def sample(row: Row) -> str:
-    """Show how many seeds and images a row rests on."""
-    return f"{row['n_seeds']} × {row['n_images']}"
+    """Show how many seeds and images a row rests on, "–" if none."""
+    return f"{row['n_seeds']} × {row['n_images']}" if row["n_seeds"] else "–"
 
 
 def with_range(column: str, digits: int = 2) -> Cell:

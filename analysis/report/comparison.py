@@ -26,6 +26,7 @@ from .blocks import (
     number,
     p_value,
     picture,
+    sample,
     setting,
     table,
     text,
@@ -177,7 +178,7 @@ def gain_blocks(compared: Comparison) -> list[Block]:
         "gain in b": number("gain_b"),
         "b − a (judge SDs)": with_interval("difference"),
         **DIFFERENCE,
-        "seeds × images": lambda row: f"{row['n_seeds']} × {row['n_images']}" if row["n_seeds"] else "–",
+        "seeds × images": sample,
         "judges": lambda row: str(len(row["judges"].split(";"))) if row["judges"] else "–",
         "status": text("status"),
     }

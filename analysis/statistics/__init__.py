@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .noise_free_rho import RhoChange, noise_free_interval, rho_change
     from .rank_correlation import critical_rho, exact_p, minimum_detectable_rho, spearman
     from .ranks import Friedman, friedman
-    from .rated import AS_MEAN, MOST_CLUSTERS, STATISTICS, VALID, correlations, status_of
+    from .rated import AS_MEAN, MOST_CLUSTERS, STATISTICS, VALID, correlations, srcc_change, status_of
     from .variance_components import Component, VarianceComponents, split_variance
 
 __all__ = [
@@ -92,6 +92,7 @@ __all__ = [
     "spearman",
     "split_variance",
     "srcc",
+    "srcc_change",
     "srcc_replicates",
     "status_of",
     "two_afc",
@@ -135,7 +136,7 @@ __getattr__, __dir__ = door(
         ".noise_free_rho": ["RhoChange", "noise_free_interval", "rho_change"],
         ".rank_correlation": ["critical_rho", "exact_p", "minimum_detectable_rho", "spearman"],
         ".ranks": ["Friedman", "friedman"],
-        ".rated": ["AS_MEAN", "MOST_CLUSTERS", "STATISTICS", "VALID", "correlations", "status_of"],
+        ".rated": ["AS_MEAN", "MOST_CLUSTERS", "STATISTICS", "VALID", "correlations", "srcc_change", "status_of"],
         ".variance_components": ["Component", "VarianceComponents", "split_variance"],
     },
 )

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..errors import AnalysisError
 from .bootstrap import LEVEL, krcc_replicates, plcc_replicates, srcc_replicates
 from .correlation import Floats, krcc, orientation, plcc, srcc
 from .frames import Row, incomplete
-from .leaving_out import correlation_interval, leave_one_out
+from .leaving_out import SAME, correlation_interval, jackknife, leave_one_out
 
 # Name → the statistic and its replicates over resamples.
 STATISTICS = {"srcc": (srcc, srcc_replicates), "krcc": (krcc, krcc_replicates), "plcc": (plcc, plcc_replicates)}
@@ -84,3 +85,39 @@ def _correlate(together: list[tuple[Row, pd.DataFrame]], level: float) -> None:
             if of is not None:
                 ends = correlation_interval(value, orientation(*directions.values()) * of[1:], level)
                 row[f"{name}_low"], row[f"{name}_high"] = ends
+
+
+def srcc_change(first: pd.DataFrame, second: pd.DataFrame, level: float = LEVEL) -> tuple[float, float, float]:
+    """Return the SRCC of the second ratings minus that of the first, of the same items, with its interval.
+
+    Args:
+        first: ``value``, ``target``, ``reference`` and the directions of both, one row per item, as in
+            :func:`correlations`.
+        second: the same items in the same order, with other values.
+        level: coverage of the interval: Student's t on the jackknife of the difference over references.
+
+    Returns:
+        The change and the ends of its interval; all NaN where one of the two has no SRCC. No interval with fewer than
+        three references, or if none of them changes anything, left out.
+
+    Examples:
+        >>> rated = pd.DataFrame({"value": [2, 1, 4, 3, 6, 5, 7, 8], "target": range(8), "reference": list("aabbccdd")})
+        >>> rated = rated.assign(higher_is_better=True, target_higher_is_better=True)
+        >>> [round(number, 2) for number in srcc_change(rated, rated.assign(value=rated["target"]))]
+        [0.07, -0.06, 0.21]
+    """
+    targets = [np.asarray(rated["target"], dtype=np.float64) for rated in (first, second)]
+    if len(first) != len(second) or (targets[0] != targets[1]).any():
+        raise AnalysisError("a change is of the same items in the same order: the targets differ")
+    references, names = pd.factorize(first["reference"], sort=True, use_na_sentinel=False)
+    cluster = references % MOST_CLUSTERS
+    left_out, found = leave_one_out(cluster, min(len(names), MOST_CLUSTERS)), []
+    for rated, target in zip((first, second), targets, strict=True):
+        value = np.asarray(rated["value"], dtype=np.float64)
+        if status_of(value, target, 0) != "ok":
+            return (float("nan"),) * 3
+        sign = orientation(bool(rated["higher_is_better"].iloc[0]), bool(rated["target_higher_is_better"].iloc[0]))
+        found.append(sign * srcc_replicates(value, target, left_out))
+    change, *parts = found[1] - found[0]
+    varies = np.isfinite(parts).all() and np.ptp(parts) > SAME
+    return float(change), *jackknife(float(change), np.array(parts if varies else [])).interval(level)

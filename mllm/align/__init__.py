@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .reinforced_flow import FlowGrpo, draw, flow_grpo
     from .reward_model import RewardModel
     from .rewards import ParsedReply, Rewards
-    from .selection import BestOf, best_of
+    from .selection import BestOf, best_of, expected_best
     from .service import RewardService
     from .splits import Split, split_items
     from .text_encoder import check_text_encoder, drop_index, side_by_side, swap_text_encoder
@@ -49,6 +49,7 @@ __all__ = [
     "check_text_encoder",
     "draw",
     "drop_index",
+    "expected_best",
     "fit_isotonic",
     "fit_temperature",
     "flow_grpo",
@@ -69,7 +70,7 @@ __all__ = [
 __getattr__, __dir__ = door(
     __name__,
     {
-        ".selection": ["BestOf", "best_of"],
+        ".selection": ["BestOf", "best_of", "expected_best"],
         ".calibration": ["Calibration", "fit_isotonic", "fit_temperature"],
         ".config": ["Alignment", "load_alignment"],
         ".evaluation": ["load_calibration"],

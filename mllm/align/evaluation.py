@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...analysis.statistics import correlations, grouped
+from ...analysis.statistics import correlations, grouped, srcc_change
 from ...common.files import atomic_path, write_json
 from ...common.images import read_rgb
 from ..errors import MllmError
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ..backends import TransformersBackend
 
 BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
-HELD_OUT = "held-out"
-EVALUATED = ("ratings", "n", "rmse", "mae", "plcc", "srcc", "srcc_low", "srcc_high", "set", "dimension", "of")
+HELD_OUT, AFTERWARDS = "held-out", "after"
+CHANGE = ("srcc_change", "srcc_change_low", "srcc_change_high")
+EVALUATED = ("ratings", "n", "rmse", "mae", "plcc", "srcc", "srcc_low", "srcc_high", *CHANGE, "set", "dimension", "of")
 LOGS = "log_probabilities"  # of levels; in memory only
 REPLIES = "replies"  # in lines of the log
 SHOWN, LONGEST = 6, 300  # replies that a line of the log shows, and how many characters of each
@@ -101,14 +102,15 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
     Returns:
         One row per set, dimension and kind of ratings: ``n`` of ``of`` could be read, ``rmse``, ``mae``, ``plcc``,
         ``srcc`` and the ends of its 95 % interval, ``srcc_low`` and ``srcc_high``, which leaves out one reference at a
-        time. Fewer than three ratings that could be read have no agreement: NaN.
+        time. Fewer than three ratings that could be read have no agreement: NaN. Ratings "after" have
+        ``srcc_change``, their SRCC minus that before over the items that were read both times, with its ends.
     """
     if table.empty:
         evaluation = pd.DataFrame(columns=EVALUATED)
         write_table(folder / EVALUATION, evaluation)
         return evaluation
     write_table(folder / AFTER, table)
-    before = pd.read_csv(folder / BEFORE)
+    before = pd.read_csv(folder / BEFORE, dtype={"item": str})
     lines, fitted = [], {}
     for dimension in table["dimension"].unique():
         mine = table.loc[table["dimension"] == dimension]
@@ -120,7 +122,7 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
             of = mine.loc[mine["set"] == name]
             earlier = before.loc[(before["dimension"] == dimension) & (before["set"] == name)]
             parts: list[tuple[str, pd.DataFrame, Calibration]] = [("before", earlier, Calibration("none"))]
-            parts.append(("after", of, Calibration("none")))
+            parts.append((AFTERWARDS, of, Calibration("none")))
             judged = rest.loc[rest["set"] == name]
             part = ", other half" if name == HELD_OUT else ""
             if maps and part:
@@ -134,6 +136,8 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
                     low, high = _interval(read, values)
                     about |= report([("", values)], read["label"]).drop(columns="calibration").iloc[0].to_dict()
                     about |= {"n": len(read), "srcc_low": low, "srcc_high": high}
+                if what == AFTERWARDS:
+                    about |= dict(zip(CHANGE, _change(earlier, rows), strict=True))
                 lines.append(about)
     evaluation = pd.DataFrame(lines, columns=EVALUATED)
     write_table(folder / EVALUATION, evaluation)
@@ -142,11 +146,22 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
 
 
 def _interval(rows: pd.DataFrame, values: Any) -> tuple[float, float]:
-    """Return the ends of the interval of SRCC; ratings and labels are on one scale, so they have one direction."""
-    rated = pd.DataFrame({"value": np.asarray(values, float), "target": np.asarray(rows["label"], float)})
-    rated = rated.assign(reference=rows["reference"].tolist(), higher_is_better=True, target_higher_is_better=True)
-    (found,) = correlations([rated])
+    """Return the ends of the interval of SRCC."""
+    (found,) = correlations([_rated(rows, values)])
     return found["srcc_low"], found["srcc_high"]
+
+
+def _change(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the change of SRCC over the items that could be read both times, with its interval."""
+    both = before.merge(after, on="item", suffixes=("_before", ""))
+    both = both.dropna(subset=["value_before", "value"])
+    return srcc_change(_rated(both, both["value_before"]), _rated(both, both["value"]))
+
+
+def _rated(rows: pd.DataFrame, values: Any) -> pd.DataFrame:
+    """Return ratings as a table of correlations; ratings and labels are on one scale, so they have one direction."""
+    rated = pd.DataFrame({"value": np.asarray(values, float), "target": np.asarray(rows["label"], float)})
+    return rated.assign(reference=rows["reference"].tolist(), higher_is_better=True, target_higher_is_better=True)
 
 
 def _first_half(rows: pd.DataFrame) -> pd.Index:

@@ -14,6 +14,8 @@ def evaluated(alignment, benchmark="held-out", before=0.2, after=0.9):
     )
     rows = rows.assign(srcc=[before, after, after], srcc_low=-0.1, srcc_high=0.95, plcc=0.5, rmse=[9.0, 2.0, 1.0])
     about = {"cell": f"cell {alignment}", "alignment": alignment, "method": "grpo"}
+    if alignment == "one":  # optional columns, of the row "after"
+        rows[["srcc_change", "srcc_change_low", "srcc_change_high"]] = [[None] * 3, [0.6, 0.1, 1.1], [None] * 3]
     return rows.assign(mae=1.0, benchmark=benchmark, dimension="quality", n=20, **about)
 
 
@@ -54,7 +56,8 @@ def test_the_report_shows_agreement_curves_and_replies(study):
     assert isinstance(agreement, Table)
     assert isinstance(curves, Picture)
     assert isinstance(replies, Table)
-    assert agreement.rows[0][4:10] == ["0.20 [−0.10, 0.95]", "0.90 [−0.10, 0.95]", "9.000", "2.000", "50%", "100%"]
+    correlations = ["0.20 [−0.10, 0.95]", "0.90 [−0.10, 0.95]", "0.60 [0.10, 1.10]"]
+    assert agreement.rows[0][4:11] == [*correlations, "9.000", "2.000", "50%", "100%"]
     assert agreement.rows[1][5] == "–"
     assert [type(block).__name__ for block in others] == ["Picture", "Table"]
     assert curves.caption.startswith("one. ")

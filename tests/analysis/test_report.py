@@ -14,6 +14,8 @@ from lopsided.analysis.headline import headline
 from lopsided.analysis.limitations import limitations
 from lopsided.analysis.report import write_report
 from lopsided.analysis.report.asymmetry import independence as independence_of
+from lopsided.analysis.report.asymmetry import same_everywhere
+from lopsided.analysis.report.blocks import named_list
 from lopsided.analysis.report.vector import Vector
 from lopsided.analysis.result_tables import SCHEMAS, StudyTables
 
@@ -225,11 +227,21 @@ def test_five_seeds_establish_what_was_put_in(synthetic_tables, tmp_path):
     assert {"established", "agree less"} <= set(bold(found))
 
 
-def test_the_common_panel_says_whom_it_leaves_out(page):
-    header, rows = cells_of(page, "Does the gain rise with the rank as a metric?")
-    of = {heading: rows[0][header.index(heading)] for heading in ("judges", "judges left out")}
-    assert of["judges"] == "CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y"
-    assert of["judges left out"] == "related: DISTS VGG-16, LPIPS VGG-16, SSIM-Y"
+def test_the_common_panel_says_once_whom_it_leaves_out(page):
+    panel = (
+        "; judges: CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y; judges left out: related: DISTS VGG-16, LPIPS VGG-16, SSIM-Y."
+    )
+    assert page.count(panel) == 1
+    header, _ = cells_of(page, "Does the gain rise with the rank as a metric?")
+    assert "judges" not in header
+
+
+def test_panels_that_differ_stand_in_their_rows(study):
+    settings = study.asymmetry.settings
+    shown = settings.assign(judges=["niqe", *settings["judges"].iloc[1:]])
+    assert same_everywhere(settings, named_list("judges")) == "CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y"
+    assert same_everywhere(shown, named_list("judges")) == ""
+    assert same_everywhere(settings.assign(judges=""), named_list("judges")) == ""
 
 
 def test_every_claim_is_listed_and_every_test_shown(study, page):

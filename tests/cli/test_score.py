@@ -139,6 +139,7 @@ def test_an_image_that_cannot_be_scored_is_a_row_and_an_exit_status(folders, tmp
         (("-m", "l1"), "references are missing, with which l1 would compare images"),
         (("-r", "{originals}", "-m", "disst"), "unknown judge 'disst'; did you mean 'dists'?"),
         (("-r", "{originals}", "-m", "l1,l1"), "give one or more measures, each once; got l1, l1"),
+        (("-r", "{originals}", "-m", ""), "give one or more measures, each once; got none (list_judges() and lopsided"),
         (
             ("-r", "{originals}", "-m", "{{measure: ssim, colour: rgb}}"),
             "unknown option 'colour'; did you mean 'color'?",

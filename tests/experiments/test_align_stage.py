@@ -141,6 +141,7 @@ def test_a_model_that_the_experiment_trains_judges_in_it(experiment: Path, model
     study = analyse(tables, n_boot=50)
     (changed_to,) = study.parts["alignment_changes"].to_dict("records")
     assert (changed_to["srcc_before"], changed_to["srcc_after"]) == tuple(tables.alignments["srcc"])
+    assert changed_to["srcc_change"] == pytest.approx(changed_to["srcc_after"] - changed_to["srcc_before"])
     assert changed_to["loss"] == where(tables.alignment_log, term="loss").iloc[-1]["value"]
     assert changed_to["seconds"] > 0
     assert [type(block).__name__ for block in section(study).blocks] == ["Table", "Picture"]  # levels have no replies

@@ -259,6 +259,10 @@ def test_results_and_items_must_match_one_to_one():
         join_items(table, items + items)
     with pytest.raises(LopsidedError, match="lacks task"):
         rating_metrics(table)
+    joined = join_items(table, items).assign(reference=[None, "b"])
+    for metric in (rating_metrics, choice_accuracy):
+        with pytest.raises(LopsidedError, match="1 of 2 rows of the table of results have no reference"):
+            metric(joined)
 
 
 def test_status_shares_add_up():

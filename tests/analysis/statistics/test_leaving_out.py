@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from scipy import stats
 from lopsided.analysis.errors import AnalysisError
 from lopsided.analysis.statistics.bootstrap import draw_resamples, percentile_interval, srcc_replicates
 from lopsided.analysis.statistics.leaving_out import correlation_interval, jackknife, leave_one_out
+from lopsided.analysis.statistics.rated import srcc_change
 
 
 def correlated(r: float, n: int, seed: Sequence[int]) -> np.ndarray:
@@ -97,3 +99,38 @@ def test_a_perfect_order_without_one_reference_leaves_a_finite_wide_interval() -
     low, high = correlation_interval(0.9, np.array([0.88, 0.89, 1.0, 0.87, 0.88]))
     assert 0.3 < low < 0.8
     assert 0.98 < high < 1
+
+
+def ratings(value: np.ndarray, target: np.ndarray, cluster: np.ndarray) -> pd.DataFrame:
+    rated = pd.DataFrame({"value": value, "target": target, "reference": cluster})
+    return rated.assign(higher_is_better=True, target_higher_is_better=True)
+
+
+def test_a_change_is_that_of_scipys_correlations_with_students_t_over_references() -> None:
+    rng = np.random.default_rng(3)
+    target, cluster = rng.normal(size=40), np.repeat(np.arange(8), 5)
+    worse, better = target + rng.normal(0, 1, 40), target + rng.normal(0, 0.4, 40)
+
+    def change(kept: np.ndarray) -> float:
+        return stats.spearmanr(better[kept], target[kept])[0] - stats.spearmanr(worse[kept], target[kept])[0]
+
+    parts = np.array([change(cluster != c) for c in range(8)])
+    half = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * ((parts - parts.mean()) ** 2).sum())
+    whole = change(cluster >= 0)
+    first, second = (ratings(value, target, cluster) for value in (worse, better))
+    assert srcc_change(first, second) == pytest.approx((whole, whole - half, whole + half))
+    lower = second.assign(value=-second["value"], higher_is_better=False)
+    assert srcc_change(first, lower) == pytest.approx(srcc_change(first, second))
+
+
+def test_a_change_without_a_correlation_or_with_few_references_says_no_more_than_it_knows() -> None:
+    target, cluster = np.arange(8.0), np.repeat(np.arange(4), 2)
+    first = ratings(target[[1, 0, 3, 2, 5, 4, 6, 7]], target, cluster)
+    assert np.isnan(srcc_change(first, ratings(np.ones(8), target, cluster))).all()
+    few = cluster // 2
+    change, *ends = srcc_change(first.assign(reference=few), ratings(target, target, few))
+    assert change > 0
+    assert np.isnan(ends).all()
+    assert np.isnan(srcc_change(first, first)[1:]).all()  # nothing varies: that says nothing about other references
+    with pytest.raises(AnalysisError, match="the targets differ"):
+        srcc_change(first, ratings(target, target[::-1], cluster))

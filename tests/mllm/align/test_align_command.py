@@ -46,6 +46,9 @@ def test_a_model_is_trained_evaluated_calibrated_and_usable(tiny, rated, tmp_pat
     known = table.loc[("held-out", "after")]
     assert 0.5 < known["srcc_low"] < known["srcc"] < known["srcc_high"] < 1
     assert known["srcc"] > 0.9
+    before = table.loc[("held-out", "before")]
+    assert known["srcc_change"] == pytest.approx(known["srcc"] - before["srcc"], abs=1e-12)
+    assert before.filter(like="srcc_change").isna().all()
     assert table.loc[("held-out", "after, other half"), "n"] == 15
     assert [one.kind for one in load_calibration(out, "quality")] == ["isotonic", "temperature"]
     assert any((out / "runs").iterdir())

@@ -15,8 +15,7 @@ from PIL import Image
 from support import tiny_vlm
 
 from lopsided.mllm import MllmError, Scorer, TransformersBackend, create_preset
-from lopsided.mllm.align import RewardModel, RewardService, best_of
-from lopsided.mllm.align.selection import expected_best
+from lopsided.mllm.align import RewardModel, RewardService, best_of, expected_best
 from lopsided.mllm.backends import Backend, Reply
 
 
