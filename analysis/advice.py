@@ -15,7 +15,7 @@ from .study import Study
 from .trained import CellKey
 from .verdicts import ESTABLISHED, MIN_SEEDS, UNDECIDED, verdict
 
-COLUMNS = ["use", "where", "advice", "measures", "evidence", "because", "overturned_by"]
+COLUMNS = ["use", "where", "advice", "measures", "beaten", "evidence", "because", "overturned_by"]
 METRIC, OBJECTIVE, AVOID, CHOOSE = "as a metric", "as an objective", "avoid as an objective", "choosing an objective"
 NO_BEST = "nothing tells them apart; first came"
 IMAGES = 100
@@ -29,8 +29,8 @@ def advise(study: Study) -> pd.DataFrame:
 
     Returns:
         Columns ``use``, ``where`` (data set, or generator and setting), ``advice`` in words, ``measures``
-        (";"-joined: the best first, then those not shown to be worse), ``evidence`` ("established", "suggested" or
-        "undecided"), ``because`` (the numbers) and ``overturned_by``.
+        (";"-joined: the best first, then those not shown to be worse), ``beaten`` (those shown to be worse),
+        ``evidence`` ("established", "suggested" or "undecided"), ``because`` (the numbers) and ``overturned_by``.
     """
     rows = [*_metrics(study), *_objectives(study), *_choosing(study)]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -43,13 +43,14 @@ def _metrics(study: Study) -> list[Row]:
         best, rest = ordered[0], ordered[1:]
         tests = [study.assessment.difference(str(dataset), best["measure"], row["measure"]) for row in rest]
         others = [row["measure"] for row in rest]
-        alike, evidence = _alike(others, tests, MIN_SEEDS)  # no seed plays a part
+        alike, beaten, evidence = _alike(others, tests, MIN_SEEDS)  # no seed plays a part
         rows.append(
             {
                 "use": METRIC,
                 "where": dataset,
-                "advice": NO_BEST if others and alike == others else "rank distorted images with",
+                "advice": NO_BEST if alike and not beaten else "rank distorted images with",
                 "measures": ";".join([best["measure"], *alike]),
+                "beaten": ";".join(beaten),
                 "evidence": evidence,
                 "because": f"SRCC {best['srcc']:.2f}, {best['n_references']} references",
                 "overturned_by": "another labelled set; labels of people, if these are severity grades"
@@ -60,12 +61,13 @@ def _metrics(study: Study) -> list[Row]:
     return rows
 
 
-def _alike(names: list[str], tests: list[Estimate], n_seeds: int) -> tuple[list[str], str]:
-    """Return the names that the best is not shown to beat, and the evidence that it beats all others."""
+def _alike(names: list[str], tests: list[Estimate], n_seeds: int) -> tuple[list[str], list[str], str]:
+    """Return the names that the best is not shown to beat, those that it is, and the evidence that it beats all."""
     corrected = holm([test.p for test in tests])
-    alike = [name for name, p in zip(names, corrected, strict=True) if not p < ALPHA]
+    beaten = [name for name, p in zip(names, corrected, strict=True) if p < ALPHA]
+    alike = [name for name in names if name not in beaten]
     worst = float(np.max(np.nan_to_num(corrected, nan=1.0))) if len(tests) else np.nan
-    return alike, verdict(worst, n_seeds)
+    return alike, beaten, verdict(worst, n_seeds)
 
 
 def _objectives(study: Study) -> list[Row]:
@@ -83,14 +85,15 @@ def _objectives(study: Study) -> list[Row]:
         tests = [contrast(trained, [cells[0]], [cell]).estimate for cell in cells[1:]]
         n_seeds = min((test.n_seeds for test in tests), default=0)
         others = [row["fidelity"] for row in ordered[1:]]
-        alike, evidence = _alike(others, tests, n_seeds)
+        alike, beaten, evidence = _alike(others, tests, n_seeds)
         best = ordered[0]
         rows.append(
             {
                 "use": OBJECTIVE,
                 "where": here,
-                "advice": NO_BEST if others and alike == others else "train with",
+                "advice": NO_BEST if alike and not beaten else "train with",
                 "measures": ";".join([best["fidelity"], *alike]),
+                "beaten": ";".join(beaten),
                 "evidence": evidence,
                 "because": _gain(best),
                 "overturned_by": _judge_matters(best) or _more(tests, len(tests), len(trained.keys)),
@@ -104,6 +107,7 @@ def _objectives(study: Study) -> list[Row]:
                     "where": here,
                     "advice": "worse than the pixel loss alone:",
                     "measures": ";".join(row["fidelity"] for row in worse),
+                    "beaten": "",
                     "evidence": verdict(max(row["p_holm"] for row in worse), min(row["n_seeds"] for row in worse)),
                     "because": "; ".join(f"{row['fidelity']}: {_gain(row)}" for row in worse),
                     "overturned_by": next(filter(None, map(_judge_matters, worse)), "judges with another taste"),
@@ -147,6 +151,7 @@ def _choosing(study: Study) -> list[Row]:
                 "where": f"{row['generator']} · {row['dataset']} · {row['discriminator']} {row['gan_weight']:g}",
                 "advice": text,
                 "measures": "",
+                "beaten": "",
                 "evidence": sure or UNDECIDED,
                 "because": f"best minus worst metric: {trend} judge SDs in gain, {row['n']} measures, {p}",
                 "overturned_by": "other measures: a trend speaks of these only",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .errors import AnalysisError
 from .figures.style import minus, pretty, setting_name
+from .report.advice import best_first
 from .report.blocks import Cell, named_list, readable, text, with_interval
 from .statistics.frames import records
 
@@ -64,7 +65,7 @@ def _cell(table: pd.DataFrame, name: str) -> Cell:
     if name in ("where", "because", "overturned_by"):
         return readable(name)
     if name == "measures":
-        return named_list(name)
+        return best_first if "use" in table else named_list(name)
     if f"{name}_low" in table:
         return with_interval(name)
     if pd.api.types.is_float_dtype(table[name]):

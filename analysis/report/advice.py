@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..advice import AVOID, CHOOSE, NO_BEST
+from ..advice import AVOID, CHOOSE
 from ..figures.style import pretty
 from ..statistics.frames import Row
 from ..study import Study
@@ -30,8 +30,8 @@ def advice_blocks(study: Study) -> list[Block]:
     return [table(found, "Which measure for which use", columns, note=note)] if len(found) else []
 
 
-def _measures(row: Row) -> list[str]:
-    return [pretty(key) for key in str(row["measures"]).split(";") if key]
+def _measures(row: Row, column: str = "measures") -> list[str]:
+    return [pretty(key) for key in str(row[column]).split(";") if key]
 
 
 def advised(row: Row) -> str:
@@ -41,7 +41,18 @@ def advised(row: Row) -> str:
 
 
 def alike(row: Row) -> str:
-    """Show the measures that the best is not shown to beat."""
-    if row["advice"] == NO_BEST:
-        return "all others"
-    return "–" if row["use"] in (AVOID, CHOOSE) else ", ".join(_measures(row)[1:]) or "none"
+    """Show the measures that the best is not shown to beat, or those that it is, whichever are fewer."""
+    if row["use"] in (AVOID, CHOOSE):
+        return "–"
+    rest, beaten = _measures(row)[1:], _measures(row, "beaten")
+    if len(rest) <= len(beaten):
+        return ", ".join(rest) or "none"
+    return f"all others but {', '.join(beaten)}" if beaten else "all others"
+
+
+def best_first(row: Row) -> str:
+    """Show the best measure with those that it is not shown to beat; the measures to avoid are all shown alike."""
+    found = _measures(row)
+    if row["use"] == AVOID or len(found) < 2:
+        return ", ".join(found) or "–"
+    return f"{found[0]}; not shown to be worse: {alike(row)}"

@@ -58,7 +58,10 @@ def test_nothing_is_claimed_where_there_is_nothing(nothing):
     assert set(nothing.parts["claims"]["verdict"]) <= {"undecided", "not testable"}
     assert headline(nothing)[0][0].startswith("Undecided: these data do not tell")
     assert any("seeds × 100 images" in said for said in headline(nothing)[0])
-    assert not (nothing.parts["advice"]["evidence"] == "established").any()
+    advice = nothing.parts["advice"]
+    assert not (advice["evidence"] == "established").any()
+    undecided = advice[(advice["use"] == "as an objective") & advice["beaten"].eq("")]
+    assert set(undecided["advice"]) == {"nothing tells them apart; first came"}
 
 
 def test_every_claim_has_a_row_and_says_what_is_missing(nothing):
@@ -82,8 +85,12 @@ def test_a_reversed_order_is_established(reversed_):
     advice = reversed_.parts["advice"]
     choosing = advice[advice["use"] == "choosing an objective"]
     assert set(choosing["advice"]) == {"a better metric is the worse objective"}
-    best = advice[advice["use"] == "as an objective"]["measures"].str.split(";").str[0]
+    objectives = advice[advice["use"] == "as an objective"]
+    best = objectives["measures"].str.split(";").str[0]
     assert set(best) == {"dists-vgg16-r"}
+    trained = {measure for measure in reversed_.gains.table["fidelity"] if measure != "none"}
+    for row in objectives.to_dict("records"):  # every measure is the best, as good, or beaten: once
+        assert sorted([*row["measures"].split(";"), *filter(None, row["beaten"].split(";"))]) == sorted(trained)
 
 
 def test_random_vgg_and_the_patch_discriminator(reversed_, synthetic_tables):

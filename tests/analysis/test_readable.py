@@ -38,3 +38,19 @@ def test_marks_tell_more_lines_apart_than_colours_do():
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(AnalysisError, match="no column nope; it has fidelity, gain"):
         readable_table(pd.DataFrame({"fidelity": ["ssim"], "gain": [0.1]}), "fidelity", "nope")
+
+
+@pytest.mark.parametrize(
+    ("use", "measures", "beaten", "said"),
+    [
+        ("as an objective", "ssim", "", "SSIM"),
+        ("as an objective", "ssim;nlpd", "gmsd", "SSIM; not shown to be worse: NLPD"),
+        ("as an objective", "ssim;nlpd;fsim", "gmsd", "SSIM; not shown to be worse: all others but GMSD"),
+        ("as an objective", "ssim;nlpd;fsim", "", "SSIM; not shown to be worse: all others"),
+        ("avoid as an objective", "ssim;nlpd", "", "SSIM, NLPD"),
+        ("choosing an objective", "", "", "–"),
+    ],
+)
+def test_advice_names_the_fewer(use, measures, beaten, said):
+    advice = pd.DataFrame([{"use": use, "measures": measures, "beaten": beaten}])
+    assert readable_table(advice).data["measures"].tolist() == [said]
