@@ -9,7 +9,7 @@ import pandas as pd
 from .errors import AnalysisError
 from .figures.style import minus, pretty, setting_name
 from .report.advice import best_first
-from .report.blocks import Cell, named_list, readable, text, with_interval
+from .report.blocks import Cell, between, named_list, p_value, readable, text, with_interval
 from .statistics.frames import records
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def readable_table(table: pd.DataFrame, *columns: str) -> Styler:
     """Show columns of a result table in a notebook, as people read them.
 
     Keys become names; ``discriminator`` with ``gan_weight`` becomes one column, the adversarial setting; a value that
-    has ``_low`` and ``_high`` is shown with its interval. Texts are shown whole.
+    has ``_low`` and ``_high``, or an ``estimate`` with ``low`` and ``high``, is shown with its interval. Texts stay
+    whole.
 
     Args:
         table: Any table of results, or derived from them.
@@ -45,6 +46,7 @@ def readable_table(table: pd.DataFrame, *columns: str) -> Styler:
         known = ", ".join(map(str, table.columns))
         raise AnalysisError(f"the table has no column {', '.join(missing)}; it has {known}")
     ends = {f"{name}{end}" for name in chosen for end in ("_low", "_high")}
+    ends |= {"low", "high"} if "estimate" in chosen else set()
     shown: dict[str, Cell] = {}
     for name in chosen:
         if name == "discriminator" and "gan_weight" in chosen:
@@ -68,6 +70,10 @@ def _cell(table: pd.DataFrame, name: str) -> Cell:
         return best_first if "use" in table else named_list(name)
     if f"{name}_low" in table:
         return with_interval(name)
+    if name == "estimate" and {"low", "high"} <= set(table):
+        return between(name, "low", "high")
+    if name == "p" or name.startswith("p_") or name.endswith(("_p", "_p_holm")):
+        return p_value(name)
     if pd.api.types.is_float_dtype(table[name]):
         return lambda row: "–" if pd.isna(row[name]) else minus(row[name], 3)
     return text(name)

@@ -30,6 +30,13 @@ def test_keys_settings_and_intervals_are_shown_as_people_write_them():
     assert html.count("long ") == 80
 
 
+def test_small_p_and_estimates_with_ends_are_no_bare_numbers():
+    table = pd.DataFrame({"estimate": [0.5], "low": [0.1], "high": [0.9], "p_holm": [1e-6], "trend_p": [0.25]})
+    assert readable_table(table).data.to_dict("records") == [
+        {"estimate": "0.50 [0.10, 0.90]", "p holm": "< 0.001", "trend p": "0.250"}
+    ]
+
+
 def test_marks_tell_more_lines_apart_than_colours_do():
     looks = {(mark_style(index)["color"], mark_style(index)["marker"]) for index in range(42)}
     assert len(looks) == 42
