@@ -192,7 +192,7 @@ def reinforced(path, model, steps, seed):
         preset="numeric",
         rewards=[{"kind": "adaptive-gaussian"}],
         generation={"replies": 8, "max_tokens": 6},
-        optim={"rate": 1e-3, "batch": 32, "steps": steps, "schedule": "constant", "warmup": 0},
+        optim={"rate": 3e-4, "batch": 32, "steps": steps, "schedule": "constant", "warmup": 0},
         log_every=5,
         seed=seed,
     )

@@ -49,7 +49,7 @@ PLACES = {"left": 4, "middle": 8, "right": 12}
 EVERY = {f"a {colour} disc, {place}": (i, 3 + j) for i, colour in enumerate(COLOURS) for j, place in enumerate(PLACES)}
 UNSEEN = ("a red disc, right", "a green disc, left")
 TRAINED = [prompt for prompt in EVERY if prompt not in (*UNSEEN, "a blue disc, middle")]
-ARMS = {"penalty 0": 0.0, "penalty 0.01": 0.01, "penalty 0.03": 0.03, "penalty 0.1": 0.1, "shuffled, 0.1": 0.1}
+ARMS = {"penalty 0": 0.0, "penalty 0.01": 0.01, "penalty 0.03": 0.03, "penalty 0.1": 0.1, "shuffled, 0.03": 0.03}
 
 
 def discs(prompts, chance):
@@ -184,7 +184,7 @@ def run(place, seed):
 
         look(0, start)
         settings = FlowGrpo(
-            updates=40, group=8, steps=STEPS, trained=3, rate=5e-4, penalty=penalty, save_every=10, seed=seed
+            updates=40, group=8, steps=STEPS, trained=3, rate=2e-4, penalty=penalty, save_every=10, seed=seed
         )
         shape = (3, SIDE, SIDE)
         flow_grpo(
