@@ -4,7 +4,7 @@ python benchmarks/alignment.py kill      # {sft, grpo} × {all weights, adapters
 python benchmarks/alignment.py sft       # plain, hard, soft and shuffled labels, by seed
 python benchmarks/alignment.py grpo      # right and shuffled labels, by seed
 python benchmarks/alignment.py garbage   # grpo from a model of whose replies 30 % are no rating, by seed
-python benchmarks/alignment.py dpo       # right and shuffled labels, by seed and step
+python benchmarks/alignment.py dpo       # right labels without and with imitation, and shuffled ones, by seed and step
 
 Results are dated in RESULTS.md. The tasks are toys: they show that the parts work together, and nothing about images.
 """
@@ -205,15 +205,16 @@ def dpo(folder, seeds, steps):
     for seed in range(seeds):
         pictures = tiny_vlm.images(128, seed)
         labels = [tiny_vlm.brightness(picture) for picture in pictures]
-        for arm in ("right", "shuffled"):
-            given = shuffled(labels, seed) if arm == "shuffled" else labels
+        for arm, imitation in {"right": 0.0, "right, imitation 1": 1.0, "shuffled, imitation 1": 1.0}.items():
+            given = shuffled(labels, seed) if arm.startswith("shuffled") else labels
             path = write_benchmark(folder, f"{arm}{seed}", pictures, given, "quality")
             made = settings(
                 path,
                 model,
                 method="dpo",
                 preset="numeric",
-                optim={"rate": 3e-4, "batch": 16, "steps": steps, "schedule": "constant", "warmup": 0},
+                dpo={"imitation": imitation},
+                optim={"rate": 1e-4, "batch": 16, "steps": steps, "schedule": "constant", "warmup": 0},
                 evaluate={"every": steps // 4, "benchmarks": {"test": {"benchmark": "jsonl", "path": held}}},
                 seed=seed,
             )
@@ -223,8 +224,8 @@ def dpo(folder, seeds, steps):
             shutil.rmtree(out)
             log = log.loc[log["term"].str.startswith("eval/test/quality/")].assign(seed=seed, arm=arm)
             curves.append(log)
-            shown = " ".join(f"{value:.2f}" for value in log.loc[log["term"].str.endswith("/rmse"), "value"])
-            print(f"{seed} {arm}: greedy RMSE by step {shown}, {took:.0f} s", flush=True)
+            shown = log.loc[log["term"].str.endswith("/rmse")].sort_values("step")["value"].map("{:.2f}".format)
+            print(f"{seed} {arm}: greedy RMSE by step {' '.join(shown)}, {took:.0f} s", flush=True)
     table = pd.concat(curves)
     for (arm, term), of in table.groupby(["arm", "term"]):
         wide = of.pivot_table(index="seed", columns="step", values="value", dropna=False)

@@ -173,6 +173,9 @@ class Dpo(Settings):
     gap: float = Field(
         default=0.2, gt=0, le=0.5, description="Least distance of the wrong answer, as a share of the scale."
     )
+    imitation: float = Field(
+        default=0.0, ge=0, le=NUMBER, description="Weight of imitating the right answer beside preferring it."
+    )
 
 
 class Evaluate(Settings):

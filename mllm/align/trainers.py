@@ -449,8 +449,16 @@ def make_trainer(
             **both,
         )
     if alignment.method == "dpo":
+        losses = {"sigmoid": 1.0, "sft": alignment.dpo.imitation}
+        kept = {name: weight for name, weight in losses.items() if weight}
         return RatingDPO(
-            args=DPOConfig(max_length=None, beta=alignment.dpo.beta, **common),
+            args=DPOConfig(
+                max_length=None,
+                beta=alignment.dpo.beta,
+                loss_type=list(kept),
+                loss_weights=list(kept.values()),
+                **common,
+            ),
             train_dataset=to_dataset(
                 examples,
                 preset,

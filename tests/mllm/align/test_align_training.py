@@ -68,6 +68,17 @@ def weights(folder):
     return {name: w for file in folder.glob("*.safetensors") for name, w in load_file(file).items()}
 
 
+def test_dpo_begins_at_ln_2_and_adds_the_loss_of_imitation(alignment, tmp_path):
+    whole = {"batch": 12, "steps": 1}
+    first = {}
+    for name, more in {"dpo": {}, "both": {"dpo": {"imitation": 2.0}}, "sft": {"method": "sft"}}.items():
+        made = alignment({"method": "dpo", "preset": "numeric"} | more, optim=whole)
+        run(made, tmp_path / name)
+        first[name] = lines(tmp_path / name)[0]["loss"]
+    assert first["dpo"] == pytest.approx(math.log(2), abs=1e-5)
+    assert first["both"] == pytest.approx(math.log(2) + 2 * first["sft"], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("settings", "killed"),
     [
