@@ -1,6 +1,6 @@
 """Does an image generator that learns from a reward get better, or does it cheat? Flow-GRPO on a tiny diffusers model.
 
-python benchmarks/image_reward.py SEEDS [FOLDER]
+python benchmarks/image_reward.py [--seeds 0 1 2] [--arms "penalty 0.03" …] [--to FOLDER]
 
 The generator draws soft discs: three colours, on the left, in the middle or on the right; 6 of the pairs are trained
 on, 2 are only judged. The reward is how bright an image is: brighter discs are an honest gain, a white image is the
@@ -11,6 +11,7 @@ LLM of the tests, which rates brightness, or by chance. Results are dated in RES
 
 from __future__ import annotations
 
+import argparse
 import copy
 import sys
 import tempfile
@@ -162,13 +163,14 @@ def best_of_draws(model, seed):
     return pd.DataFrame(rows).assign(seed=seed)
 
 
-def run(place, seed):
+def run(place, seed, arms):
     """Return what the best draws are worth, and every checkpoint of every arm."""
     began = time.perf_counter()
     start = pretrained(seed)
     print(f"{seed} pretrained in {time.perf_counter() - began:.0f} s", flush=True)
     best, rows = best_of_draws(start, seed), []
-    for arm, penalty in ARMS.items():
+    for arm in arms:
+        penalty = ARMS[arm]
         began, model, folder = time.perf_counter(), copy.deepcopy(start), place / f"{seed}-{arm.replace(' ', '-')}"
         chance = torch.Generator().manual_seed(seed)
 
@@ -223,8 +225,12 @@ def summarise(best, rows):
 
 
 if __name__ == "__main__":
-    found = []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--to", type=Path, help="folder that keeps images and pages of the probe")
+    options, found = parser.parse_args(), []
     with tempfile.TemporaryDirectory() as temporary:
-        for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-            found.append(run(Path(sys.argv[2]) if len(sys.argv) > 2 else Path(temporary), seed))
+        for seed in options.seeds:
+            found.append(run(options.to or Path(temporary), seed, options.arms))
             summarise(*(pd.concat(tables) for tables in zip(*found, strict=True)))
