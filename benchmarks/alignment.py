@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support import tiny_vlm
 
+from lopsided.analysis.statistics.frames import grouped
 from lopsided.mllm import Scorer, TransformersBackend, create_preset
 from lopsided.mllm.align import Alignment, align, plan_alignment, read_log
 
@@ -227,7 +228,7 @@ def dpo(folder, seeds, steps):
             shown = log.loc[log["term"].str.endswith("/rmse")].sort_values("step")["value"].map("{:.2f}".format)
             print(f"{seed} {arm}: greedy RMSE by step {' '.join(shown)}, {took:.0f} s", flush=True)
     table = pd.concat(curves)
-    for (arm, term), of in table.groupby(["arm", "term"]):
+    for (arm, term), of in grouped(table, "arm", "term"):
         wide = of.pivot_table(index="seed", columns="step", values="value", dropna=False)
         for step in wide.columns[1:]:
             print(f"{arm} {term} after {step}: {wide[step].mean():.3f}, change {interval(wide[step] - wide[0])}")

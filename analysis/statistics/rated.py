@@ -115,7 +115,7 @@ def srcc_change(first: pd.DataFrame, second: pd.DataFrame, level: float = LEVEL)
     for rated, target in zip((first, second), targets, strict=True):
         value = np.asarray(rated["value"], dtype=np.float64)
         if status_of(value, target, 0) != "ok":
-            return (float("nan"),) * 3
+            return float("nan"), float("nan"), float("nan")
         sign = orientation(bool(rated["higher_is_better"].iloc[0]), bool(rated["target_higher_is_better"].iloc[0]))
         found.append(sign * srcc_replicates(value, target, left_out))
     change, *parts = found[1] - found[0]

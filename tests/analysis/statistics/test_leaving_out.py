@@ -112,7 +112,8 @@ def test_a_change_is_that_of_scipys_correlations_with_students_t_over_references
     worse, better = target + rng.normal(0, 1, 40), target + rng.normal(0, 0.4, 40)
 
     def change(kept: np.ndarray) -> float:
-        return stats.spearmanr(better[kept], target[kept])[0] - stats.spearmanr(worse[kept], target[kept])[0]
+        after, before = (float(np.asarray(stats.spearmanr(of[kept], target[kept]))[0]) for of in (better, worse))
+        return after - before
 
     parts = np.array([change(cluster != c) for c in range(8)])
     half = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * ((parts - parts.mean()) ** 2).sum())
