@@ -124,7 +124,9 @@ def probe(
     reference: Annotated[
         str,
         typer.Option(
-            "--reference", metavar="NAME", help="Checkpoint before training, to compare with; default: the first one."
+            "--reference",
+            metavar="NAME",
+            help="Checkpoint drawn before training, to compare with; default: the one with the lowest number.",
         ),
     ] = "",
     limits: Annotated[
@@ -141,7 +143,7 @@ def probe(
 ) -> None:
     """Find out whether a generator cheats its reward: held-out judges, fidelity, diversity, distance, blank images.
 
-    Exit status 1 if there is an alarm, so that a script can stop the training.
+    Exit status 3 if there is an alarm, so that a script can stop the training; 1 is an error.
 
     Example: lopsided align probe out/drawn --judge niqe,musiq --distance dists --html out/probe.html
     """
@@ -192,7 +194,7 @@ def probe(
         for reason in reasons:
             console.tell("alarm", reason, problem=True)
     if not found.alarms.empty:
-        raise typer.Exit(console.FAILED)
+        raise typer.Exit(console.ALARM)
 
 
 def _tensor(image: Image.Image, device: str) -> Any:

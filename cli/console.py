@@ -25,7 +25,7 @@ from rich.text import Text
 
 from ..common.errors import LopsidedError, one_line
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit statuses besides 0
+FAILED, USAGE, ALARM, INTERRUPTED = 1, 2, 3, 130  # exit statuses besides 0
 WIDE = 200  # columns of a file or pipe, where nothing needs to be folded to fit a screen
 LOG_SECONDS = 15.0  # between two lines of progress where there is no terminal
 BAR = 24  # columns

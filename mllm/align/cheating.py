@@ -99,7 +99,11 @@ def read_checkpoints(folder: str | Path) -> pd.DataFrame:
             files of the same prompts.
     """
     place = expanded(folder)
-    found = sorted((file.parent for file in place.glob(f"*/{MANIFEST}")), key=lambda each: _natural(each.name))
+    if not place.is_dir():
+        raise MllmError(f"{folder} is not there, or no folder")
+    found = sorted((each for each in place.iterdir() if each.is_dir()), key=lambda each: _natural(each.name))
+    if absent := [each.name for each in found if not (each / MANIFEST).is_file()]:
+        raise MllmError(f"{folder}: {', '.join(absent)} has no {MANIFEST}; every sub-folder is a checkpoint")
     if len(found) < 2:
         raise MllmError(
             f"{folder}: needs two or more sub-folders with a file {MANIFEST}, found {len(found)}: the generator before "
@@ -170,16 +174,21 @@ def probe(
         distance: function of two lists of images that returns how far each pair is apart; default: root mean square
             of the differences of pixels, in [0, 1].
         fidelity: function of images and prompts, such as :func:`shows_prompt`, higher is better.
-        reference: name of the checkpoint to compare with; default: the first one.
+        reference: name of the checkpoint to compare with, drawn before training; default: the one with the lowest
+            number in its name.
         limits: where alarms begin.
         progress: told (checkpoints done, all checkpoints, name).
 
     Raises:
-        MllmError: no judge, an unknown reference, or a prompt with one image.
+        MllmError: no judge, an unknown reference, none where names have no numbers, or a prompt with one image.
         ImageError: an image that cannot be read.
     """
     limits, distance = limits or Limits(), distance or pixel_distance
     names = list(dict.fromkeys(images["checkpoint"]))
+    if not reference and not all(re.search(r"\d", name) for name in names):
+        raise MllmError(
+            f"which of {', '.join(names)} was drawn before training? The names have no numbers: give the reference"
+        )
     reference = reference or names[0]
     if reference not in names:
         raise MllmError(f"no checkpoint {reference!r}; there are {', '.join(names)}")

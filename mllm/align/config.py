@@ -246,6 +246,8 @@ class Alignment(Settings):
             raise ValueError(
                 "grpo needs rewards" if self.method == "grpo" else f"rewards are for grpo, not {self.method}"
             )
+        if self.rewards and not any(reward.weight for reward in self.rewards):
+            raise ValueError("all rewards have weight 0: nothing would be learnt")
         if self.method != "sft" and not isinstance(self.loss, CrossEntropy):
             raise ValueError(f"loss is for sft; {self.method} has its own")
         if self.method != "grpo" and self.kl:

@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from ...analysis.statistics import correlations, grouped, srcc_change
+from ...common.errors import one_line
 from ...common.files import atomic_path, write_json
 from ...common.images import read_rgb
 from ..errors import MllmError
@@ -110,7 +111,7 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
         write_table(folder / EVALUATION, evaluation)
         return evaluation
     write_table(folder / AFTER, table)
-    before = pd.read_csv(folder / BEFORE, dtype={"item": str})
+    before = _read_before(folder / BEFORE, table)
     lines, fitted = [], {}
     for dimension in table["dimension"].unique():
         mine = table.loc[table["dimension"] == dimension]
@@ -143,6 +144,22 @@ def evaluate_into(folder: Path, table: pd.DataFrame, preset: Preset) -> pd.DataF
     write_table(folder / EVALUATION, evaluation)
     write_json(folder / CALIBRATION, fitted)
     return evaluation
+
+
+def _read_before(path: Path, after: pd.DataFrame) -> pd.DataFrame:
+    """Return the ratings before training, of the items that were rated after it."""
+    names = ["set", "dimension", "item"]
+    try:
+        before = pd.read_csv(path, dtype={"item": str})
+        whole = set(before[names].itertuples(index=False)) == set(after[names].itertuples(index=False))
+        numbers = before[["label", "value"]].apply(pd.to_numeric)
+    except (OSError, ValueError, KeyError) as error:
+        raise MllmError(f"{path} is damaged: {one_line(error)}; delete the folder and start again") from None
+    if not whole:
+        raise MllmError(
+            f"{path} does not have the items that were rated after training; delete the folder and start again"
+        )
+    return before.assign(**numbers)
 
 
 def _interval(rows: pd.DataFrame, values: Any) -> tuple[float, float]:

@@ -136,9 +136,20 @@ def make_example(item: Item, preset: Preset, target: Target, scale: tuple[float,
         raise MllmError(f"{where} has the label {item.target!r}, outside its scale {list(item.scale)}")
     low, high = preset.scale(item.dimension).range
     score = _to_preset(float(item.target), item, preset)
-    std = float(item.groups.get("std", "nan")) * (high - low) / (item.scale[1] - item.scale[0])
+    std = _std(item, where) * (high - low) / (item.scale[1] - item.scale[0])
     answer = write_rating(score, item, preset, target)
     return Example(item, prompt.system, prompt.text, prompt.prefix, prompt.prefix + answer, score, std)
+
+
+def _std(item: Item, where: str) -> float:
+    given = item.groups.get("std", "nan")
+    try:
+        std = float(given)
+    except ValueError:
+        std = -1.0
+    if std < 0 or std == math.inf:
+        raise MllmError(f"{where} has the group std = {given!r}, which must be a number of 0 or more")
+    return std
 
 
 def write_rating(score: float, item: Item, preset: Preset, target: Target) -> str:

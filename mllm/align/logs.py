@@ -52,11 +52,11 @@ def read_log(folder: str | Path) -> pd.DataFrame:
             if path.exists() and step not in evaluated:
                 table = pd.read_csv(path, dtype={"item": str, "reply": str}).fillna({"reply": ""})
                 rows += _terms(step, {**numbers_of(table), **replies_of(table)})
+        return pd.DataFrame(rows, columns=["step", "term", "value", "text"]).astype({"value": "float64"})
     except OSError as error:
         raise MllmError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise MllmError(f"{path} is damaged: {one_line(error)}") from None
-    return pd.DataFrame(rows, columns=["step", "term", "value", "text"]).astype({"value": "float64"})
 
 
 def _terms(step: int, line: Mapping[str, Any]) -> Iterator[tuple[int, str, float | None, str]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ...common.errors import one_line
 from ...common.fields import NUMBER, STEPS, Settings
 from ...common.files import atomic_path, write_text
 from ..errors import MllmError
@@ -131,30 +133,34 @@ def flow_grpo(
         stop: asked at every checkpoint with (updates done, model) whether to end, such as a cheating probe.
 
     Returns:
-        Updates done, fewer than wanted if ``stop`` ended it.
+        Updates done, fewer than wanted if ``stop`` ended it; the same call then does no more.
 
     Raises:
-        MllmError: a reward that is not finite, or a folder of other settings.
+        MllmError: too few rewards or one that is not finite; a folder of other settings, prompts or another model, or
+            a checkpoint that is damaged.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(prompts) != len(conditions) or settings.trained >= settings.steps:
+    if not prompts or len(prompts) != len(conditions) or settings.trained >= settings.steps:
         raise MllmError(
-            f"give one condition per prompt and trained < steps, got {len(conditions)} for {len(prompts)}, "
+            f"give prompts, one condition for each and trained < steps, got {len(conditions)} for {len(prompts)}, "
             f"{settings.trained} of {settings.steps}"
         )
     start = copy.deepcopy(model).eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=0.0)
     device = next(model.parameters()).device
     chance = torch.Generator(device).manual_seed(settings.seed)
-    done, lines = _continue(folder, settings, model, optimiser, chance)
+    done, lines, stopped = _continue(folder, settings, prompts, model, optimiser, chance)
+    folder.mkdir(parents=True, exist_ok=True)
     names = [prompt for prompt in prompts for _ in range(settings.group)]
     condition = conditions.to(device).repeat_interleave(settings.group, 0)
-    while done < settings.updates:
+    while done < settings.updates and not stopped:
         path, images = _walk(model, velocity, condition, shape, settings, chance, decode)
-        scores = torch.tensor(list(reward(images, names)[0]), dtype=torch.float64).reshape(len(prompts), -1)
+        scores = torch.tensor(list(reward(images, names)[0]), dtype=torch.float64)
+        if scores.shape != (len(names),):
+            raise MllmError(f"update {done + 1}: {len(names)} images got {scores.numel()} rewards")
         if not scores.isfinite().all():
             raise MllmError(f"update {done + 1}: a reward is not a finite number")
+        scores = scores.reshape(len(prompts), -1)
         spread = scores.std(1, keepdim=True)
         gain = ((scores - scores.mean(1, keepdim=True)) / (spread + 1e-4)).flatten().float().to(device)
         penalty = _update(model, start, velocity, optimiser, path, gain, condition, settings, chance)
@@ -163,9 +169,10 @@ def flow_grpo(
             {"update": done, "reward": scores.mean().item(), "spread": spread.mean().item(), "penalty": penalty}
         )
         if done % settings.save_every == 0 or done == settings.updates:
-            _save(folder, settings, model, optimiser, chance, done, lines)
-            if stop(done, model):
-                break
+            state = {"done": done, "lines": lines, "prompts": list(prompts), "chance": chance.get_state()}
+            _save(folder, settings, model, optimiser, state | {"stopped": False})
+            if stopped := stop(done, model):
+                _save(folder, settings, model, optimiser, state | {"stopped": True})
     return done
 
 
@@ -233,34 +240,44 @@ def _save(
     settings: FlowGrpo,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    chance: torch.Generator,
-    done: int,
-    lines: list[dict[str, Any]],
+    state: dict[str, Any],
 ) -> None:
-    state = {"settings": settings.model_dump(), "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    learnt = {"settings": settings.model_dump(), "model": model.state_dict(), "optimiser": optimiser.state_dict()}
     with atomic_path(folder / STATE) as temporary:
-        torch.save({**state, "chance": chance.get_state(), "done": done, "lines": lines}, temporary)
-    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
+        torch.save({**learnt, **state}, temporary)
+    write_text(folder / LOG, "".join(json.dumps(line) + "\n" for line in state["lines"]))
 
 
 def _continue(
     folder: Path,
     settings: FlowGrpo,
+    prompts: Sequence[str],
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     chance: torch.Generator,
-) -> tuple[int, list[dict[str, Any]]]:
-    """Load the last checkpoint, if there is one; only the number of updates may have changed."""
+) -> tuple[int, list[dict[str, Any]], bool]:
+    """Load the last checkpoint, if there is one; only the number of updates may have changed.
+
+    Returns:
+        Updates done, their lines of the log, and whether ``stop`` ended it.
+    """
     path = folder / STATE
     if not path.exists():
-        return 0, []
-    state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
-    mine = settings.model_dump()
-    if different := [
-        key for key in mine if key not in ("updates", "save_every") and mine[key] != state["settings"].get(key)
-    ]:
-        raise MllmError(f"{folder} was trained with another {different[0]}; give another folder")
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    chance.set_state(state["chance"].cpu())
-    return state["done"], state["lines"]
+        return 0, [], False
+    try:
+        state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
+        theirs, found = {**state["settings"], "prompts": state["prompts"]}, (state["done"], state["lines"])
+        weights, of_optimiser, drawn = state["model"], state["optimiser"], state["chance"].cpu()
+        stopped = state["stopped"]
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise MllmError(f"{path} is damaged or of something else ({one_line(error)}); give another folder") from None
+    mine = {**settings.model_dump(), "prompts": list(prompts)}
+    if different := [key for key in mine if key not in ("updates", "save_every") and mine[key] != theirs.get(key)]:
+        raise MllmError(f"{folder} was trained with other {different[0]}; give another folder")
+    try:
+        model.load_state_dict(weights)
+        optimiser.load_state_dict(of_optimiser)
+    except (RuntimeError, ValueError) as error:
+        raise MllmError(f"{folder} was trained with another model ({one_line(error)}); give another folder") from None
+    chance.set_state(drawn)
+    return *found, stopped

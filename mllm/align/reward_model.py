@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,8 +49,9 @@ class RewardModel:
     ) -> None:
         self.scorer = scorer
         self.dimensions = dict(dimensions or {scorer.preset.dimensions[0]: 1.0})
-        if not all(weight > 0 for weight in self.dimensions.values()) or not 0 <= on_failure <= 1:
-            raise MllmError(f"weights must be positive and on_failure in [0, 1], got {self.dimensions}, {on_failure}")
+        if not all(0 < weight < math.inf for weight in self.dimensions.values()) or not 0 <= on_failure <= 1:
+            said = f"{self.dimensions}, {on_failure}"
+            raise MllmError(f"weights must be positive and finite and on_failure in [0, 1], got {said}")
         self._scales = {name: scorer.preset.scale(name) for name in self.dimensions}
         self.on_failure = on_failure
 

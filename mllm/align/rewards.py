@@ -7,6 +7,7 @@ set. Most trainers take a missing reward as *no signal*, so a model could stop a
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from ...common.fields import COUNT, NUMBER, Settings
 from ..errors import MllmError
@@ -242,6 +243,15 @@ class Format(Reward):
     kind: Literal["format"] = "format"
     pattern: str = Field(default="", description="Regular expression for the whole reply, over several lines.")
 
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value, re.DOTALL)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        return value
+
     @property
     def needs_value(self) -> bool:
         """No: it is about the form."""
@@ -249,8 +259,6 @@ class Format(Reward):
 
     def of(self, replies: Sequence[ParsedReply]) -> Floats:
         """Whether the form is right."""
-        import re
-
         if not self.pattern:
             return np.array([float(reply.status == "ok") for reply in replies])
         form = re.compile(self.pattern, re.DOTALL)
@@ -265,6 +273,12 @@ class Length(Reward):
     free: int = Field(default=16, ge=0, le=COUNT, description="Tokens that cost nothing.")
     most: int = Field(default=64, ge=1, le=COUNT, description="Tokens from which on there is nothing.")
 
+    @model_validator(mode="after")
+    def _falls(self) -> Length:
+        if not self.free < self.most:
+            raise ValueError(f"length: free must be below most, got {self.free} and {self.most}")
+        return self
+
     @property
     def needs_value(self) -> bool:
         """No: it is about the form."""
@@ -272,8 +286,6 @@ class Length(Reward):
 
     def of(self, replies: Sequence[ParsedReply]) -> Floats:
         """How short the replies are."""
-        if not self.free < self.most:
-            raise MllmError(f"length: free must be below most, got {self.free} and {self.most}")
         used = np.array([reply.tokens for reply in replies], np.float64)
         return np.clip((self.most - used) / (self.most - self.free), 0, 1)
 

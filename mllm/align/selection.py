@@ -68,8 +68,9 @@ def best_of(
 def expected_best(rewards: ArrayLike, judged: ArrayLike, number: int) -> float:
     """Return the expected score, by a judge, of the best of ``number`` draws by the reward.
 
-    All subsets of the draws count alike, so the curve over ``number`` has no noise of its own; ``number`` 1 is the
-    random control. It rises with the reward as judge; whether it does with a judge of another family is the question.
+    All subsets of the draws count alike, and of equal rewards each is the best as often as the others, so the curve
+    over ``number`` has no noise of its own; one draw is the random control. The curve rises with the reward as judge;
+    whether it does with a judge of another family is the question.
 
     Args:
         rewards: ``(prompts, N)``.
@@ -77,16 +78,22 @@ def expected_best(rewards: ArrayLike, judged: ArrayLike, number: int) -> float:
         number: 1 … N.
 
     Raises:
-        MllmError: unlike shapes, or a number out of range.
+        MllmError: unlike shapes, nothing drawn, a value that is not finite, or a number out of range.
 
     Examples:
         >>> [round(expected_best([[1, 2, 3]], [[10, 30, 20]], number), 2) for number in (1, 2, 3)]
         [20.0, 23.33, 20.0]
     """
     scores, others = np.asarray(rewards, np.float64), np.asarray(judged, np.float64)
-    if scores.ndim != 2 or scores.shape != others.shape or not 1 <= number <= scores.shape[1]:
+    if scores.ndim != 2 or not scores.size or scores.shape != others.shape or not 1 <= number <= scores.shape[1]:
         raise MllmError(f"give (prompts, N) twice and 1 to N draws, got {scores.shape}, {others.shape} and {number}")
+    if not (np.isfinite(scores).all() and np.isfinite(others).all()):
+        raise MllmError("a reward or a judgement is not a finite number")
     draws = scores.shape[1]
     chances = np.array([comb(rank, number - 1) for rank in range(draws)]) / comb(draws, number)
-    ordered = np.take_along_axis(others, np.argsort(scores, axis=1, kind="stable"), axis=1)
-    return float((ordered @ chances).mean())
+    found = []
+    for own, judged_of in zip(scores, others, strict=True):
+        _, group, sizes = np.unique(own, return_inverse=True, return_counts=True)
+        shares = np.add.reduceat(chances, np.cumsum(sizes) - sizes) / sizes  # equal rewards share their chances
+        found.append(float(shares[group] @ judged_of))
+    return float(np.mean(found))

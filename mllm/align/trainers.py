@@ -287,8 +287,13 @@ class LogLines(TrainerCallback):
         del args, control, kwargs
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines  # a kill cut the last one off
+        kept = [line for line in whole if self._step(line) <= state.global_step]
+        if state.global_step and not kept:
+            raise MllmError(
+                f"{self.path} has no line up to step {state.global_step}; delete the folder and start again"
+            )
         with atomic_path(self.path) as temporary:
-            temporary.write_bytes(b"".join(line for line in whole if self._step(line) <= state.global_step))
+            temporary.write_bytes(b"".join(kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append a line."""
@@ -314,7 +319,7 @@ class LogLines(TrainerCallback):
     def _step(self, line: bytes) -> int:
         try:
             return unsealed(line)["step"]
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise MllmError(f"{self.path}: a line is damaged: {error}; delete the folder and start again") from None
 
 
@@ -494,8 +499,16 @@ def make_trainer(
     )
 
 
-def train(trainer: Any, checkpoint: Path | None) -> int:
-    """Train, from a checkpoint if there is one; return the number of steps done in all."""
+def train(trainer: Any, checkpoint: Path | None, steps: int) -> int:
+    """Train up to a number of steps, from a checkpoint if there is one; return the number of steps done in all.
+
+    From the last checkpoint only the weights are loaded: asked to train on, trl makes one step more unless an epoch
+    ends there.
+    """
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if checkpoint and int(checkpoint.name.split("-")[1]) >= steps:
+        load_weights(trainer.model, checkpoint)
+        trainer.state.global_step = trainer.state.max_steps = steps
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state.global_step

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -33,6 +34,7 @@ import numpy as np
 import pandas as pd
 
 from ...common.files import temporary_name, write_json
+from ...common.sources import hash_file
 from ..errors import MllmError
 from ..item import Item
 from .config import Alignment
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 SETTINGS, SPLIT, MODEL, ADAPTER = "alignment.json", "split.json", "model", "adapter"
 LIBRARIES = ("trl", "peft", "datasets")
+TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "mlflow": ("mlflow",)}
 Progress = Callable[[float, int, str], None]
 
 
@@ -160,6 +163,15 @@ def plan_alignment(alignment: Alignment) -> Plan:
         raise MllmError(f"an open question has no wrong answers to compare with: {alignment.method} cannot train on it")
     if not examples:
         raise MllmError("the weights of the data leave nothing to train on")
+    steps = _steps(alignment, len(examples))
+    if steps < 1:
+        optim = alignment.optim
+        what = (
+            f"{len(examples)} examples, batch {optim.batch}, accumulation {optim.accumulation}, epochs {optim.epochs:g}"
+        )
+        raise MllmError(f"there is less data than one step takes ({what}): lower optim.batch or set optim.steps")
+    if absent := [name for name in alignment.trackers if not any(map(find_spec, TRACKERS[name]))]:
+        raise MllmError(f"trackers: {', '.join(absent)} is not installed: pip install it, or leave it out")
     rated = {
         name: tuple(
             make_example(item, alignment.asked, alignment.target)
@@ -174,7 +186,7 @@ def plan_alignment(alignment: Alignment) -> Plan:
         tuple(map(example, split.held_out)),
         rated,
         split,
-        _steps(alignment, len(examples)),
+        steps,
         tuple(notes),
     )
 
@@ -219,18 +231,19 @@ def align(
         device: ``cpu``, ``cuda``, ….
         progress: told (steps done, all steps, note).
         stop: asked after every step; True saves a checkpoint and returns.
-        identity: what the folder belongs to; default: the identity of the settings, places of files included.
+        identity: what the folder belongs to; default: the settings, places of files included.
         curves: folder for TensorBoard; default: ``runs`` in the folder.
 
     Raises:
-        MllmError: missing libraries, a folder of another alignment, a model that lacks what the alignment needs.
+        MllmError: missing libraries, a folder of another alignment, of other data or of something else, a model that
+            lacks what the alignment needs.
     """
     require_libraries()
     from ..backends import TransformersBackend
     from . import adapters, trainers
 
     alignment, folder = plan.alignment, Path(folder)
-    _claim(folder, plan, identity or alignment.identity)
+    _claim(folder, plan, identity)
     settings = alignment.model
     _seed(alignment.seed)
     backend = TransformersBackend(
@@ -264,7 +277,7 @@ def align(
         write_table(folder / BEFORE, ratings())
     with _curves_in(curves or folder / "runs"):
         trainer = trainers.make_trainer(alignment, plan.examples, backend, model, optimiser, folder, callbacks)
-        done = trainers.train(trainer, resumed)
+        done = trainers.train(trainer, resumed, plan.steps)
     if done < 1:
         raise MllmError("no step was made: there is less data than one step takes")
     if done < trainer.state.max_steps:
@@ -286,7 +299,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """
     from .trainers import COMPLETE, digests
 
-    found = sorted(folder.glob("checkpoint-*"), key=lambda place: int(place.name.split("-")[1]))
+    numbered = {place: place.name.removeprefix("checkpoint-") for place in folder.glob("checkpoint-*")}
+    found = sorted((place for place, step in numbered.items() if step.isdecimal()), key=lambda one: int(numbered[one]))
     for place in found:
         if not (place / COMPLETE).exists():
             shutil.rmtree(place)
@@ -298,20 +312,63 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return last
 
 
-def _claim(folder: Path, plan: Plan, identity: str) -> None:
-    """Write what the folder is for, or refuse one that is for something else."""
-    mine = {"identity": identity, "steps": plan.steps, "examples": len(plan.examples)}
+def _claim(folder: Path, plan: Plan, identity: str | None) -> None:
+    """Write what the folder is for, or refuse one that is for something else.
+
+    Args:
+        folder: for the results.
+        plan: what is done.
+        identity: compared in place of the settings, which say where files are.
+    """
+    settings, data = plan.alignment.model_dump(mode="json"), _data(plan)
     path = folder / SETTINGS
     if path.exists():
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
-            theirs = {name: known[name] for name in mine}
-        except (ValueError, KeyError, TypeError):
-            raise MllmError(f"{path} is damaged; give another folder") from None
-        if theirs != mine:
-            raise MllmError(f"{folder} belongs to another alignment (its {SETTINGS} differs); give another folder")
+            theirs, owner, before = Alignment.model_validate(known["settings"]), known["identity"], known["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise MllmError(f"{path} is damaged, or of another version; give another folder") from None
+        if identity is None:  # keys that the file does not have yet are at their defaults
+            differ = _difference(theirs.model_dump(mode="json"), {**settings, **_free(theirs)})
+        else:
+            differ = "" if owner == identity else "its identity differs"
+        if differ or before != data:
+            differ = differ or "the same settings, but labels, items or images have changed"
+            raise MllmError(f"{folder} belongs to another alignment ({differ}); give another folder")
+    elif identity is None and folder.exists() and any(folder.iterdir()):
+        raise MllmError(f"{folder} is not empty and not of an alignment; give a folder that is new or empty")
     write_json(folder / SPLIT, plan.split.record())
-    write_json(path, {**mine, "settings": plan.alignment.model_dump(mode="json"), "notes": list(plan.notes)})
+    mine = {"identity": identity, "data": data, "steps": plan.steps, "examples": len(plan.examples)}
+    write_json(path, {**mine, "settings": settings, "notes": list(plan.notes)})
+
+
+def _data(plan: Plan) -> str:
+    """Return a hash of everything that is trained on or rated: items, labels and the bytes of images."""
+    found = hashlib.sha256()
+    for examples in (plan.examples, plan.held_out, *plan.benchmarks.values()):
+        for each in examples:
+            item = each.item
+            said = (item.benchmark, item.dimension, item.id, each.text, each.answer, f"{each.score} {each.std}")
+            found.update(repr((said, [hash_file(path) for path in item.images])).encode())
+    return found.hexdigest()
+
+
+def _free(alignment: Alignment) -> dict[str, Any]:
+    """Return the settings that can change between a run and its continuation, as they were."""
+    return alignment.model_dump(mode="json", include={"save_every", "trackers"})
+
+
+def _difference(one: Any, other: Any, place: str = "") -> str:
+    """Say where two trees of settings differ first, "" if nowhere."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = (_difference(one.get(key), other.get(key), f"{place}.{key}".lstrip(".")) for key in {**one, **other})
+        return next(filter(None, found), "")
+    return "" if one == other else f"{place} was {_short(one)} and is {_short(other)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _seed(seed: int) -> None:

@@ -81,8 +81,8 @@ def test_checkpoints_are_read_in_natural_order_and_only_if_they_can_be_compared(
 
 
 def test_a_judge_is_needed_and_a_score_that_is_missing_is_the_least(tmp_path):
-    write(tmp_path, "a")
-    write(tmp_path, "b")
+    write(tmp_path, "step 1")
+    write(tmp_path, "step 2")
     images = read_checkpoints(tmp_path)
     with pytest.raises(MllmError, match="held-out judges"):
         probe(images, {})
@@ -124,12 +124,24 @@ def test_fidelity_is_the_share_of_yes():
     assert shows_prompt(SaysYes())(images, ["a red thing"] * 2) == pytest.approx([0.2, 0.8])
 
 
-def test_the_command_exits_with_1_on_an_alarm_and_writes_a_page(tmp_path):
+def test_what_was_drawn_before_is_known_or_asked_for(tmp_path):
+    for name in ("before", "after"):
+        write(tmp_path, name)
+    images = read_checkpoints(tmp_path)
+    with pytest.raises(MllmError, match="which of after, before was drawn before training"):
+        probe(images, {"contrast": contrast})
+    assert probe(images, {"contrast": contrast}, reference="before").reference == "before"
+    (tmp_path / "update 3").mkdir()
+    with pytest.raises(MllmError, match=r"update 3 has no images\.csv"):
+        read_checkpoints(tmp_path)
+
+
+def test_the_command_exits_with_3_on_an_alarm_and_writes_a_page(tmp_path):
     images, page, csv = tmp_path / "images", tmp_path / "probe.html", tmp_path / "scores.csv"
     write(images, "step-0", side=96)
     write(images, "step-40", WAYS["blank"][0], side=96)
     shown = invoke("align", "probe", images, "--judge", "niqe", "--distance", "l1", "--html", page, "--csv", csv)
-    assert shown.status == 1, shown.err
+    assert shown.status == 3, shown.err
     assert "100% of the images are blank" in shown.err
     assert len(pd.read_csv(csv)) == 24
     text = page.read_text()

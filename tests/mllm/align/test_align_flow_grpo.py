@@ -39,12 +39,12 @@ def brightness(images, prompts):
     return images.mean((1, 2, 3)).tolist(), {}
 
 
-def train(folder, reward=brightness, **more):
+def train(folder, reward=brightness, prompts=PROMPTS, **more):
     model = Grey()
     settings = FlowGrpo(
         **{"updates": 20, "rate": 0.02, "penalty": 0.0, "steps": 6, "trained": 3, "save_every": 5} | more
     )
-    flow_grpo(model, velocity, PROMPTS, CONDITIONS, reward, SHAPE, settings, folder)
+    flow_grpo(model, velocity, prompts, CONDITIONS, reward, SHAPE, settings, folder)
     return model.more.item()
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path):
         train(tmp_path / "killed", killed, penalty=1.0)
     assert train(tmp_path / "killed", penalty=1.0) == whole
     assert (tmp_path / "killed" / "log.jsonl").read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
-    with pytest.raises(MllmError, match="another rate"):
+    with pytest.raises(MllmError, match="with other rate"):
         train(tmp_path / "killed", rate=0.01, penalty=1.0)
 
 
@@ -102,10 +102,31 @@ def test_it_can_be_stopped_and_refuses_what_is_no_number(tmp_path):
         Grey(), velocity, PROMPTS, CONDITIONS, brightness, SHAPE, settings, tmp_path, stop=lambda n, _: n == 10
     )
     assert stopped == 10
+    again = flow_grpo(Grey(), velocity, PROMPTS, CONDITIONS, brightness, SHAPE, settings, tmp_path)
+    assert again == 10  # the same call does not train on
     with pytest.raises(MllmError, match="update 1: a reward is not a finite number"):
         train(tmp_path / "nan", lambda images, _: ([float("nan")] * len(images), {}))
-    with pytest.raises(MllmError, match="one condition per prompt"):
+    with pytest.raises(MllmError, match="images got 1 rewards"):
+        train(tmp_path / "few", lambda images, _: ([1.0], {}))
+    with pytest.raises(MllmError, match="one condition for each"):
         flow_grpo(Grey(), velocity, ["one"], CONDITIONS, brightness, SHAPE, settings, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    train(tmp_path, penalty=1.0)
+    good = (tmp_path / "state.pt").read_bytes()
+    settings = FlowGrpo(updates=1)
+    for bad in (b"", good[: len(good) // 2], b"no checkpoint"):
+        (tmp_path / "state.pt").write_bytes(bad)
+        with pytest.raises(MllmError, match="is damaged or of something else"):
+            train(tmp_path, penalty=1.0)
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "state.pt")
+    with pytest.raises(MllmError, match="is damaged or of something else"):
+        flow_grpo(Grey(), velocity, PROMPTS, CONDITIONS, brightness, SHAPE, settings, tmp_path)
+    (tmp_path / "state.pt").write_bytes(good)
+    with pytest.raises(MllmError, match="with other prompts"):
+        train(tmp_path, penalty=1.0, prompts=[*PROMPTS[::-1]])
 
 
 def test_drawing_follows_the_condition():

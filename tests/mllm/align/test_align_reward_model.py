@@ -112,6 +112,15 @@ def test_the_expected_best_is_the_mean_over_all_subsets():
         assert expected_best(rewards, judged, number) == pytest.approx(np.mean(every))
     with pytest.raises(MllmError):
         expected_best(rewards, judged, 7)
+    with pytest.raises(MllmError, match="not a finite number"):
+        expected_best([[np.nan, 1.0]], [[1.0, 2.0]], 1)
+    with pytest.raises(MllmError, match="positive and finite"):
+        RewardModel(Scorer(Brightness(), create_preset("numeric")), {"quality": np.inf})
+
+
+def test_equal_rewards_are_chosen_by_chance():
+    for judged in ([[0, 10, 5]], [[10, 0, 5]]):  # of the pairs: 5 by chance, 10 and 0
+        assert expected_best([[1, 1, 0]], judged, 2) == pytest.approx(5)
 
 
 # --- the service -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -117,8 +118,65 @@ def test_a_folder_belongs_to_one_alignment(alignment, tmp_path):
     made = alignment(SFT)
     with pytest.raises(KeyboardInterrupt):
         run(made, tmp_path, kill_after=1)
-    with pytest.raises(MllmError, match="another alignment"):
+    with pytest.raises(MllmError, match=r"another alignment \(seed was 0 and is 1\)"):
         run(made.model_copy(update={"seed": 1}), tmp_path)
+    settings = json.loads((tmp_path / "alignment.json").read_text())
+    del settings["settings"]["dpo"]["imitation"]  # a folder of a version that did not have this key
+    (tmp_path / "alignment.json").write_text(json.dumps(settings))
+    assert run(made.model_copy(update={"save_every": 1, "trackers": []}), tmp_path).model.exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(alignment, tiny, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "NOTES.txt").write_text("do not lose me")
+    with pytest.raises(MllmError, match="is not empty and not of an alignment"):
+        run(alignment(SFT), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["NOTES.txt"]
+
+
+def test_other_labels_or_images_are_not_continued(alignment, rated, tmp_path):
+    path = rated("changing", 12, 1)
+    made = alignment(SFT | {"data": [{"benchmark": "jsonl", "path": path}]})
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path, kill_after=3)
+    rated("changing", 12, 2)  # other images with other labels, under the same names
+    with pytest.raises(MllmError, match="labels, items or images have changed"):
+        run(made, tmp_path)
+    rated("changing", 12, 1)
+    assert run(made, tmp_path).resumed == 2
+
+
+@pytest.mark.parametrize("settings", [SFT, SFT | {"lora": LORA}, GRPO], ids=["sft", "sft-lora", "grpo"])
+def test_the_same_call_after_the_end_changes_nothing(alignment, settings, tmp_path):
+    made = alignment(settings, optim={"steps": 2, "schedule": "constant"})  # in the middle of an epoch
+    run(made, tmp_path)
+    log, model = lines(tmp_path), weights(tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")  # a kill before it was saved
+    assert run(made, tmp_path).resumed == 2
+    again = weights(tmp_path / "model")
+    assert lines(tmp_path) == log
+    assert max(float((model[name] - again[name]).abs().max()) for name in model) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rewards": [{"kind": "format", "pattern": "("}]}, "is no regular expression"),
+        ({"rewards": [{"kind": "length", "free": 9, "most": 9}]}, "free must be below most"),
+        ({"rewards": [{"kind": "window", "weight": 0}]}, "all rewards have weight 0"),
+    ],
+)
+def test_rewards_that_cannot_work_are_found_before_training(alignment, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        alignment(GRPO | wrong)
+
+
+def test_what_cannot_be_trained_is_found_before_training(alignment, rated):
+    with pytest.raises(MllmError, match="less data than one step takes"):
+        plan_alignment(alignment(GRPO, optim={"steps": None, "batch": 16, "accumulation": 9}))
+    path = rated("deviating", 3, 1, groups={"std": "wide"})
+    with pytest.raises(MllmError, match="std = 'wide'"):
+        plan_alignment(alignment(SFT | {"data": [{"benchmark": "jsonl", "path": path}]}))
 
 
 @pytest.mark.parametrize(
