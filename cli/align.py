@@ -158,6 +158,8 @@ def probe(
 
     torch.set_num_threads(threads)
     check_device(device)
+    if folders := [file for file in (html, csv) if file and file.is_dir()]:
+        raise LopsidedError(f"{folders[0]} is a folder; name a file in it")
     settings = settings_from(Limits, Limits.model_fields, **key_values("--limit", limits))
     drawn = read_checkpoints(images)
     keys = [key.strip() for value in judges for key in value.split(",") if key.strip()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -158,7 +158,7 @@ def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: Any) -> Model:
+def settings_from(model: type[Model], known: Collection[str] = (), /, **values: Any) -> Model:
     """Return the settings that options describe.
 
     Args:
@@ -183,7 +183,8 @@ def settings_from(model: type[Model], known: Iterable[str] = (), /, **values: An
             text = f"unknown; {did_you_mean(key, known)}"
         elif problem["type"] != "value_error":
             text = f"{text}, got {problem['input']!r}"
-        where = key if len(problem["loc"]) > 1 else f"--{option.replace('_', '-')}"
+        by_key = len(problem["loc"]) > 1 or option in known
+        where = key if by_key else f"--{option.replace('_', '-')}"
         raise LopsidedError(f"{where}: {text}") from None
 
 

@@ -115,9 +115,10 @@ def read_checkpoints(folder: str | Path) -> pd.DataFrame:
         given = dict(zip(table["file"], table["prompt"], strict=True))
         if given != expected:
             name = next(file for file in [*expected, *given] if expected.get(file) != given.get(file))
+            said = f"prompt {given.get(name)!r} in place of {expected.get(name)!r}"
             raise MllmError(
-                f"{checkpoint / MANIFEST}: {name} is not as in {found[0].name}: every checkpoint needs the same files "
-                "of the same prompts (draw them with the same seeds)"
+                f"{checkpoint / MANIFEST}: {name} is not as in {found[0].name} ({said}): every checkpoint needs the "
+                "same files of the same prompts (draw them with the same seeds)"
             )
     return pd.concat(tables, ignore_index=True)
 
@@ -136,8 +137,13 @@ def _read(checkpoint: Path) -> pd.DataFrame:
     if absent := [name for name in COLUMNS if name not in table]:
         raise MllmError(f"{path}: has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
     rewards = np.asarray(pd.to_numeric(table["reward"], errors="coerce"), float)
-    if table.empty or table["file"].duplicated().any() or not np.isfinite(rewards).all():
-        raise MllmError(f"{path}: needs one row per image, each with a file of its own and a reward that is a number")
+    if table.empty:
+        raise MllmError(f"{path}: has no row; it needs one per image")
+    if (twice := table["file"].duplicated()).any():
+        raise MllmError(f"{path}: {table['file'][twice].iloc[0]} is there twice; each row needs a file of its own")
+    if not (finite := np.isfinite(rewards)).all():
+        wrong = table[~finite].iloc[0]
+        raise MllmError(f"{path}: the reward of {wrong['file']} is {wrong['reward']!r}, not a finite number")
     paths = [checkpoint / file for file in table["file"]]
     if outside := [file for file in paths if checkpoint.resolve() not in file.resolve().parents]:
         raise MllmError(f"{path}: {outside[0]} is not below the folder of the checkpoint")
@@ -233,7 +239,13 @@ def _table(
     every: pd.DataFrame, names: Sequence[str], reference: str, means: Sequence[str], far: Mapping[str, tuple]
 ) -> pd.DataFrame:
     start = every.loc[every["checkpoint"] == reference]
-    within = max(far[reference][0], 1e-12)
+    within = far[reference][0]
+    if not within > 0:
+        raise MllmError(
+            f"{reference}: the images of a prompt are all equal, so nothing can be compared with how they differ"
+        )
+    if constant := [key for key in means if not start[key].std() > 0]:
+        raise MllmError(f"{reference}: {constant[0]} is the same for all images, so changes of it have no unit")
     lines = []
     for name in names:
         rows = every.loc[every["checkpoint"] == name]
@@ -241,7 +253,7 @@ def _table(
         line |= {"diversity": far[name][0], "diversity_share": far[name][0] / within}
         line |= {"distance": far[name][1], "distance_share": far[name][1] / within}
         for key in means:
-            spread = max(float(start[key].std()), 1e-12)
+            spread = float(start[key].std())
             line |= {key: rows[key].mean(), f"{key}_change": (rows[key].mean() - start[key].mean()) / spread}
         lines.append(line)
     return pd.DataFrame(lines)

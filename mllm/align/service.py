@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ...common.images import read_rgb
 from .reward_model import RewardModel
 
 SECONDS = 60.0  # for a client to send its request
+MOST_DIGITS = 18  # of a Content-Length
 FORMATS = ("PNG", "JPEG")
 
 
@@ -136,6 +138,8 @@ class RewardService:
             asked = json.loads(body)
         except (ValueError, RecursionError):
             raise _RefusedError(400, "the body is not JSON") from None
+        if isinstance(asked, dict) and (unknown := sorted(asked.keys() - {"images", "prompts"})):
+            raise _RefusedError(400, f"unknown key {unknown[0]!r}; there are images and prompts")
         images = asked.get("images") if isinstance(asked, dict) else None
         if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
             raise _RefusedError(400, "give images: a list of base64 texts of PNG or JPEG files")
@@ -155,7 +159,9 @@ class RewardService:
                 pixels = opened.width * opened.height
         except (binascii.Error, ValueError):
             raise _RefusedError(400, f"{name} is not base64") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except UnidentifiedImageError:
+            raise _RefusedError(400, f"{name} is not a PNG or JPEG file") from None
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise _RefusedError(400, f"{name} is not a PNG or JPEG file: {one_line(error)}") from None
         if pixels > self.most_pixels:
             raise _RefusedError(413, f"{name} has {pixels} pixels, at most {self.most_pixels} are taken")
@@ -189,6 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as in http.server
         del format, args
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request that is known here, as JSON like all errors."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # else a request that could not be read gets no head
+        self._send(code, {"error": message or explain or self.responses[HTTPStatus(code)][0]})
+
     def do_GET(self) -> None:
         if not self._is_meant_for_us():
             return
@@ -209,8 +221,10 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get_content_type() != "application/json":
                 raise _RefusedError(415, "the content type must be application/json")
             length = self.headers.get("Content-Length", "")
-            if not length.isdecimal():
+            if not (length.isascii() and length.isdecimal()):
                 raise _RefusedError(411, "the request must say its Content-Length")
+            if len(length) > MOST_DIGITS:
+                raise _RefusedError(413, f"at most {self.of.most_bytes} bytes are taken")
             answer = self.of.answer(int(length), self.rfile.read)
         except _RefusedError as error:
             self.close_connection = True  # the body may not have been read
@@ -245,4 +259,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)

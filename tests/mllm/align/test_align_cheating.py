@@ -68,7 +68,7 @@ def test_checkpoints_are_read_in_natural_order_and_only_if_they_can_be_compared(
     manifest = tmp_path / "step-9" / "images.csv"
     good = manifest.read_text()
     for bad, message in {
-        good.replace("red", "green", 1): "0-0.png is not as in step-0",
+        good.replace("red", "green", 1): r"0-0\.png is not as in step-0 \(prompt .*green.* in place of .*red",
         good.replace("reward", "score"): "no column 'reward'",
         good.replace("0-1.png", "0-0.png"): "a file of its own",
         good.replace("0-0.png", "../0-0.png"): "not below",
@@ -124,6 +124,16 @@ def test_fidelity_is_the_share_of_yes():
     assert shows_prompt(SaysYes())(images, ["a red thing"] * 2) == pytest.approx([0.2, 0.8])
 
 
+def test_a_start_that_does_not_vary_has_no_unit(tmp_path):
+    write(tmp_path, "step 0")
+    write(tmp_path, "step 1")
+    images = read_checkpoints(tmp_path)
+    with pytest.raises(MllmError, match="step 0: reward is the same for all images"):
+        probe(images.assign(reward=1.0), {"contrast": contrast})
+    with pytest.raises(MllmError, match="the images of a prompt are all equal"):
+        probe(images, {"contrast": contrast}, distance=lambda one, _: [0.0] * len(one))
+
+
 def test_what_was_drawn_before_is_known_or_asked_for(tmp_path):
     for name in ("before", "after"):
         write(tmp_path, name)
@@ -153,6 +163,8 @@ def test_the_command_exits_with_3_on_an_alarm_and_writes_a_page(tmp_path):
     for wrong, message in {
         ("--distance", "ssim"): "grows with likeness",
         ("--limit", "fal=1"): "fall",
+        ("--limit", "diversity=2"): "error: diversity: ",
+        ("--html", images): "is a folder; name a file in it",
     }.items():
         refused = invoke("align", "probe", images, "-j", "niqe", *wrong)
         assert refused.status == 1

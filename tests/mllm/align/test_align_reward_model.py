@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -211,7 +212,8 @@ GIF, BIG = packed(grey(9), "GIF"), packed(grey(9, (101, 100)))
         ({"images": [3]}, 400, "give images"),
         ({"images": ["?"]}, 400, "image 0 is not base64"),
         ({"images": [packed(grey(1)), "aGVsbG8="]}, 400, "image 1 is not a PNG or JPEG"),
-        ({"images": [GIF]}, 400, "not a PNG or JPEG"),
+        ({"images": [GIF]}, 400, "image 0 is not a PNG or JPEG file"),
+        ({"images": [packed(grey(1))], "prompt": [""]}, 400, "unknown key 'prompt'"),
         ({"images": [packed(grey(1))[:60]]}, 400, "image 0"),
         ({"images": [BIG]}, 413, "10100 pixels, at most 10000"),
         ({"images": [packed(grey(1))] * 9}, 413, "9 images, at most 8"),
@@ -225,6 +227,7 @@ def test_malformed_and_oversized_requests_get_a_reason(service, body, status, wo
     assert got == status
     assert words in answer["error"]
     assert "/tmp" not in answer["error"]
+    assert "0x" not in answer["error"]
     assert ask(service, {"images": [packed(grey(1), "JPEG")]})[0] == 200
 
 
@@ -235,6 +238,31 @@ def test_requests_that_are_not_meant_for_it_are_refused(service):
     assert ask(service, body, path="/else")[0] == 404
     assert ask(service, None, path="/else", method="GET")[0] == 404
     assert ask(service, body, Host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"OPTIONS /reward HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/x\r\n\r\n", 400),
+        (
+            b"POST /reward HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            413,
+        ),
+    ],
+    ids=["method", "address", "header", "garbage", "length"],
+)
+def test_what_is_no_request_gets_json_too(service, request_, status):
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        connection.sendall(request_)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f" {status} ".encode() in head.splitlines()[0]
+    assert b"application/json" in head
+    assert json.loads(body)["error"]
 
 
 def test_a_model_that_fails_does_not_stop_the_service(service, monkeypatch):
