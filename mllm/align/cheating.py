@@ -139,8 +139,8 @@ def _read(checkpoint: Path) -> pd.DataFrame:
     rewards = np.asarray(pd.to_numeric(table["reward"], errors="coerce"), float)
     if table.empty:
         raise MllmError(f"{path}: has no row; it needs one per image")
-    if (twice := table["file"].duplicated()).any():
-        raise MllmError(f"{path}: {table['file'][twice].iloc[0]} is there twice; each row needs a file of its own")
+    if twice := table.loc[table["file"].duplicated(), "file"].tolist():
+        raise MllmError(f"{path}: {twice[0]} is there twice; each row needs a file of its own")
     if not (finite := np.isfinite(rewards)).all():
         wrong = table[~finite].iloc[0]
         raise MllmError(f"{path}: the reward of {wrong['file']} is {wrong['reward']!r}, not a finite number")
