@@ -36,6 +36,7 @@ from .verdicts import ESTABLISHED, FAMILIES, UNDECIDED, verdict, weakened
 
 MIN_MEASURES = 3
 NOT_MEASURES = ("none", *UNTRAINED)
+TOO_FEW = "too few measures"  # to be ranked
 WHERE = ["generator", "dataset", "discriminator", "gan_weight"]
 RHO_COLUMNS = ["n", "rho", "rho_low", "rho_high", "p", "p_method", "critical_rho", "detectable_rho"]
 TREND_COLUMNS = [
@@ -239,7 +240,7 @@ def compare(side: Joined, trained: Trained, level: float, seed: int) -> tuple[di
     """Return ρ and trend of one setting by the common panel, and its points."""
     n = len(side.measures)
     if n < MIN_MEASURES:
-        return _no_rho(n, "too few measures"), []
+        return _no_rho(n, TOO_FEW), []
     panel = trained.panel(side.cells)
     if not panel.judges:
         return _no_rho(n, f"{panel.status} of all {n} measures"), []
@@ -329,7 +330,7 @@ def compare_by_judge(side: Joined, trained: Trained, level: float, seed: int) ->
         kept = [k for k, cell in enumerate(side.cells) if j in trained.panel([cell]).judges]
         of = Joined([side.measures[k] for k in kept], [side.cells[k] for k in kept], side.a[kept], side.a_variance)
         few = len(kept) < MIN_MEASURES
-        row = _no_rho(len(kept), "too few measures") if few else rho_and_trend(of, trained, (j,), level, seed)
+        row = _no_rho(len(kept), TOO_FEW) if few else rho_and_trend(of, trained, (j,), level, seed)
         left = [measure for measure in side.measures if measure not in of.measures]
         yield row | {"judge": judge, "excluded": ";".join(left)}
 
@@ -378,7 +379,7 @@ def _change(
         return {"status": "no cell without a discriminator"}
     common = [measure for measure in without.measures if measure in side.measures]
     if len(common) < MIN_MEASURES:
-        return {"n": len(common), "status": "too few measures"}
+        return {"n": len(common), "status": TOO_FEW}
     both = []
     for of in (without, side):
         kept = [of.measures.index(measure) for measure in common]

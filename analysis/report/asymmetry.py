@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from .. import figures
-from ..asymmetry import WHERE
+from ..asymmetry import TOO_FEW, WHERE
 from ..figures.judge_scatter import caption as judge_scatter_caption
 from ..figures.scatter import caption as scatter_caption
 from ..figures.slope_chart import caption as slope_chart_caption
@@ -56,6 +56,10 @@ def at_a_glance(study: Study) -> list[Block]:
     if settings.empty:
         return []
     found = study.asymmetry.points
+    few = settings["status"].eq(TOO_FEW)
+    unranked = "" if few.all() else ", ".join(map(pretty, settings.loc[few, "dataset"].unique()))
+    settings = settings if few.all() else settings.loc[~few]
+    unranked = f" Not shown, since too few measures have scores to rank: {unranked}." if unranked else ""
 
     def best(column: str) -> Cell:
         def cell(row: Row) -> str:
@@ -74,12 +78,11 @@ def at_a_glance(study: Study) -> list[Block]:
         "status": text("status"),
     }
     judges = {"judges": named_list("judges"), "judges left out": left_out(study)}
-    alike = {title: said for title, cell in judges.items() if (said := same_everywhere(settings, cell))}
-    trend |= {title: cell for title, cell in judges.items() if title not in alike}
-    panel = "".join(f"; {title}: {said}" for title, said in alike.items())
+    told = {title: said for title, cell in judges.items() if (said := by_setting(settings, title, cell))}
+    trend |= {title: cell for title, cell in judges.items() if title not in told}
     note = (
         f"{TREND} Judges: those that are independent of every measure of the row and have all scores, the same for all"
-        f" its measures{panel}. Holm: over all rows. {VERDICTS}"
+        f" its measures. {''.join(told.values())}Holm: over all rows. {VERDICTS}{unranked}"
     )
     ranks = {
         **PLACE,
@@ -106,7 +109,7 @@ def at_a_glance(study: Study) -> list[Block]:
     return [
         Text(independence(study)),
         table(settings, "Does the gain rise with the rank as a metric?", trend, note=note, optional=["status"]),
-        table(settings, "Agreement of the two rankings", ranks, note=about_rho, optional=optional),
+        table(settings, "Agreement of the two rankings", ranks, note=about_rho + unranked, optional=optional),
     ]
 
 
@@ -125,10 +128,20 @@ def independence(study: Study) -> str:
     )
 
 
-def same_everywhere(rows: pd.DataFrame, cell: Cell) -> str:
-    """Return what a cell shows in all rows that have something to show, "" if they differ."""
-    shown = {cell(row) for row in records(rows)} - {"–"}
-    return shown.pop() if len(shown) == 1 else ""
+def by_setting(rows: pd.DataFrame, title: str, cell: Cell) -> str:
+    """Return what a cell shows at each adversarial setting, in sentences; "" if rows of a setting differ."""
+    shown: dict[str, set[str]] = {}
+    for row in records(rows):
+        shown.setdefault(setting(row), set()).add(str(cell(row)))
+    if any(len(texts) > 1 for texts in shown.values()):
+        return ""
+    settings_of: dict[str, list[str]] = {}
+    for name, (said,) in shown.items():
+        settings_of.setdefault(said, []).append(name)
+    title = title.capitalize()
+    if len(settings_of) == 1:
+        return f"{title}: {next(iter(settings_of))}. "
+    return "".join(f"{title}, {' and '.join(names)}: {said}. " for said, names in settings_of.items())
 
 
 def left_out(study: Study) -> Cell:

@@ -13,11 +13,12 @@ from lopsided.analysis.deriving import analyse
 from lopsided.analysis.headline import headline
 from lopsided.analysis.limitations import limitations
 from lopsided.analysis.report import write_report
+from lopsided.analysis.report.asymmetry import at_a_glance, by_setting
 from lopsided.analysis.report.asymmetry import independence as independence_of
-from lopsided.analysis.report.asymmetry import same_everywhere
-from lopsided.analysis.report.blocks import named_list
+from lopsided.analysis.report.blocks import Table, named_list, setting
 from lopsided.analysis.report.vector import Vector
 from lopsided.analysis.result_tables import SCHEMAS, StudyTables
+from lopsided.analysis.statistics.frames import records
 
 
 @pytest.fixture(autouse=True)
@@ -228,20 +229,36 @@ def test_five_seeds_establish_what_was_put_in(synthetic_tables, tmp_path):
 
 
 def test_the_common_panel_says_once_whom_it_leaves_out(page):
-    panel = (
-        "; judges: CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y; judges left out: related: DISTS VGG-16, LPIPS VGG-16, SSIM-Y."
-    )
-    assert page.count(panel) == 1
+    panel = "Judges: CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y. "
+    out = "Judges left out: related: DISTS VGG-16, LPIPS VGG-16, SSIM-Y. Holm"
+    assert page.count(panel + out) == 1
     header, _ = cells_of(page, "Does the gain rise with the rank as a metric?")
     assert "judges" not in header
 
 
-def test_panels_that_differ_stand_in_their_rows(study):
+def test_panels_of_unlike_settings_are_told_apart(study):
+    settings, judges = study.asymmetry.settings, named_list("judges")
+    every = "CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y"
+    assert by_setting(settings, "judges", judges) == f"Judges: {every}. "
+    first = settings.assign(judges=["niqe", *settings["judges"].iloc[1:]])
+    here, *others = dict.fromkeys(map(setting, records(settings)))
+    said = f"Judges, {here}: NIQE. Judges, {' and '.join(others)}: {every}. "
+    assert by_setting(first, "judges", judges) == said
+    assert by_setting(pd.concat([settings, first]), "judges", judges) == ""
+
+
+def test_data_sets_that_cannot_be_ranked_are_named_below_the_tables(study):
     settings = study.asymmetry.settings
-    shown = settings.assign(judges=["niqe", *settings["judges"].iloc[1:]])
-    assert same_everywhere(settings, named_list("judges")) == "CLIP-IQA, MANIQA, MUSIQ, NIQE, PSNR-Y"
-    assert same_everywhere(shown, named_list("judges")) == ""
-    assert same_everywhere(settings.assign(judges=""), named_list("judges")) == ""
+    few = settings.assign(dataset="pipal", n=2, status="too few measures", judges="")
+    asymmetry = replace(study.asymmetry, settings=pd.concat([settings, few]))
+    shown_tables = [block for block in at_a_glance(replace(study, asymmetry=asymmetry)) if isinstance(block, Table)]
+    assert len(shown_tables) == 2
+    for shown in shown_tables:
+        assert len(shown.rows) == len(settings)
+        assert "too few measures have scores to rank: PIPAL." in shown.note
+    _, trend, _ = at_a_glance(replace(study, asymmetry=replace(study.asymmetry, settings=few)))
+    assert isinstance(trend, Table)
+    assert len(trend.rows) == len(few)
 
 
 def test_every_claim_is_listed_and_every_test_shown(study, page):
