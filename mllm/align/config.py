@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ...common.errors import LopsidedError, did_you_mean, one_line
 from ...common.fields import BATCH, COUNT, NUMBER, STEPS, Keyed, Settings
-from ...common.identity import identity
 from ...common.paths import expanded
 from ..benchmarks.settings import BenchmarkSettings
 from ..errors import MllmError
@@ -229,11 +228,6 @@ class Alignment(Settings):
     def asked(self) -> Preset:
         """The preset with its options."""
         return create_preset(self.preset, **self.options)
-
-    @property
-    def identity(self) -> str:
-        """Short content hash: a folder of results belongs to one."""
-        return identity({"kind": "alignment", **self.model_dump(mode="json")})
 
     @model_validator(mode="after")
     def _fits(self) -> Alignment:
