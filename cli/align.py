@@ -66,7 +66,7 @@ def train(
 
     torch.set_num_threads(threads)
     check_device(device)
-    plan = plan_alignment(load_alignment(config))
+    plan = plan_alignment(load_alignment(config), device=device)
     for note in plan.notes:
         console.tell("note", note)
     for line in plan.lines():

@@ -143,7 +143,7 @@ def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         LopsidedError: one is written in another way, or a key is given twice.
     """
-    import yaml
+    from ..common.yaml_text import parse_value
 
     each_once(option, pairs)
     found = {}
@@ -151,10 +151,7 @@ def key_values(option: str, pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise LopsidedError(f"{option} {pair}: write it as KEY=VALUE")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise LopsidedError(f"{option} {pair}: '{value}' is not a YAML value; put it in quotes") from None
+        found[key.strip()] = parse_value(value, f"{option} {pair}")
     return found
 
 

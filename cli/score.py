@@ -95,17 +95,14 @@ def score(
 
 def _keys(measures: Sequence[str]) -> list[str | dict[str, Any]]:
     """Return the measures that the options name, each a key or a mapping."""
-    import yaml
+    from ..common.yaml_text import parse_value
 
     keys: list[str | dict[str, Any]] = []
     for value in measures:
         if not value.lstrip().startswith("{"):
             keys += [key.strip() for key in value.split(",") if key.strip()]
             continue
-        try:
-            keys.append(yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise LopsidedError(f"--measures {value}: not a YAML mapping") from None
+        keys.append(parse_value(value, "--measures"))
     return keys
 
 

@@ -17,6 +17,10 @@ class ImageError(LopsidedError):
     """An image file or tensor that cannot be used as it is."""
 
 
+class SettingsError(LopsidedError):
+    """A file of settings that is not YAML, or says what it cannot mean."""
+
+
 class SourceError(LopsidedError):
     """A folder, manifest or embedded set of images that cannot be used as it is."""
 

@@ -19,8 +19,13 @@ NUMBER = 1e9  # weights and widths
 
 
 class Settings(BaseModel):
-    """Base of everything that a YAML file can contain: frozen, and an unknown key is an error."""
+    """Base of everything that a YAML file can contain: frozen, and an unknown key is an error.
 
+    Attributes:
+        one_word: whether one word can stand for all of it.
+    """
+
+    one_word: ClassVar[bool] = False
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
@@ -40,6 +45,7 @@ class Keyed(Settings):
         key_field: the field that the word fills.
     """
 
+    one_word: ClassVar[bool] = True
     key_field: ClassVar[str] = "name"
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -91,6 +91,8 @@ class DiscriminatorSpec(Settings):
         weights: a ``.safetensors`` or ``.pth`` file with all weights of the discriminator, the head's included: one
             that an experiment has written, or a published one. Then every seed starts from them.
     """
+
+    one_word: ClassVar[bool] = True
 
     form: Literal["none", "vanilla", "patch", "patchgan", "srgan", "unet"] = "none"
     backbone: BackboneSpec | Literal["conv"] = Field(default="conv", union_mode="left_to_right")

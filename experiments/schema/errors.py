@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...common.errors import LopsidedError, did_you_mean
-from .origin import Location
+from ...common.origin import Location
 
 
 class ExperimentError(LopsidedError):

@@ -17,6 +17,7 @@ from pydantic import (
 from ...common.errors import LopsidedError
 from ...common.families import Kind
 from ...common.fields import COUNT, Settings
+from ...common.origin import Location, Origin, located
 from ...common.sources import ImageSource
 from ...discriminators import DiscriminatorSpec
 from ...iqa import JudgeSpec, parse_judge
@@ -33,7 +34,6 @@ from .imported import ImportedSet
 from .measures import AssessedMeasure, LearntDists, LearntMeasure
 from .mllm import LocalModel, Mllm
 from .no_reference import NoReference
-from .origin import Location, Origin, located
 from .restoration import Data, JudgeAxis, SuperResolution
 
 

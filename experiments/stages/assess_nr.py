@@ -14,6 +14,7 @@ from pydantic import SerializeAsAny, ValidationError
 from ...common.errors import LopsidedError
 from ...common.identity import identity
 from ...common.images import upright_size
+from ...common.origin import Location
 from ...common.sources import ImageItem
 from ...discriminators import DiscriminatorSpec
 from ...discriminators.inputs import InputNormalisation
@@ -37,7 +38,6 @@ from ..schema.datasets import LabelledSet
 from ..schema.errors import ExperimentError
 from ..schema.experiment import Experiment
 from ..schema.no_reference import NoReference
-from ..schema.origin import Location
 from .cell import Cell, only
 from .cell_files import SCORES, read_table, write_table
 from .context import Context

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ...common.errors import LopsidedError, did_you_mean, one_line
+from ...common.errors import LopsidedError, SettingsError
 from ...common.fields import BATCH, COUNT, NUMBER, STEPS, Keyed, Settings
+from ...common.origin import Origin
 from ...common.paths import expanded
+from ...common.validation import validated
+from ...common.yaml_text import read_mapping
 from ..benchmarks.settings import BenchmarkSettings
 from ..errors import MllmError
 from ..scoring.preset import CONSTRAINED, LetterTokens, Preset
@@ -21,8 +23,8 @@ from .rewards import AnyReward, Bounded
 from .splits import NEAR
 
 Method = Literal["sft", "grpo", "dpo"]
+PLACES = {"{number}", "{label}"}  # what a template can hold
 Part = Literal["language", "projector", "vision"]
-MOST_BYTES = 1_000_000
 
 
 class ModelSettings(Keyed):
@@ -47,6 +49,16 @@ class TrainingData(BenchmarkSettings):
     scale: tuple[Bounded, Bounded] | None = Field(
         default=None, description="Lowest and highest label possible, for items that do not say."
     )
+
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(
+                f"the lowest label must be below the highest, got {list(value)}; where less is better the items say "
+                "higher_is_better: false"
+            )
+        return value
 
     @property
     def known_as(self) -> str:
@@ -75,9 +87,11 @@ class Target(Settings):
     decimals: int = Field(default=0, ge=0, le=9, description="Decimals of the number.")
 
     @model_validator(mode="after")
-    def _has_number(self) -> Target:
+    def _can_be_filled(self) -> Target:
         if "{number}" not in self.template:
             raise ValueError(f"the template {self.template!r} lacks {{number}}")
+        if unknown := sorted(set(re.findall(r"\{\w*\}", self.template)) - PLACES):
+            raise ValueError(f"the template {self.template!r} has {unknown[0]}; known: {', '.join(sorted(PLACES))}")
         return self
 
 
@@ -279,61 +293,15 @@ def load_alignment(path: str | Path) -> Alignment:
     """Read and check an alignment file; relative paths in it are relative to its folder.
 
     Raises:
-        MllmError: one line per problem: ``file: key.path: what is wrong``.
+        MllmError: one line per problem: ``file:line: key.path: what is wrong and what would be right``.
     """
     file = expanded(path)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise MllmError(f"{path}: has more than {MOST_BYTES} bytes; is it an alignment file?")
-        data = yaml.safe_load(content)
-    except OSError as error:
-        raise MllmError(f"cannot read {path}: {one_line(error)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise MllmError(f"{path}: not valid YAML: {one_line(error)}") from None
-    if not isinstance(data, dict):
-        raise MllmError(f"{path}: an alignment is a mapping of keys such as model, method and data")
-    _make_absolute(data, file.resolve().parent)
-    try:
-        return Alignment.model_validate(data)
-    except ValidationError as error:
-        raise MllmError("\n".join(dict.fromkeys(_lines(path, error)))) from None
-
-
-def _lines(path: str | Path, error: ValidationError) -> Iterable[str]:
-    for problem in error.errors():
-        location = [str(step) for step in problem["loc"]]
-        where = f"{path}: {'.'.join(location)}: " if location else f"{path}: "
-        if problem["type"] == "extra_forbidden":
-            yield f"{where}unknown key; {did_you_mean(location[-1], _known(location[:-1]))}"
-        elif problem["type"] == "value_error":
-            yield where + str(problem.get("ctx", {}).get("error", problem["msg"]))
-        else:
-            yield f"{where}{problem['msg']}, got {str(problem['input'])[:80]!r}"
-
-
-def _known(location: list[str]) -> list[str]:
-    """Return the keys that settings at a place can have."""
-    here: type[BaseModel] = Alignment
-    for step in location:
-        field = here.model_fields.get(step)
-        found = [kind for kind in _models(field.annotation if field else None) if _named(kind, location)]
-        here = found[0] if found else here
-    return list(here.model_fields)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    # To Python 3.10 a `list[int]` is a type as well, and no class.
-    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
-
-
-def _named(kind: type[BaseModel], location: list[str]) -> bool:
-    """Whether a member of a union is the one that pydantic's location names by its tag."""
-    tag = kind.model_fields.get("kind")
-    return tag is None or tag.default in location
+        root, data = read_mapping(file, "alignment", "model, method, preset, data, …")
+        _make_absolute(data, file.resolve().parent)
+        return validated(Alignment, data, Origin(Path(path), root))
+    except SettingsError as error:
+        raise MllmError(str(error)) from None
 
 
 def _make_absolute(value: Any, base: Path) -> None:

@@ -49,7 +49,9 @@ class RewardModel:
     ) -> None:
         self.scorer = scorer
         self.dimensions = dict(dimensions or {scorer.preset.dimensions[0]: 1.0})
-        if not all(0 < weight < math.inf for weight in self.dimensions.values()) or not 0 <= on_failure <= 1:
+        weights = self.dimensions.values()
+        numbers = all(isinstance(number, int | float) for number in (*weights, on_failure))
+        if not numbers or not all(0 < weight < math.inf for weight in weights) or not 0 <= on_failure <= 1:
             said = f"{self.dimensions}, {on_failure}"
             raise MllmError(f"weights must be positive and finite and on_failure in [0, 1], got {said}")
         self._scales = {name: scorer.preset.scale(name) for name in self.dimensions}
@@ -117,7 +119,7 @@ def to_pictures(images: Images) -> list[Image.Image]:
     if isinstance(images, torch.Tensor):
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise MllmError(f"a tensor of images is (N, 3, H, W) of floats, got {tuple(images.shape)} {images.dtype}")
-        low, high = float(images.min()), float(images.max())
+        low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 0.0)
         if not (low >= -1e-3 and high <= 1 + 1e-3):
             raise MllmError(f"a tensor of images is in [0, 1], got {low:g} … {high:g}")
         scaled = images.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)

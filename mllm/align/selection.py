@@ -52,12 +52,15 @@ def best_of(
         seed: of the first draw; the n-th draw has ``seed + n`` for every prompt.
 
     Raises:
-        MllmError: no draws, or a reward that is not finite.
+        MllmError: no draws, or a reward that is not one finite number per image.
     """
     if number < 1:
         raise MllmError(f"draw at least one image per prompt, got {number}")
     draws = tuple(tuple(generate(prompt, seed + n) for n in range(number)) for prompt in prompts)
     rewards = [list(reward(list(images), [prompt] * number)[0]) for prompt, images in zip(prompts, draws, strict=True)]
+    for prompt, given in zip(prompts, rewards, strict=True):
+        if len(given) != number:
+            raise MllmError(f"the reward gave {len(given)} numbers for {number} images of {prompt!r}")
     scores = np.asarray(rewards, np.float64).reshape(len(prompts), number)
     if not np.isfinite(scores).all():
         raise MllmError("a reward is not a finite number")

@@ -23,7 +23,7 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -33,13 +33,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ...common.errors import one_line
 from ...common.files import temporary_name, write_json
+from ...common.images import read_header
 from ...common.sources import hash_file
 from ..errors import MllmError
 from ..item import Item
 from .config import Alignment
 from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, replies_of, write_table
-from .examples import Example, make_example
+from .examples import Example, make_example, shown
 from .logs import LOG
 from .splits import Split, split_items
 
@@ -126,15 +128,21 @@ def require_libraries() -> None:
         raise MllmError(f"training needs {', '.join(absent)}: pip install 'lopsided[align]'")
 
 
-def plan_alignment(alignment: Alignment) -> Plan:
+def plan_alignment(alignment: Alignment, *, device: str | None = None) -> Plan:
     """Read and split the data, and check every prompt and answer; no model is loaded.
+
+    Args:
+        alignment: the settings.
+        device: where the alignment is to be carried out, to check that too.
 
     Raises:
         MllmError: what is wrong.
-        ImageError: an image that cannot be read.
+        ImageError: a file that is no image. Without ``split.near`` pixels are decoded in training only.
     """
     from ..backends.model_folder import find_model
 
+    if device is not None:
+        _check_precision(alignment, device)
     find_model(alignment.model.path, alignment.model.revision)
     items: list[Item] = []
     notes: list[str] = []
@@ -163,6 +171,9 @@ def plan_alignment(alignment: Alignment) -> Plan:
         raise MllmError(f"an open question has no wrong answers to compare with: {alignment.method} cannot train on it")
     if not examples:
         raise MllmError("the weights of the data leave nothing to train on")
+    _check_rewards(alignment, examples)
+    for path in {path for item in (*split.train, *split.held_out) for path in item.images}:
+        read_header(path)
     steps = _steps(alignment, len(examples))
     if steps < 1:
         optim = alignment.optim
@@ -189,6 +200,31 @@ def plan_alignment(alignment: Alignment) -> Plan:
         steps,
         tuple(notes),
     )
+
+
+def _check_rewards(alignment: Alignment, examples: Sequence[Example]) -> None:
+    """Refuse a reward for which there are no examples, and examples for which there is no reward."""
+    if alignment.method != "grpo":
+        return
+    counts = Counter(each.item.task for each in examples)
+    for index, reward in enumerate(alignment.rewards):
+        if not set(reward.tasks) & set(counts):
+            has = " and ".join(f"{count} of {task!r}" for task, count in counts.items())
+            tasks = " and ".join(map(repr, reward.tasks))
+            raise MllmError(
+                f"rewards[{index}]: {reward.name} is for the task {tasks}, and the data has {has}: take another one, "
+                "or other data"
+            )
+    rewarded = {task for reward in alignment.rewards if reward.weight for task in reward.tasks}
+    if left := [task for task in counts if task not in rewarded]:
+        raise MllmError(
+            f"no reward with a weight is for the task {left[0]!r}, and the data has {counts[left[0]]} of it"
+        )
+
+
+def _check_precision(alignment: Alignment, device: str) -> None:
+    if alignment.model.autocast and device == "cpu":
+        raise MllmError("model.autocast is for a GPU, and the device is cpu: give --device cuda, or leave it out")
 
 
 def _name(item: Item) -> tuple[str, str, str]:
@@ -239,10 +275,26 @@ def align(
             lacks what the alignment needs.
     """
     require_libraries()
+    _check_precision(plan.alignment, device)
+    from . import trainers
+
+    with trainers.quiet():
+        return _carry_out(plan, Path(folder), device, progress, stop, identity, curves)
+
+
+def _carry_out(
+    plan: Plan,
+    folder: Path,
+    device: str,
+    progress: Progress,
+    stop: Callable[[], bool],
+    identity: str | None,
+    curves: Path | None,
+) -> Aligned:
     from ..backends import TransformersBackend
     from . import adapters, trainers
 
-    alignment, folder = plan.alignment, Path(folder)
+    alignment = plan.alignment
     _claim(folder, plan, identity)
     settings = alignment.model
     _seed(alignment.seed)
@@ -254,6 +306,7 @@ def align(
         batch_size=alignment.optim.batch,
         max_pixels=settings.max_pixels,
     )
+    _try_images(backend, plan)
     model: Any = backend.model
     if alignment.lora is not None:
         model = adapters.add_adapters(model, alignment.lora)
@@ -291,6 +344,28 @@ def align(
     return Aligned(folder, folder / MODEL, evaluation, resumed_at)
 
 
+def _try_images(backend: TransformersBackend, plan: Plan) -> None:
+    """Find out before training whether the model's processor takes the images: try those of the oddest shapes.
+
+    Raises:
+        MllmError: it refuses one.
+    """
+    shown_in = {path: each for each in plan.examples for path in each.item.images}
+    sizes = {path: read_header(path).size for path in shown_in}
+    if not sizes:
+        return
+    odd = {max(sizes, key=lambda path: max(sizes[path]) / min(sizes[path])), min(sizes, key=lambda p: min(sizes[p]))}
+    for path in odd:
+        images = shown(shown_in[path], plan.alignment.asked)
+        try:
+            backend.processor.image_processor(images=images)
+        except Exception as error:  # processors raise whatever they like
+            size = " × ".join(map(str, sizes[path]))
+            raise MllmError(
+                f"{path}: the processor of {backend.name} refuses {size} pixels: {one_line(error)}"
+            ) from error
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the last checkpoint that is complete; delete those that are not.
 
@@ -305,7 +380,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
         if not (place / COMPLETE).exists():
             shutil.rmtree(place)
     last = next((place for place in reversed(found) if place.exists()), None)
-    if last and json.dumps(digests(last)) != (last / COMPLETE).read_text(encoding="utf-8"):
+    if last and json.dumps(digests(last)).encode() != (last / COMPLETE).read_bytes():
         raise MllmError(
             f"{last} is damaged: its files are not as they were written; delete it to go on from the one before"
         )

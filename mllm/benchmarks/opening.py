@@ -55,7 +55,7 @@ def open_benchmark(
     _check_options(info, options)
     place = expanded(path)
     if not place.exists():
-        raise MllmError(f"{place}: is not there; {info.title} is read from {info.layout}.")
+        raise MllmError(f"{place}: is not there; {info.name} reads {info.layout}.")
     found = info.read(place, **options)
     _refuse_twins(name, found.items)
     notes = [*found.notes, *_count_notes(name, found, strict)]
@@ -105,7 +105,7 @@ def _check_images(name: str, items: Iterable[Item]) -> None:
         more = f", … {missing[-1]}" if len(missing) > 1 else ""
         raise MllmError(
             f"{name}: {len(missing)} of {len(paths)} images are not there: {missing[0]}{why_missing(missing[0])}{more};"
-            " give images='absent' to use only the labels."
+            " in Python, images='absent' uses only the labels."
         )
     if empty := [path for path in paths if not path.stat().st_size]:
         raise MllmError(f"{name}: {len(empty)} of {len(paths)} images are empty files, first {empty[0]}.")

@@ -145,7 +145,7 @@ def test_an_image_that_cannot_be_scored_is_a_row_and_an_exit_status(folders, tmp
             "unknown option 'colour'; did you mean 'color'?",
         ),
         (("-r", "{originals}", "-m", "{{backbone: vgg16}}"), "write {measure: …}"),
-        (("-r", "{originals}", "-m", "{{measure: "), "not a YAML mapping"),
+        (("-r", "{originals}", "-m", "{{measure: "), "is not a YAML value; write a list as [a, b], a mapping as"),
         (("-r", "{originals}/img2.png", "-m", "l1"), "give two files, or two folders"),
         (("-r", "{originals}s", "-m", "l1"), "no image or folder"),
         (("-r", "{originals}", "-m", "l1", "-o", "scores.txt"), "--output scores.txt: the name must end in .csv"),

@@ -297,8 +297,11 @@ def test_several_faults_are_several_lines(tmp_path):
         ("grid.seed", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
         ("=3", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
         ("grid..seed=1", "write it as key.path=value, e.g. --set super_resolution.finetune.steps=100"),
-        ("grid.seed=[0", "'[0' is not a YAML value; a list is written [a, b]"),
-        ("name=!!python/name:os.system", "'!!python/name:os.system' is not a YAML value; a list is written [a, b]"),
+        ("grid.seed=[0", "'[0' is not a YAML value; write a list as [a, b], a mapping as {a: b}, other text in quotes"),
+        (
+            "name=!!python/name:os.system",
+            "'!!python/name:os.system' is not a YAML value; write a list as [a, b], a mapping as {a: b}, other text in quotes",
+        ),
         (
             'name="C:\\data"',
             "'\"C:\\data\"' is not a YAML value; in double quotes a backslash begins an escape; use single quotes, or / in paths",

@@ -1,10 +1,12 @@
 """``lopsided align`` from its file to a model that rates, and what it leaves in its folder."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 pytest.importorskip("trl", reason="the extra 'align' is not installed")
 
@@ -94,3 +96,16 @@ def test_ratings_and_questions_are_trained_together(tiny, rated, tmp_path, metho
     (tmp_path / "out" / "before.csv").write_text("no table of ratings")
     with pytest.raises(MllmError, match=r"before\.csv is damaged"):
         read_log(tmp_path / "out")
+
+
+def test_an_image_that_the_model_cannot_take_is_named_before_training(tiny, rated, tmp_path):
+    path = Path(rated("odd", 6, 2))
+    Image.new("RGB", (3000, 2)).save(path.with_name("odd-3.png"))
+    data = [{"benchmark": "jsonl", "path": str(path)}]
+    settings = {"model": str(tiny), "method": "sft", "preset": "numeric", "data": data}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(settings | {"split": {"held_out": 0, "near": None}}))
+    shown = invoke("align", tmp_path / "a.yaml", "--to", tmp_path / "out")
+    assert shown.status == 1
+    assert "odd-3.png: the processor of" in shown.err
+    assert "refuses 3000 × 2 pixels" in shown.err
+    assert "Warning" not in shown.err

@@ -23,12 +23,12 @@ GRPO = BASE | {"method": "grpo", "rewards": [{"kind": "adaptive-gaussian"}]}
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (BASE | {"optim": {"raet": 1}}, "optim.raet: unknown key; did you mean 'rate'?"),
+        (BASE | {"optim": {"raet": 1}}, "optim.raet: unknown key 'raet'; did you mean 'rate'?"),
         (
             BASE | {"loss": {"kind": "soft-digits", "etta": 1}},
-            "loss.soft-digits.etta: unknown key; did you mean 'eta'?",
+            "loss.etta: unknown key 'etta'; did you mean 'eta'?",
         ),
-        (BASE | {"data": []}, "data: List should have at least 1 item"),
+        (BASE | {"data": []}, "data: must not be empty"),
         (BASE | {"preset": "q-aline"}, "unknown preset 'q-aline'; did you mean 'q-align'?"),
         (BASE | {"loss": {"kind": "levels"}}, "needs a preset that reads levels"),
         (BASE | {"loss": {"kind": "soft-digits"}, "preset": "q-align"}, "needs a preset of written numbers"),
@@ -39,6 +39,15 @@ GRPO = BASE | {"method": "grpo", "rewards": [{"kind": "adaptive-gaussian"}]}
         (GRPO | {"optim": {"batch": 9}}, "must be a multiple of generation.replies = 8"),
         (GRPO | {"options": {"parser": "constrained"}}, "nothing keeps replies to a form"),
         (BASE | {"target": {"template": "good"}}, "lacks {number}"),
+        (BASE | {"target": {"template": "{number} {score}"}}, "has {score}; known: {label}, {number}"),
+        (BASE | {"target": {"decimals": 1.5}}, "target.decimals: must be a whole number, got 1.5"),
+        (GRPO | {"kl": True}, "kl: true and false mean nothing here"),
+        (BASE | {"lora": 3}, "lora: must be a mapping, got 3"),
+        (BASE | {"model": 3}, "model: must be a name or a mapping, got 3"),
+        (BASE | {"data": [{"benchmark": "jsonl", "path": "a", "scale": [100, 0]}]}, "data[0].scale: the lowest label"),
+        (BASE | {"data": [{"benchmark": "jsonl", "path": "a", "weight": "x"}]}, "data[0].weight: must be a number"),
+        (GRPO | {"rewards": [{"weight": 1}]}, "rewards[0]: must have the key 'kind'"),
+        (GRPO | {"rewards": [{"kind": "gausian"}]}, "rewards[0]: unknown 'kind': 'gausian'; did you mean 'gaussian'?"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_the_way_out(settings, words, tmp_path):
@@ -47,13 +56,13 @@ def test_a_mistake_is_named_with_its_place_and_the_way_out(settings, words, tmp_
     with pytest.raises(MllmError) as error:
         load_alignment(file)
     assert words in str(error.value)
-    assert str(error.value).startswith(f"{file}: ")
+    assert re.match(rf"{re.escape(str(file))}:\d+: ", str(error.value))
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "a: [", "a: \x00"])
+@pytest.mark.parametrize("text", ["", "[1]", "a: [", "a: \x00", "model: m\nmodel: m", "a: !!python/name:os.system"])
 def test_what_is_not_an_alignment_is_refused(text, tmp_path):
     (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(MllmError, match=r"a\.yaml: "):
+    with pytest.raises(MllmError, match=r"a\.yaml:\d+: "):
         load_alignment(tmp_path / "a.yaml")
 
 
@@ -163,6 +172,56 @@ def test_the_dry_run_says_what_would_be_done(tiny, rated, tmp_path):
     assert 9 < len(plan.examples) < 18
     assert json.loads(json.dumps(plan.split.record()))["held_out"]
     assert "--to FOLDER" in invoke("align", file).err
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        ({"kind": "binary"}, "rewards[0]: binary is for the task 'answer', and the data has 6 of 'rate'"),
+        ({"kind": "gaussian", "weight": 0}, "all rewards have weight 0"),
+    ],
+)
+def test_a_reward_that_nothing_can_earn_is_refused(reward, words, tiny, rated, tmp_path):
+    settings = GRPO | {"model": str(tiny), "data": [{"benchmark": "jsonl", "path": rated("unearned", 6, 2)}]}
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(settings | {"split": {"held_out": 0}, "rewards": [reward]}))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1
+    assert words in shown.err
+
+
+def test_data_that_no_reward_is_for_is_refused(tiny, rated, tmp_path):
+    data = [{"benchmark": "jsonl", "path": rated("rewarded", 6, 2)}]
+    rewards = [{"kind": "gaussian", "weight": 0}, {"kind": "binary"}, {"kind": "format", "weight": 0}]
+    file = tmp_path / "a.yaml"
+    entry = {"id": "q", "task": "answer", "images": "rewarded-0.png", "question": "Is it?", "options": ["yes", "no"]}
+    Path(data[0]["path"]).with_name("asked.jsonl").write_text(json.dumps(entry | {"target": "A"}))
+    data.append({"benchmark": "jsonl", "path": str(Path(data[0]["path"]).with_name("asked.jsonl"))})
+    settings = {"model": str(tiny), "data": data, "rewards": rewards, "split": {"held_out": 0}, "preset": "unipercept"}
+    file.write_text(yaml.safe_dump(GRPO | settings))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1
+    assert "no reward with a weight is for the task 'rate', and the data has 6 of it" in shown.err
+
+
+def test_mixed_precision_is_for_a_gpu(tiny, rated, tmp_path):
+    data = [{"benchmark": "jsonl", "path": rated("mixed", 6, 2)}]
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(BASE | {"model": {"path": str(tiny), "autocast": True}, "data": data}))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1
+    assert "model.autocast is for a GPU, and the device is cpu" in shown.err
+
+
+def test_a_file_that_is_no_image_is_found_before_training(tiny, rated, tmp_path):
+    path = Path(rated("broken", 6, 2))
+    path.with_name("broken-3.png").write_text("no picture")
+    settings = BASE | {"model": str(tiny), "data": [{"benchmark": "jsonl", "path": str(path)}]}
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(settings | {"split": {"held_out": 0, "near": None}}))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1
+    assert "broken-3.png" in shown.err
 
 
 RECIPES = sorted((Path(__file__).parents[3] / "mllm" / "align" / "recipes").glob("*.yaml"))

@@ -63,6 +63,10 @@ def test_all_forms_of_images_get_the_same_reward(reward):
         assert details == {"quality": pytest.approx([0.2, 1.0]), "aesthetics": pytest.approx([0.2, 1.0])}
 
 
+def test_no_images_get_no_rewards(reward):
+    assert reward(torch.zeros(0, 3, 8, 8), [])[0] == reward([], [])[0] == []
+
+
 def test_a_rating_that_failed_gets_the_least_and_says_so(reward):
     (failed,) = reward.rate([grey(0)])
     assert failed["reward"] == 0
@@ -85,6 +89,8 @@ def test_weights_and_prompts_are_checked(reward):
         reward([grey(1)], [])
     with pytest.raises(MllmError, match="must be positive"):
         RewardModel(reward.scorer, {"quality": 0})
+    with pytest.raises(MllmError, match="must be positive"):
+        RewardModel(reward.scorer, {"quality": "x"})  # pyright: ignore[reportArgumentType]
     with pytest.raises(MllmError, match="does not rate"):
         RewardModel(reward.scorer, {"charm": 1})
 
@@ -97,6 +103,8 @@ def test_the_best_draw_is_kept(reward):
     assert drawn.chosen == (3, 3)
     assert [image.getpixel((0, 0)) for image in drawn.images] == [(61,) * 3, (62,) * 3]
     assert drawn.rewards.shape == (2, 4)
+    with pytest.raises(MllmError, match="gave 1 numbers for 2 images of 'a'"):
+        best_of(lambda prompt, seed: grey(seed), lambda images, prompts: ([1.0], {}), ["a"], 2)
 
 
 def test_the_expected_best_is_the_mean_over_all_subsets():

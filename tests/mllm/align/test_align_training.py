@@ -272,6 +272,12 @@ def test_latest_checkpoint_takes_only_complete_ones_as_they_were_written(tmp_pat
             trainers.Marks().on_save(SimpleNamespace(output_dir=tmp_path), state, None)
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-11").exists()
+    mark = tmp_path / "checkpoint-10" / trainers.COMPLETE
+    known = mark.read_bytes()
+    mark.write_bytes(b"\xff" + known)
+    with pytest.raises(MllmError, match="checkpoint-10 is damaged"):
+        latest_checkpoint(tmp_path)
+    mark.write_bytes(known)
     (tmp_path / "checkpoint-10" / "model.safetensors").write_bytes(b"weighty")
     with pytest.raises(MllmError, match=r"checkpoint-10 is damaged: .* delete it to go on from the one before"):
         latest_checkpoint(tmp_path)

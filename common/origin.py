@@ -14,7 +14,7 @@ Location = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Origin:
-    """The file an experiment was read from. All origins compare equal: an experiment is the same wherever it was read.
+    """The file that settings were read from. All origins compare equal: settings are the same wherever they were read.
 
     Attributes:
         file: the YAML file.
@@ -24,7 +24,7 @@ class Origin:
 
     file: Path = field(compare=False)
     root: yaml.Node = field(compare=False)
-    overrides: Mapping[Location, str] = field(compare=False)
+    overrides: Mapping[Location, str] = field(default_factory=dict, compare=False)
 
     def message(self, location: Location, text: str) -> str:
         """Return ``file:line: path: text``, or ``--set …: path: text`` where that argument set the value."""

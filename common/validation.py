@@ -1,4 +1,4 @@
-"""Translate pydantic's errors about an experiment into the words and paths of its YAML file."""
+"""Settings from a YAML file: pydantic's errors in the words and paths of the file; true and false only where meant."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import math
 import types
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .experiment import Experiment
-from .origin import Location
-from .restoration import TASKS
+from .errors import SettingsError, did_you_mean
+from .fields import Settings
+from .origin import Location, Origin
+
+Model = TypeVar("Model", bound=BaseModel)
 
 # By pydantic's type of error; braces are filled with values that come with the error.
 _WORDING = {
@@ -38,18 +40,51 @@ _WORDING = {
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
+    "union_tag_not_found": "must have the key {discriminator}",
     "too_long": "must have at most {max_length} entries",
 }
-_KEYED = {"GeneratorSpec", "DiscriminatorSpec", "JudgeSpec", "BackboneSpec"}  # models that can be given by name
 
 
-def without_echoes(data: Any, problems: list[Any]) -> Iterator[Any]:
+def validated(model: type[Model], data: Any, origin: Origin) -> Model:
+    """Return the settings that values describe.
+
+    Args:
+        model: what they are settings of.
+        data: the values, as they were read.
+        origin: where.
+
+    Raises:
+        SettingsError: one line per problem, each ``file:line: path: what is wrong and what would be right``.
+    """
+    try:
+        settings = model.model_validate(data)
+    except ValidationError as error:
+        problems = without_echoes(model, data, error.errors())
+        lines = [origin.message(*described(model, data, problem)) for problem in problems]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+    for location in _booleans(data):
+        kinds = allowed_types(model, location)
+        if kinds and not {bool, Any} & set(kinds):
+            text = "true and false mean nothing here (YAML also reads unquoted yes, no, on and off as such)"
+            raise SettingsError(origin.message(location, text))
+    return settings
+
+
+def _booleans(value: Any) -> Iterator[Location]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        if isinstance(child, bool):
+            yield (key,)
+        yield from ((key, *location) for location in _booleans(child))
+
+
+def without_echoes(model: type[BaseModel], data: Any, problems: list[Any]) -> Iterator[Any]:
     """Yield the problems, each fault once.
 
     Two kinds are left out: a missing key, if a misspelt one was meant to be it; and, for a value that fits no branch
     of a union, the branch that is a single word.
     """
-    meant = {(place, near) for problem in problems for place, near in _misspelt(data, problem)}
+    meant = {(place, near) for problem in problems for place, near in _misspelt(model, data, problem)}
     for problem in problems:
         place = problem["loc"]
         if problem["type"] == "missing" and (_within(data, place[:-1], problem["input"]), place[-1]) in meant:
@@ -64,13 +99,13 @@ def without_echoes(data: Any, problems: list[Any]) -> Iterator[Any]:
         yield problem
 
 
-def _misspelt(data: Any, problem: Any) -> Iterator[tuple[Location, str]]:
+def _misspelt(model: type[BaseModel], data: Any, problem: Any) -> Iterator[tuple[Location, str]]:
     if problem["type"] == "extra_forbidden":
         location = _within(data, problem["loc"], problem["input"])
-        yield from ((location[:-1], near) for near in _near(str(location[-1]), _known(data, location[:-1])))
+        yield from ((location[:-1], near) for near in _near(str(location[-1]), _known(model, data, location[:-1])))
 
 
-def described(data: Any, problem: Any) -> tuple[Location, str]:
+def described(model: type[BaseModel], data: Any, problem: Any) -> tuple[Location, str]:
     """Return where a problem is and what it is."""
     kind, given, place = problem["type"], problem["input"], problem["loc"]
     if kind == "missing":
@@ -81,8 +116,12 @@ def described(data: Any, problem: Any) -> tuple[Location, str]:
         return holder, f"the key {_shown(given)} must be text; put it in quotes"
     location = _within(data, place, given)
     if kind == "extra_forbidden":
-        name, known = str(location[-1]), _known(data, location[:-1])
+        name, known = str(location[-1]), _known(model, data, location[:-1])
         return location, f"unknown key '{name}'" + (_hint(name, known) or f"; known: {', '.join(known)}")
+    if kind == "union_tag_invalid":
+        context = problem["ctx"]
+        hint = did_you_mean(context["tag"], context["expected_tags"].replace("'", "").split(", "))
+        return location, f"unknown {context['discriminator']}: {_shown(context['tag'])}; {hint}"
     if kind == "value_error":
         return _found_by_check(location, given, problem["ctx"]["error"])
     if kind == "too_short":
@@ -111,9 +150,15 @@ def _worded(problem: Any) -> str:
     context = problem.get("ctx", {})
     wording = _WORDING.get(problem["type"])
     text = wording.format(**context) if wording else str(problem["msg"])
-    if context.get("class_name") in _KEYED:
+    if context.get("class_name") in {kind.__name__ for kind in _kinds(Settings) if kind.one_word}:
         text = "must be a name or a mapping"
     return f"{text}, got {_shown(problem['input'])}"
+
+
+def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _kinds(narrower)
 
 
 def _near(name: str, known: list[str]) -> list[str]:
@@ -160,20 +205,29 @@ def _readings(data: Any, place: Location) -> Iterator[tuple[Location, Any]]:
     yield from _readings(data, rest)
 
 
-def _known(data: Any, location: Location) -> list[str]:
-    """Return the keys that the models allow at ``location``; of tasks, those of the task that is named there."""
-    kinds = [inner for kind in allowed_types(location) for inner in (kind, *_elements(kind))]
+def _known(model: type[BaseModel], data: Any, location: Location) -> list[str]:
+    """Return the keys that the models allow at ``location``; of a union's members, those of the one that is named."""
+    kinds = [inner for kind in allowed_types(model, location) for inner in (kind, *_elements(kind))]
     models = [kind for kind in kinds if _is_model(kind)]
     for part in location:
         data = data[part]
-    task = TASKS.get(str(data.get("degradation")))
-    models = [task] if task in models else models
-    return sorted({key for model in models for key in model.model_fields})
+    named = [kind for kind in models if _names(data, kind)]
+    return sorted({key for kind in named or models for key in kind.model_fields})
 
 
-def allowed_types(location: Location) -> list[Any]:
+def _names(data: dict[str, Any], kind: type[BaseModel]) -> bool:
+    """Tell whether the values hold the one word by which a model is told apart from others."""
+    words = {name: typing.get_args(field.annotation) for name, field in kind.model_fields.items() if _is_word(field)}
+    return any(data.get(name) in allowed for name, allowed in words.items())
+
+
+def _is_word(field: Any) -> bool:
+    return typing.get_origin(field.annotation) is Literal and len(typing.get_args(field.annotation)) == 1
+
+
+def allowed_types(model: type[BaseModel], location: Location) -> list[Any]:
     """Return the types that the models allow at ``location``; none where a model reads the value in its own way."""
-    kinds: list[Any] = [Experiment]
+    kinds: list[Any] = [model]
     for part in location:
         kinds = [inner for kind in kinds for inner in _step(kind, part)]
     return kinds
