@@ -21,6 +21,18 @@ class SettingsError(LopsidedError):
     """A file of settings that is not YAML, or says what it cannot mean."""
 
 
+class PlacedError(LopsidedError, ValueError):
+    """What a check of settings finds wrong with one place of them.
+
+    Attributes:
+        place: path of the wrong value inside the part that was checked.
+    """
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class SourceError(LopsidedError):
     """A folder, manifest or embedded set of images that cannot be used as it is."""
 

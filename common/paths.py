@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -17,6 +18,23 @@ def expanded(path: Path | str) -> Path:
         '~nobody-of-this-name/x'
     """
     return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises RuntimeError)
+
+
+def is_file(path: Path | str) -> bool:
+    """Tell whether there is a file; a name that no file can have, such as a very long one, is none."""
+    return _holds(path, stat.S_ISREG)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Tell whether there is a folder; a name that no folder can have is none."""
+    return _holds(path, stat.S_ISDIR)
+
+
+def _holds(path: Path | str, kind: Callable[[int], bool]) -> bool:
+    try:
+        return kind(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def read_file(path: Path | str, most: int | None = None) -> bytes:
@@ -43,11 +61,11 @@ def read_file(path: Path | str, most: int | None = None) -> bytes:
 def why_missing(path: Path | str) -> str:
     """Return a hint, in brackets, why there is no file of this name; an empty text where nothing is like it."""
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return " (it is a folder)"
     found = Path(path.anchor)
     for part in path.relative_to(path.anchor).parts:
-        if not (found / part).exists():
+        if not _holds(found / part, lambda _mode: True):
             alike = [name for name in _names(found) if _folded(name) == _folded(part)]
             if not alike:
                 return ""

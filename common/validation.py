@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -62,20 +63,24 @@ def validated(model: type[Model], data: Any, origin: Origin) -> Model:
         problems = without_echoes(model, data, error.errors())
         lines = [origin.message(*described(model, data, problem)) for problem in problems]
         raise SettingsError("\n".join(dict.fromkeys(lines))) from None
-    for location in _booleans(data):
+    for location, value in _leaves(data):
         kinds = allowed_types(model, location)
-        if kinds and not {bool, Any} & set(kinds):
+        if isinstance(value, bool) and kinds and not {bool, Any} & set(kinds):
             text = "true and false mean nothing here (YAML also reads unquoted yes, no, on and off as such)"
             raise SettingsError(origin.message(location, text))
+        if value == "" and Path in kinds:
+            raise SettingsError(origin.message(location, "must be a path, got ''"))
     return settings
 
 
-def _booleans(value: Any) -> Iterator[Location]:
+def _leaves(value: Any) -> Iterator[tuple[Location, Any]]:
+    """Yield everything that is neither a mapping nor a list, with its place."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in items:
-        if isinstance(child, bool):
-            yield (key,)
-        yield from ((key, *location) for location in _booleans(child))
+        if isinstance(child, dict | list):
+            yield from (((key, *location), leaf) for location, leaf in _leaves(child))
+        else:
+            yield (key,), child
 
 
 def without_echoes(model: type[BaseModel], data: Any, problems: list[Any]) -> Iterator[Any]:
@@ -121,7 +126,8 @@ def described(model: type[BaseModel], data: Any, problem: Any) -> tuple[Location
     if kind == "union_tag_invalid":
         context = problem["ctx"]
         hint = did_you_mean(context["tag"], context["expected_tags"].replace("'", "").split(", "))
-        return location, f"unknown {context['discriminator']}: {_shown(context['tag'])}; {hint}"
+        seen = given.get(context["discriminator"].strip("'")) if isinstance(given, dict) else context["tag"]
+        return location, f"unknown {context['discriminator']}: {_shown(seen)}; {hint}"
     if kind == "value_error":
         return _found_by_check(location, given, problem["ctx"]["error"])
     if kind == "too_short":

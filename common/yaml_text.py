@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .errors import SettingsError, one_line
-from .paths import read_file
+from .paths import is_file, read_file
 
 _MOST_VALUES = 100_000  # aliases can make a small file hold endlessly many
 _MOST_BYTES = 10_000_000
@@ -16,8 +17,12 @@ _DEEPEST = 100  # levels of nesting
 _BACKSLASH = "in double quotes a backslash begins an escape; use single quotes, or / in paths"
 
 
-class _TooDeepError(yaml.YAMLError):
-    """Nesting that no settings have, and that would exhaust Python's stack."""
+_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
+_OTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")  # of 8, of 60
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """What YAML allows and settings do not: nesting that would exhaust Python's stack, or a number of another base."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,10 +33,24 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise _TooDeepError(f"nested more than {_DEEPEST} levels deep")
+            mark = self.peek_event().start_mark
+            raise _RefusedError(problem=f"nested more than {_DEEPEST} levels deep", problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind in ("int", "float") and _OTHER_BASE.fullmatch(str(node.value)):
+            base = 60 if ":" in node.value else 8
+            problem = f"YAML reads {node.value} in base {base}; write the number in base 10, or text in quotes"
+            raise _RefusedError(problem=problem, problem_mark=node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:  # 2024-13-45, or !!int with no digits
+            meant = _IN_WORDS.get(kind, "what its tag says")
+            problem = f"'{shortened(str(node.value), 40)}' is not {meant}; put text in quotes"
+            raise _RefusedError(problem=problem, problem_mark=node.start_mark) from error
 
 
 def read_mapping(path: Path, noun: str, begins: str) -> tuple[yaml.MappingNode, dict[str, Any]]:
@@ -50,10 +69,12 @@ def read_mapping(path: Path, noun: str, begins: str) -> tuple[yaml.MappingNode, 
     """
     try:
         content = read_file(path, _MOST_BYTES)
-    except OSError as error:
-        near = path.with_name(f"{path.name}.yaml")
-        hint = f"; did you mean '{near}'?" if near.is_file() else ""
-        raise SettingsError(f"cannot read {noun} '{path}': {error.strerror or one_line(error)}{hint}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a character that no file can have
+        near = Path(f"{path}.yaml")
+        hint = f"; did you mean '{near}'?" if is_file(near) else ""
+        raise SettingsError(
+            f"cannot read {noun} '{path}': {getattr(error, 'strerror', None) or one_line(error)}{hint}"
+        ) from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -71,11 +92,6 @@ def read_mapping(path: Path, noun: str, begins: str) -> tuple[yaml.MappingNode, 
         return root, _unshared(yaml.load(text, Loader=_Loader))  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise SettingsError(_fault(path, text, error, noun)) from None
-    except ValueError as error:  # an impossible date or number, such as 2024-13-45
-        reason = "a number has too many digits; put it in quotes if it is text"
-        if "limit" not in str(error):  # Python's, of digits
-            reason = f"{one_line(error)}; put such a value in quotes"
-        raise SettingsError(f"{path}:1: not valid YAML: {reason}") from None
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -97,18 +113,18 @@ def parse_value(text: str, where: str) -> Any:
         if root is not None:
             _check(f"{where}: line ", root)
         return _unshared(yaml.load(text, Loader=_Loader))  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         hint = "write a list as [a, b], a mapping as {a: b}, other text in quotes"
         if _escapes(error):
             hint = _BACKSLASH
-        elif isinstance(error, _TooDeepError):
-            hint = str(error)
+        elif isinstance(error, _RefusedError):
+            hint = str(error.problem)
         raise SettingsError(f"{where}: '{shortened(text)}' is not a YAML value; {hint}") from None
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, most: int = 200) -> str:
     """Return a text that fits in a message."""
-    return text if len(text) <= 200 else f"{text[:199]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _escapes(error: Exception) -> bool:
@@ -140,8 +156,10 @@ def _fault(path: Path, text: str, error: yaml.YAMLError, noun: str) -> str:
         line, problem = begun.line + 1, "a bracket that opens here is not closed, or a comma is missing"
     elif begun and "quoted" in (error.context or ""):
         line, problem = begun.line + 1, "a quotation that opens here is not closed"
-    elif "expected <block end>" in problem:
+    elif "expected <block end>" in problem and "block" in problem.partition("found")[2]:
         problem = "the indentation does not fit the lines above"
+    elif "expected <block end>" in problem:
+        problem = "the value ends before this; put text that begins with {, [ or a quote in quotes as a whole"
     return f"{path}:{line}: not valid YAML: {problem}"
 
 
@@ -158,7 +176,7 @@ def _check(where: str, root: yaml.Node) -> None:
     nodes, count = [root], 0
     while nodes:
         node = nodes.pop()
-        count += 1
+        count += len(node.value) if isinstance(node, yaml.CollectionNode) else 0
         if count > _MOST_VALUES:
             raise SettingsError(f"{where}1: more than {_MOST_VALUES} values; does an alias refer to itself?")
         if isinstance(node, yaml.SequenceNode):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...common import errors
 from ...common.errors import LopsidedError, did_you_mean
-from ...common.origin import Location
 
 
 class ExperimentError(LopsidedError):
@@ -14,16 +14,8 @@ class LocatedError(ExperimentError):
     """An error whose message already names the place in the YAML."""
 
 
-class PlacedError(ExperimentError, ValueError):
-    """A validation error tied to one place in the experiment.
-
-    Attributes:
-        place: path of the wrong value inside the part that was checked.
-    """
-
-    def __init__(self, message: str, *place: str | int) -> None:
-        super().__init__(message)
-        self.place: Location = place
+class PlacedError(ExperimentError, errors.PlacedError):
+    """The same, as an error of experiments."""
 
 
 def unknown(kind: str, name: str, known: list[str], section: str) -> str:

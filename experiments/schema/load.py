@@ -9,7 +9,7 @@ from typing import Any
 from ...backbones import weights_names
 from ...common.errors import SettingsError
 from ...common.origin import Location, Origin
-from ...common.paths import expanded
+from ...common.paths import expanded, is_file, is_folder
 from ...common.validation import validated
 from ...common.yaml_text import parse_value, read_mapping, shortened
 from ...sr import list_shipped
@@ -17,8 +17,9 @@ from .errors import ExperimentError, PlacedError
 from .experiment import Experiment
 from .grid import expand
 
-_PATHS = {"folder", "manifest", "path", "weights", "alpha_beta"}  # keys of paths, relative to the YAML
-_WORDS = {"official", "uniform", "published"}  # values of those keys that are not paths
+_WEIGHTS = {"weights", "alpha_beta"}
+_PATHS = {"folder", "manifest", "path", "extract", *_WEIGHTS}  # keys of paths, relative to the YAML
+_WORDS = {"official", "uniform", "published"}  # weights that are not paths
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -66,7 +67,7 @@ def _override(data: dict[str, Any], text: str) -> Location:
                 target[step] = parsed
             else:
                 target = target.setdefault(step, {}) if isinstance(target, dict) else target[step]
-    except (IndexError, TypeError):
+    except (IndexError, TypeError, ValueError):  # ValueError: an index of endless digits
         raise ExperimentError(f"--set {shortened(text)}: there is no '{'.'.join(names[: len(location)])}'") from None
     return tuple(location)
 
@@ -79,10 +80,10 @@ def _make_absolute(value: Any, base: Path, within: str = "") -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in list(items):
         if isinstance(child, str) and (key == "model" or (within, key) == ("model", "path")):
-            if (base / expanded(child)).is_dir():  # else a name on a hub or server
+            if child and is_folder(base / expanded(child)):  # else a name on a hub or server
                 value[key] = str(base / expanded(child))
-        elif key in _PATHS and isinstance(child, str) and child not in _WORDS:
-            if key == "weights" and child in _known_weights() and not (base / child).is_file():
+        elif key in _PATHS and isinstance(child, str) and child:
+            if key in _WEIGHTS and (child in _WORDS or (child in _known_weights() and not is_file(base / child))):
                 continue  # a file that is found by its name
             value[key] = str(base / expanded(child))
         else:

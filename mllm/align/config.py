@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ...common.errors import LopsidedError, SettingsError
+from ...common.errors import LopsidedError, PlacedError, SettingsError
 from ...common.fields import BATCH, COUNT, NUMBER, STEPS, Keyed, Settings
 from ...common.origin import Origin
-from ...common.paths import expanded
+from ...common.paths import expanded, is_folder
 from ...common.validation import validated
 from ...common.yaml_text import read_mapping
 from ..benchmarks.settings import BenchmarkSettings
@@ -22,6 +22,7 @@ from ..scoring.scale import ScoreScale
 from .rewards import AnyReward, Bounded
 from .splits import NEAR
 
+HELD_OUT = "held-out"  # the name of the items kept for evaluation, as a data set
 Method = Literal["sft", "grpo", "dpo"]
 PLACES = {"{number}", "{label}"}  # what a template can hold
 Part = Literal["language", "projector", "vision"]
@@ -244,44 +245,68 @@ class Alignment(Settings):
         return create_preset(self.preset, **self.options)
 
     @model_validator(mode="after")
+    def _belongs_to_the_method(self) -> Alignment:
+        if (self.method == "grpo") != bool(self.rewards):
+            raise PlacedError(
+                "grpo needs rewards" if self.method == "grpo" else f"rewards are for grpo, not {self.method}", "rewards"
+            )
+        for name, methods in {"grpo": ("grpo",), "generation": ("grpo",), "dpo": ("dpo",), "loss": ("sft",)}.items():
+            if self.method not in methods and getattr(self, name) != type(self).model_fields[name].default:
+                raise PlacedError(f"{name} is for {methods[0]}; {self.method} has none of it: leave it out", name)
+        if self.method != "grpo" and self.kl:
+            raise PlacedError("kl is for grpo; dpo has dpo.beta", "kl")
+        if self.rewards and not any(reward.weight for reward in self.rewards):
+            raise PlacedError("all rewards have weight 0: nothing would be learnt", "rewards")
+        return self
+
+    @model_validator(mode="after")
+    def _trains_what_has_a_rate(self) -> Alignment:
+        for part, name in (("projector", "projector_rate"), ("vision", "vision_rate")):
+            rate = getattr(self.optim, name)
+            adapted = self.lora is not None and part in self.lora.parts
+            if self.lora is not None and rate and not adapted:
+                raise PlacedError(f"the {part} has no adapters to learn: add it to lora.parts", "optim", name)
+            if adapted and rate == 0:
+                raise PlacedError(f"the {part} has adapters: take it out of lora.parts", "optim", name)
+        if HELD_OUT in self.evaluate.benchmarks:
+            raise PlacedError(f"{HELD_OUT!r} is the name of the items held out: take another", "evaluate", "benchmarks")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Alignment:
         try:
             questions = list(self.asked.ratings.values())
         except LopsidedError as error:
-            raise ValueError(str(error)) from None
+            raise PlacedError(str(error), "options" if self.options else "preset") from None
         levels = any(isinstance(question.reading, ScoreScale) for question in questions)
-        if (self.method == "grpo") != bool(self.rewards):
-            raise ValueError(
-                "grpo needs rewards" if self.method == "grpo" else f"rewards are for grpo, not {self.method}"
-            )
-        if self.rewards and not any(reward.weight for reward in self.rewards):
-            raise ValueError("all rewards have weight 0: nothing would be learnt")
-        if self.method != "sft" and not isinstance(self.loss, CrossEntropy):
-            raise ValueError(f"loss is for sft; {self.method} has its own")
-        if self.method != "grpo" and self.kl:
-            raise ValueError("kl is for grpo; dpo has dpo.beta")
         if isinstance(self.loss, Levels) and not levels:
-            raise ValueError(f"loss 'levels' needs a preset that reads levels, and {self.preset} reads written replies")
+            raise PlacedError(f"loss 'levels' needs a preset that rates by levels, and {self.preset} does not", "loss")
         if isinstance(self.loss, SoftDigits) and levels:
-            raise ValueError(f"loss 'soft-digits' needs a preset of written numbers, and {self.preset} reads levels")
+            raise PlacedError(
+                f"loss 'soft-digits' needs a preset of written numbers, and {self.preset} reads levels", "loss"
+            )
         if self.asked.constrained:
-            raise ValueError(f"parser={CONSTRAINED!r} is for evaluation: in training nothing keeps replies to a form")
+            raise PlacedError(
+                f"parser={CONSTRAINED!r} is for evaluation: in training nothing keeps replies to a form", "options"
+            )
         if self.method == "grpo":
             if any(question.prefix for question in questions):
-                raise ValueError(
-                    f"grpo draws whole replies, and {self.preset} begins the answer; take a written preset"
+                raise PlacedError(
+                    f"grpo draws whole replies, and {self.preset} begins the answer; take a written preset", "preset"
                 )
             if self.asked.multiple_choice and isinstance(self.asked.multiple_choice.reading, LetterTokens):
-                raise ValueError(f"grpo needs written replies, and {self.preset} reads the next token")
+                raise PlacedError(f"grpo needs written replies, and {self.preset} reads the next token", "preset")
             if self.save_every % self.grpo.iterations:
-                raise ValueError(
+                raise PlacedError(
                     f"save_every = {self.save_every} must be a multiple of grpo.iterations = {self.grpo.iterations}: "
-                    "between two draws of replies a checkpoint would not resume exactly"
+                    "between two draws of replies a checkpoint would not resume exactly",
+                    "save_every",
                 )
             if self.optim.batch * self.optim.accumulation % self.generation.replies:
-                raise ValueError(
+                raise PlacedError(
                     f"optim.batch × accumulation = {self.optim.batch * self.optim.accumulation} must be a multiple of "
-                    f"generation.replies = {self.generation.replies}"
+                    f"generation.replies = {self.generation.replies}",
+                    "optim",
                 )
         return self
 
@@ -307,9 +332,10 @@ def load_alignment(path: str | Path) -> Alignment:
 def _make_absolute(value: Any, base: Path) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in list(items):
-        if key in ("path", "model") and isinstance(child, str):
+        if key in ("path", "model", "extract") and isinstance(child, str) and child:
             place = base / expanded(child)
-            if (key == "path" and "benchmark" in value) or place.is_dir():  # else a name on the hub
+            on_hub = key == "model" or (key == "path" and "benchmark" not in value)  # perhaps
+            if not on_hub or is_folder(place):
                 value[key] = str(place)
         else:
             _make_absolute(child, base)

@@ -23,13 +23,14 @@ from ..scoring.preset import Preset
 from ..scoring.scale import ScoreScale
 from ..scoring.scorer import Scorer
 from .calibration import FEWEST, Calibration, at_temperature, fit_isotonic, fit_temperature, report
+from .config import HELD_OUT
 from .examples import Example
 
 if TYPE_CHECKING:
     from ..backends import TransformersBackend
 
 BEFORE, AFTER, EVALUATION, CALIBRATION = "before.csv", "after.csv", "evaluation.csv", "calibration.json"
-HELD_OUT, AFTERWARDS = "held-out", "after"
+AFTERWARDS = "after"
 CHANGE = ("srcc_change", "srcc_change_low", "srcc_change_high")
 EVALUATED = ("ratings", "n", "rmse", "mae", "plcc", "srcc", "srcc_low", "srcc_high", *CHANGE, "set", "dimension", "of")
 LOGS = "log_probabilities"  # of levels; in memory only

@@ -126,7 +126,10 @@ def make_example(item: Item, preset: Preset, target: Target, scale: tuple[float,
         raise MllmError(f"{where} has no label to train on")
     if item.task == "rate" and item.scale is None:
         if scale is None:
-            raise MllmError(f"{where} does not say its scale: give scale: [lowest, highest] under data")
+            raise MllmError(
+                f"{where} does not say its scale: give it in the file, or, for what is trained on, as "
+                "scale: [lowest, highest] under data"
+            )
         item = replace(item, scale=scale)
     prompt = ask(preset, item, [_BLANK] * max(len(item.images), 1))
     if item.task != "rate":

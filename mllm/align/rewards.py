@@ -97,6 +97,19 @@ class Reward(Settings):
         "nothing.",
     )
 
+    @model_validator(mode="after")
+    def _failing_does_not_pay(self) -> Reward:
+        if isinstance(self.on_failure, float | int):
+            if not self.needs_value:
+                raise ValueError(
+                    f"{self.name} pays for the form of every reply: on_failure means nothing, leave it out"
+                )
+            if self.on_failure > self.highest:
+                raise ValueError(
+                    f"{self.name} gives {self.highest:g} at most, on_failure is {self.on_failure:g}: failing would pay"
+                )
+        return self
+
     @property
     def name(self) -> str:
         """Name in logs."""
@@ -172,9 +185,16 @@ class Closeness(Reward):
     kind: Literal["closeness"] = "closeness"
     scales: dict[str, Bounded] = Field(
         default=CLOSENESS_SCALES,
-        description="Scale by dimension in small letters; the width of the item's scale for others. 10 for all "
+        description="Scale by dimension; the width of the item's scale for others. 10 for all "
         "replays the original's fault.",
     )
+
+    @field_validator("scales")
+    @classmethod
+    def _are_widths(cls, value: dict[str, float]) -> dict[str, float]:
+        if wrong := [name for name, width in value.items() if width <= 0]:
+            raise ValueError(f"the scale of {wrong[0]} must be above 0, got {value[wrong[0]]:g}")
+        return {name.lower(): width for name, width in value.items()}
 
     def of(self, replies: Sequence[ParsedReply]) -> Floats:
         """The closeness."""

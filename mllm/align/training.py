@@ -37,11 +37,13 @@ from ...common.errors import one_line
 from ...common.files import temporary_name, write_json
 from ...common.images import read_header
 from ...common.sources import hash_file
+from ..backends.backend import Reply
 from ..errors import MllmError
 from ..item import Item
-from .config import Alignment
-from .evaluation import BEFORE, HELD_OUT, evaluate_into, numbers_of, rate_sets, replies_of, write_table
-from .examples import Example, make_example, shown
+from ..scoring.scale import ScoreScale
+from .config import HELD_OUT, Alignment
+from .evaluation import BEFORE, evaluate_into, numbers_of, rate_sets, replies_of, write_table
+from .examples import Example, make_example, read_replies, shown
 from .logs import LOG
 from .splits import Split, split_items
 
@@ -172,6 +174,8 @@ def plan_alignment(alignment: Alignment, *, device: str | None = None) -> Plan:
     if not examples:
         raise MllmError("the weights of the data leave nothing to train on")
     _check_rewards(alignment, examples)
+    if alignment.method != "grpo":
+        notes += _check_answers(alignment, examples)
     for path in {path for item in (*split.train, *split.held_out) for path in item.images}:
         read_header(path)
     steps = _steps(alignment, len(examples))
@@ -181,6 +185,8 @@ def plan_alignment(alignment: Alignment, *, device: str | None = None) -> Plan:
             f"{len(examples)} examples, batch {optim.batch}, accumulation {optim.accumulation}, epochs {optim.epochs:g}"
         )
         raise MllmError(f"there is less data than one step takes ({what}): lower optim.batch or set optim.steps")
+    if alignment.evaluate.every and not (split.held_out or benchmarks):
+        raise MllmError("evaluate.every: nothing is held out and there is no benchmark: nothing could be rated")
     if absent := [name for name in alignment.trackers if not any(map(find_spec, TRACKERS[name]))]:
         raise MllmError(f"trackers: {', '.join(absent)} is not installed: pip install it, or leave it out")
     rated = {
@@ -220,6 +226,36 @@ def _check_rewards(alignment: Alignment, examples: Sequence[Example]) -> None:
         raise MllmError(
             f"no reward with a weight is for the task {left[0]!r}, and the data has {counts[left[0]]} of it"
         )
+
+
+def _check_answers(alignment: Alignment, examples: Sequence[Example]) -> list[str]:
+    """Make sure that the preset reads the written ratings that are taught as what they mean.
+
+    Returns:
+        A note if many labels become few answers.
+
+    Raises:
+        MllmError: the preset reads another number, or none.
+    """
+    rated = {each.answer: each for each in examples if each.item.task == "rate" and not each.prefix}
+    for answer, example in rated.items():
+        reading = alignment.asked.scale(example.item.dimension)
+        if isinstance(reading, ScoreScale):
+            continue
+        (reply,) = read_replies([Reply(answer)], [example.item], alignment.asked)
+        low, high = reading.range
+        scale = example.item.scale or (low, high)
+        rounding = 0.51 * 10**-alignment.target.decimals * (scale[1] - scale[0]) / (high - low)
+        if reply.status != "ok" or not abs(reply.number - reply.target) <= rounding:
+            seen = f"{reply.number:g}" if reply.status == "ok" else f"nothing ({reply.status})"
+            raise MllmError(
+                f"target.template: the answer {answer!r} to a label of {reply.target:g} is read as {seen} by "
+                f"{alignment.preset}: change the template"
+            )
+    labels = {each.score for each in examples if each.answer in rated}
+    if len(rated) < 5 and len(labels) >= 2 * len(rated):
+        return [f"{len(labels)} different labels become {len(rated)} answers: target.decimals would tell them apart"]
+    return []
 
 
 def _check_precision(alignment: Alignment, device: str) -> None:

@@ -9,6 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 
 from ...common.errors import one_line
 from ...common.identity import identity, sha256_file
+from ...common.paths import is_folder
 from ..errors import MllmError
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -21,7 +22,7 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str | None]:
         MllmError: it cannot be found, or has no safetensors.
     """
     folder, hub = Path(model), None
-    if not folder.is_dir():
+    if not is_folder(folder):
         if model.count("/") > 1 or model.startswith((".", "/", "~")):
             raise MllmError(f"{model} is not a folder")
         try:

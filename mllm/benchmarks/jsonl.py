@@ -60,9 +60,17 @@ def _item(where: str, entry: dict[str, Any], folder: Path, benchmark: str) -> It
         target=_target(where, task, entry.get("target"), scale, options),
         scale=scale,
         higher_is_better=higher_is_better,
-        reference=str(entry.get("reference", "")),
+        reference=_reference(where, entry.get("reference")),
         groups=_groups(where, entry.get("groups", {})),
     )
+
+
+def _reference(where: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise MllmError(f"{where}: reference must be text or a whole number, got {value!r}.")
+    return str(value)
 
 
 def _target(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...common.identity import identity
-from ...common.paths import expanded, why_missing
+from ...common.paths import expanded, is_file, is_folder, why_missing
 from ..errors import MllmError
 from ..item import Item
 from .benchmark import Benchmark
@@ -54,7 +54,7 @@ def open_benchmark(
         raise MllmError(f"images must be 'present' or 'absent', got {images!r}.")
     _check_options(info, options)
     place = expanded(path)
-    if not place.exists():
+    if not (is_file(place) or is_folder(place)):
         raise MllmError(f"{place}: is not there; {info.name} reads {info.layout}.")
     found = info.read(place, **options)
     _refuse_twins(name, found.items)
@@ -68,6 +68,9 @@ def open_benchmark(
     return Benchmark(name, tuple(found.items), _identity(found.items), tuple(notes))
 
 
+_KINDS = {str: "text", bool: "true or false"}
+
+
 def _check_options(info: BenchmarkInfo, options: dict[str, Any]) -> None:
     known = [
         parameter
@@ -77,6 +80,11 @@ def _check_options(info: BenchmarkInfo, options: dict[str, Any]) -> None:
     names = [parameter.name for parameter in known]
     if unknown := [option for option in options if option not in names]:
         raise MllmError(f"{info.name} has no option {unknown[0]!r}; it has {', '.join(names) or 'none'}.")
+    for parameter in known:
+        wanted = type(parameter.default)
+        given = options.get(parameter.name, parameter.default)
+        if wanted in (str, bool) and not isinstance(given, wanted):
+            raise MllmError(f"{info.name}: the option {parameter.name!r} must be {_KINDS[wanted]}, got {given!r}.")
     if missing := [p.name for p in known if p.default is inspect.Parameter.empty and p.name not in options]:
         raise MllmError(f"{info.name} needs the option {missing[0]!r}: it is read from {info.layout}.")
 
@@ -101,7 +109,7 @@ def _count_notes(name: str, found: Found, strict: bool) -> list[str]:
 
 def _check_images(name: str, items: Iterable[Item]) -> None:
     paths = list(dict.fromkeys(path for item in items for path in item.images))
-    if missing := [path for path in paths if not path.is_file()]:
+    if missing := [path for path in paths if not is_file(path)]:
         more = f", … {missing[-1]}" if len(missing) > 1 else ""
         raise MllmError(
             f"{name}: {len(missing)} of {len(paths)} images are not there: {missing[0]}{why_missing(missing[0])}{more};"

@@ -138,9 +138,14 @@ def read_parquet(paths: Iterable[Path], required: Iterable[str]) -> list[Entry]:
 def text(where: str, entry: Mapping[str, Any], name: str) -> str:
     """Return a field that must be non-empty text."""
     value = entry[name]
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
         raise MllmError(f"{where}: {name} must be text, got {value!r}.")
     return value.strip()
+
+
+def _is_unicode(value: str) -> bool:
+    """Tell whether a text can be written: JSON can hold half a character."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def optional(entry: Mapping[str, Any], *names: str) -> dict[str, str]:
@@ -152,7 +157,7 @@ def number(where: str, value: Any, scale: tuple[float, float] | None = None, nam
     """Return a finite number, also one written as text; within ``scale`` if it is given."""
     try:
         result = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
     if not math.isfinite(result):
         raise MllmError(f"{where}: {name} must be a number, got {value!r}.")
@@ -230,7 +235,9 @@ def _suffix(where: str, data: bytes) -> str:
 def _parse(path: Path, content: str, where: str) -> Any:
     try:
         return json.loads(content)
-    except json.JSONDecodeError as error:
+    except (RecursionError, ValueError) as error:
+        if not isinstance(error, json.JSONDecodeError):  # endless brackets, or digits
+            raise MllmError(f"{where}: cannot be read: {one_line(error)}.") from error
         at = f"line {error.lineno}, column {error.colno}" if where == str(path) else f"column {error.colno}"
         raise MllmError(f"{where}: not JSON ({error.msg} at {at}); the file may be cut off: get it again.") from error
 

@@ -30,6 +30,13 @@ class BenchmarkSettings(Settings):
             raise ValueError(f"unknown benchmark '{value}'; known: {', '.join(list_benchmarks())}")
         return value
 
+    @field_validator("options")
+    @classmethod
+    def _are_the_readers(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if beside := sorted(set(value) & {"name", "path", "images", "strict"}):
+            raise ValueError(f"{beside[0]} is no option of a reader: it stands beside options, or nowhere")
+        return value
+
     def open(self) -> Benchmark:
         """Read and check the benchmark.
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...common.errors import did_you_mean
+from ...common.fields import NUMBER
 from ...common.registry import Registry
 from ..errors import MllmError
 from .compat import LETTER_PARSERS, NUMBER_PARSERS
@@ -308,7 +309,27 @@ def _reread(question: Question, option: str, value: Any) -> Question:
     return question
 
 
-def create_preset(key: str, **options: Any) -> Preset:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= NUMBER
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(word, str) and word for each in value.items() for word in each)
+
+
+_VALUES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {  # what an option must be
+    "max_tokens": ("a whole number of at least 1", lambda value: _is_number(value) and value >= 1 and value % 1 == 0),
+    "temperature": ("a number of at least 0", lambda value: _is_number(value) and value >= 0),
+    "softmax_temperature": ("a number above 0", lambda value: _is_number(value) and value > 0),
+    "bf16_compatible": ("true or false", lambda value: isinstance(value, bool)),
+    "parser": ("the name of a parser", lambda value: isinstance(value, str)),
+    "low": ("a finite number", _is_number),
+    "high": ("a finite number", _is_number),
+    "dimensions": ("a mapping of names to the words of the prompt", lambda value: value is None or _are_words(value)),
+}
+
+
+def create_preset(key: str, /, **options: Any) -> Preset:
     """Return a preset, with options.
 
     Args:
@@ -331,14 +352,16 @@ def create_preset(key: str, **options: Any) -> Preset:
     """
     if key not in _PRESETS:
         raise MllmError(f"unknown preset '{key}'; {did_you_mean(key, _PRESETS)}")
+    for name, value in options.items():
+        if name in _VALUES and not _VALUES[name][1](value):
+            raise MllmError(f"preset {key}: {name} must be {_VALUES[name][0]}, got {value!r}")
     numeric = {name: options[name] for name in ("low", "high", "dimensions") if key == "numeric" and name in options}
     preset = _PRESETS[key](**numeric)
     for name, value in options.items():
         if name in numeric:
             continue
         if name in ("max_tokens", "temperature"):
-            valid = isinstance(value, int | float) and (value >= 1 if name == "max_tokens" else value >= 0)
-            changed = replace(preset, **{name: value}) if valid else preset
+            valid, changed = True, replace(preset, **{name: value})
         else:
             changed = replace(
                 preset,

@@ -172,7 +172,7 @@ def test_a_scorer_is_refused_what_it_is_trained_on(experiment: Path, tmp_path: P
     [
         ("aligned:tuned", "aligned:tuend", "mllm.scorers[1].model: unknown alignment 'tuend'; did you mean 'tuned'?"),
         ("model: aligned:tuned,", "model: aligned:tuned, revision: main,", "is trained by the experiment and has no"),
-        ("method: sft", "method: grpo", "align.tuned: grpo needs rewards"),
+        ("method: sft", "method: grpo", "align.tuned.rewards: grpo needs rewards"),
         ("steps: 3", "step: 3", "align.tuned.optim.step: unknown key 'step'; did you mean"),
     ],
 )

@@ -71,6 +71,11 @@ TEXT = "must be text (in quotes if it looks like something else)"
 FAULTS = [
     # the YAML itself
     ("  scale: 4", "\tscale: 4", 7, "not valid YAML: a tab; indent with spaces"),
+    ("  scale: 4", "  scale: 04", 7, "not valid YAML: YAML reads 04 in base 8; write the number in base 10, or text in quotes"),
+    ("  scale: 4", "  scale: 1:30", 7, "not valid YAML: YAML reads 1:30 in base 60; write the number in base 10, or text in quotes"),
+    ("name: tiny", "name: {a} b", 1, "not valid YAML: the value ends before this; put text that begins with {, [ or a quote in quotes as a whole"),
+    ("name: tiny", "name: !!bool maybe", 1, "not valid YAML: 'maybe' is not true or false; put text in quotes"),
+    ("name: tiny", "name: !!int ''", 1, "not valid YAML: '' is not a whole number; put text in quotes"),
     ("  scale: 4", "   scale: 4", 8, "not valid YAML: the indentation does not fit the lines above"),
     ("name: tiny", "name: a: b", 1, "not valid YAML: an unexpected ':'; fix the indentation, or put a value that holds ': ' in quotes"),
     ("batch: 2, patch: 32}", "batch: 2, patch: 32", 8, "not valid YAML: a bracket that opens here is not closed, or a comma is missing"),
@@ -82,7 +87,7 @@ FAULTS = [
     ("name: tiny", "name: tiny\n---\nname: b", 2, "not valid YAML: a second document; one file holds one experiment"),
     ("name: tiny", "? [a]\n: b\nname: tiny", 1, "a key must be text, this is a list or a mapping"),
     ("name: tiny", "name: &a [*a]", 1, "more than 100000 values; does an alias refer to itself?"),
-    ("name: tiny", "name: 2024-13-45", 1, "not valid YAML: month must be in 1..12; put such a value in quotes"),
+    ("name: tiny", "name: 2024-13-45", 1, "not valid YAML: '2024-13-45' is not a date; put text in quotes"),
     # unknown keys, in every section
     ("judges:", "jugdes:", 24, "jugdes: unknown key 'jugdes'; did you mean 'judges'?"),
     ("analysis:", "colour: red\nanalysis:", 36, "colour: unknown key 'colour'; known: align, analysis, assessment, data, description, diagnose, execution, grid, judges, learn, mllm, name, super_resolution, title"),
@@ -203,7 +208,7 @@ def test_a_fault_is_one_line_that_names_place_value_and_way_out(tmp_path, old, n
         (b"name: a\ntitle: \x00", ":2: not text: it holds the control character 0x00"),
         (b"[" * 100_000, ":1: not valid YAML: nested more than 100 levels deep"),
         (b"- " * 100_000, ":1: not valid YAML: nested more than 100 levels deep"),
-        (b"a: " + b"1" * 5000, ":1: not valid YAML: a number has too many digits; put it in quotes if it is text"),
+        (b"a: " + b"1" * 5000, f":1: not valid YAML: '{'1' * 39}…' is not a whole number; put text in quotes"),
     ],
 )
 def test_files_that_are_no_experiment(tmp_path, content, text):

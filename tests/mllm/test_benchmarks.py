@@ -681,7 +681,7 @@ def test_wrong_options_are_refused(name, options, message, tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused_with_the_layout():
-    with pytest.raises(LopsidedError, match=r"is not there; cogip-bench reads data/test_msg_file"):
+    with pytest.raises(LopsidedError, match=r"is not there; cogip reads data/test_msg_file"):
         open_benchmark("cogip", "nowhere")
 
 

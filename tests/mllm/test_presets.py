@@ -1,5 +1,6 @@
 """Presets and the scorer: what is asked, how it is read, one result per input, and failures that stay visible."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -181,8 +182,15 @@ def test_options_change_the_reading_its_identity_and_the_key():
         ("unipercept", {"parser": "cogip"}, "cannot take parser"),
         ("deqa", {"low": 0}, "cannot take low"),
         ("numeric", {"low": 5, "high": 5}, "low must be below high"),
-        ("cogip", {"max_tokens": 0}, "cannot take max_tokens"),
-        ("q-bench", {"softmax_temperature": 0}, "temperature of a scale must be positive"),
+        ("cogip", {"max_tokens": 0}, "max_tokens must be a whole number of at least 1, got 0"),
+        ("cogip", {"max_tokens": 1.5}, "max_tokens must be a whole number"),
+        ("cogip", {"temperature": math.inf}, "temperature must be a number of at least 0, got inf"),
+        ("numeric", {"high": "10"}, "high must be a finite number, got '10'"),
+        ("numeric", {"low": True}, "low must be a finite number, got True"),
+        ("numeric", {"dimensions": ["a"]}, "dimensions must be a mapping of names to the words"),
+        ("numeric", {"parser": ["x"]}, "parser must be the name of a parser"),
+        ("q-align", {"bf16_compatible": "no"}, "bf16_compatible must be true or false, got 'no'"),
+        ("q-bench", {"softmax_temperature": 0}, "softmax_temperature must be a number above 0, got 0"),
     ],
 )
 def test_what_a_preset_cannot_do_is_refused(key, options, words):

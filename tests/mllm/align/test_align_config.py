@@ -30,10 +30,28 @@ GRPO = BASE | {"method": "grpo", "rewards": [{"kind": "adaptive-gaussian"}]}
         ),
         (BASE | {"data": []}, "data: must not be empty"),
         (BASE | {"preset": "q-aline"}, "unknown preset 'q-aline'; did you mean 'q-align'?"),
-        (BASE | {"loss": {"kind": "levels"}}, "needs a preset that reads levels"),
+        (BASE | {"loss": {"kind": "levels"}}, "needs a preset that rates by levels"),
         (BASE | {"loss": {"kind": "soft-digits"}, "preset": "q-align"}, "needs a preset of written numbers"),
         (BASE | {"rewards": [{"kind": "window"}]}, "rewards are for grpo"),
-        (BASE | {"kl": 0.1}, "kl is for grpo"),
+        (BASE | {"kl": 0.1}, "kl: kl is for grpo"),
+        (BASE | {"grpo": {"epsilon": 0.3}}, "grpo: grpo is for grpo; sft has none of it"),
+        (BASE | {"dpo": {"gap": 0.3}}, "dpo: dpo is for dpo; sft has none of it"),
+        (BASE | {"generation": {"replies": 4}}, "generation is for grpo"),
+        (BASE | {"method": "dpo", "loss": {"kind": "soft-digits"}}, "loss is for sft"),
+        (BASE | {"lora": {}, "optim": {"vision_rate": 1e-6}}, "optim.vision_rate: the vision has no adapters to learn"),
+        (BASE | {"lora": {"parts": ["vision"]}, "optim": {"vision_rate": 0}}, "the vision has adapters"),
+        (
+            BASE | {"evaluate": {"benchmarks": {"held-out": BASE["data"][0]}}},
+            "'held-out' is the name of the items",
+        ),
+        (BASE | {"data": [{"benchmark": "jsonl", "path": ""}]}, "data[0].path: must be a path, got ''"),
+        (BASE | {"model": ""}, "model"),
+        (BASE | {"data": [BASE["data"][0] | {"options": {"strict": False}}]}, "strict is no option of a reader"),
+        (BASE | {"options": {"low": "a"}}, "options: preset numeric: low must be a finite number, got 'a'"),
+        (GRPO | {"rewards": [{"kind": "gaussian", "on_failure": 5}]}, "rewards[0]: gaussian gives 1 at most"),
+        (GRPO | {"rewards": [{"kind": "format", "on_failure": -1}]}, "format pays for the form of every reply"),
+        (GRPO | {"rewards": [{"kind": "closeness", "scales": {"IQA": 0}}]}, "the scale of IQA must be above 0, got 0"),
+        (GRPO | {"rewards": [{"kind": None}]}, "unknown 'kind': nothing"),
         (BASE | {"method": "grpo"}, "grpo needs rewards"),
         (GRPO | {"preset": "q-align"}, "begins the answer"),
         (GRPO | {"optim": {"batch": 9}}, "must be a multiple of generation.replies = 8"),
@@ -202,6 +220,55 @@ def test_data_that_no_reward_is_for_is_refused(tiny, rated, tmp_path):
     shown = invoke("align", file, "--dry-run")
     assert shown.status == 1
     assert "no reward with a weight is for the task 'rate', and the data has 6 of it" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"target": {"template": "I will not say {number} but 99"}}, "is read as 99 by numeric: change the template"),
+        ({"target": {"template": "7 {number}"}}, "is read as nothing (ambiguous) by numeric: change the template"),
+        ({"evaluate": {"every": 5}}, "evaluate.every: nothing is held out and there is no benchmark"),
+    ],
+)
+def test_what_could_not_work_is_found_before_training(settings, words, tiny, rated, tmp_path):
+    data = [{"benchmark": "jsonl", "path": rated("hopeless", 6, 2)}]
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(BASE | {"model": str(tiny), "data": data, "split": {"held_out": 0}} | settings))
+    shown = invoke("align", file, "--dry-run")
+    assert shown.status == 1
+    assert words in shown.err
+
+
+def test_labels_that_become_one_answer_are_noted(tiny, rated, tmp_path):
+    settings = {"model": str(tiny), "data": [{"benchmark": "jsonl", "path": rated("coarse", 12, 2)}]}
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump(BASE | settings | {"split": {"held_out": 0}, "options": {"high": 1}}))
+    shown = invoke("align", file, "--dry-run")
+    assert "different labels become 2 answers: target.decimals would tell them apart" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("place", [".", "", "x" * 300 + ".yaml"])
+def test_what_is_no_file_is_an_error_of_one_line(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = invoke("align", place, "--dry-run")
+    assert shown.status == 1
+    assert shown.err.startswith("error: cannot read alignment")
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_names_that_no_file_can_have_are_errors(tiny, tmp_path):
+    for settings in ({"model": "x/" * 2 + "x" * 300}, {"data": [{"benchmark": "jsonl", "path": "x" * 300}]}):
+        (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE | {"model": str(tiny)} | settings))
+        shown = invoke("align", tmp_path / "a.yaml", "--dry-run")
+        assert shown.status == 1
+        assert "did not expect" not in shown.err
+
+
+def test_a_small_file_cannot_hold_endlessly_many_values(tmp_path):
+    lists = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 3000 if n else ['x'] * 3000)}]" for n in range(4)]
+    (tmp_path / "a.yaml").write_text("\n".join(lists))
+    with pytest.raises(MllmError, match="more than 100000 values"):
+        load_alignment(tmp_path / "a.yaml")
 
 
 def test_mixed_precision_is_for_a_gpu(tiny, rated, tmp_path):
