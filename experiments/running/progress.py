@@ -15,7 +15,7 @@ from ..stages.stage import Stage
 from ..store import Status
 
 UNSEEN_SECONDS = 0.5  # taken for a cell of a stage not yet seen: scoring one cell's images takes about that
-PLAIN_SECONDS = 15.0  # between two lines about the same cell in a log
+PLAIN_SECONDS = 15.0  # in a log, between two lines about the same cell, and after which short cells get a line too
 
 
 class Reporter:
@@ -30,7 +30,7 @@ class Reporter:
         self._waiting: dict[str, Cell[Stage]] = {}
         self._ended = 0
         self._seconds: dict[str, list[float]] = defaultdict(list)
-        self._began = self._cell_began = self._last_line = time.monotonic()
+        self._began = self._cell_began = self._last_line = self._shown = time.monotonic()
         self._label = ""
         self._bar: Progress | None = None
         self._tasks: tuple[TaskID, TaskID] | None = None
@@ -84,7 +84,7 @@ class Reporter:
         self._advance(cell)
         if status.state != "done":
             self._line(f"{status.state}: {cell.title} [{cell.id}]: {status.reason}")
-        elif not self._bar and cell.spec.announced:
+        elif not self._bar and (cell.spec.announced or time.monotonic() - self._shown >= PLAIN_SECONDS):
             self._line(f"done {self._ended}/{len(self._cells)}: {cell.title} in {_duration(seconds)}; {self._left()}")
 
     def skipped(self, cell: Cell[Stage]) -> None:
@@ -120,6 +120,7 @@ class Reporter:
         return UNSEEN_SECONDS
 
     def _line(self, text: str) -> None:
+        self._shown = time.monotonic()
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lopsided import experiments
 from lopsided.analysis import analyse, style_claims, summarise_claims
 from lopsided.common.html import html_table
 from lopsided.experiments.planning import Statuses
-from lopsided.experiments.running.progress import Reporter
+from lopsided.experiments.running.progress import PLAIN_SECONDS, Reporter
 from lopsided.experiments.store import Status
 
 SMOKE = "experiments/smoke.yaml"
@@ -98,3 +99,19 @@ def test_a_bar_is_drawn_on_a_terminal_and_in_a_notebook(planned, kind, monkeypat
     log = Reporter(Console(file=io.StringIO(), force_terminal=False, force_jupyter=False))
     with log.running(planned.cells):
         assert log._bar is None
+
+
+def test_a_log_of_many_short_cells_does_not_fall_silent(planned, monkeypatch):
+    out = io.StringIO()
+    log = Reporter(Console(file=out, force_terminal=False, force_jupyter=False))
+    first, second, third = [cell for cell in planned.cells if not cell.spec.announced][:3]
+    with log.running(planned.cells):
+        log.ended(first, Status("done", seconds=1.0))
+        later = time.monotonic() + PLAIN_SECONDS
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        log.ended(second, Status("done", seconds=1.0))
+        log.ended(third, Status("done", seconds=1.0))
+    shown = out.getvalue()
+    assert f"done 2/{len(planned.cells)}: {second.title} in 1 s" in " ".join(shown.split())
+    assert "done 1/" not in shown
+    assert "done 3/" not in shown
