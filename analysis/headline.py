@@ -40,7 +40,14 @@ def headline(study: Study) -> list[list[str]]:
         if several and rows["n"].max() < MIN_RANKED:  # a pair has no ranking to speak of
             found.append([prefix + verdict_of(study, rows, pairs), *filter(None, [assessed(study, dataset)])])
             continue
-        evidence = assessed(study, dataset), optimized(study, generator), agreement(rows), adversarial(changes)
+        evidence = (
+            rests_on(study, rows),
+            exception(study, rows, pairs),
+            assessed(study, dataset),
+            optimized(study, generator),
+            agreement(rows),
+            adversarial(changes),
+        )
         found.append([prefix + verdict_of(study, rows, pairs), *filter(None, evidence), power(rows, study, generator)])
     return found
 
@@ -96,15 +103,45 @@ def nothing_to_compare(study: Study) -> str:
 def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Say what is established or suggested: the trend first, which is few tests, then pairs; else what is undecided."""
     for word, intro in ((ESTABLISHED, "Established"), (SUGGESTED, "Suggested, not established")):
-        trends = [row for row in records(settings) if row["trend_verdict"] == word]
-        if trends:
-            best = min(trends, key=lambda row: row["trend_p_holm"])
+        if best := clearest_trend(settings, word):
             return f"{intro}: {trend_text(best, len(study.asymmetry.settings), study.looks)}{few_seeds(best)}"
         inverted = [row for row in records(pairs) if row["verdict"] == word]
         if inverted:
             best = min(inverted, key=lambda row: row["p_corrected"])
             return f"{intro}: {inversion_text(best, study.asymmetry.pairs, study.looks)}{few_seeds(best)}"
     return undecided(study, settings, pairs)
+
+
+def clearest_trend(settings: pd.DataFrame, word: str) -> Row | None:
+    """Return the clearest trend with a verdict, if there is one."""
+    trends = [row for row in records(settings) if row["trend_verdict"] == word]
+    return min(trends, key=lambda row: row["trend_p_holm"], default=None)
+
+
+def rests_on(study: Study, settings: pd.DataFrame) -> str:
+    """Name the single measures and judges without which the trend of the verdict would not be there."""
+    best = clearest_trend(settings, ESTABLISHED)
+    if best is None:
+        return ""
+    place = {name: best[name] for name in ("generator", "dataset", "discriminator", "gan_weight")}
+    without = records(where(study.parts["influence"], **place))
+    needed = [row for row in without if row["turns"] or not row["trend_p"] < ALPHA]
+    if not needed:
+        return "No single measure or judge carries the trend: without any one of them p is below 0.05 (uncorrected)."
+    named = [
+        f"the {row['of']} {pretty(row['left_out'])} it is {minus(row['trend'])} (p = {row['trend_p']:.2g}, uncorrected)"
+        for row in sorted(needed, key=lambda row: -row["trend_p"])
+    ]
+    return f"The trend rests on {count(len(named), 'part')} of the study: without {'; without '.join(named)}."
+
+
+def exception(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Tell the clearest established inversion where the verdict is a trend."""
+    inverted = [row for row in records(pairs) if row["verdict"] == ESTABLISHED]
+    if not inverted or clearest_trend(settings, ESTABLISHED) is None:
+        return ""
+    best = min(inverted, key=lambda row: row["p_corrected"])
+    return f"Established as well: {inversion_text(best, study.asymmetry.pairs, study.looks)}"
 
 
 def few_seeds(row: Row) -> str:
