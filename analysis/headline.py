@@ -7,6 +7,7 @@ import pandas as pd
 
 from .figures.style import count, gain_sample, interval, label_name, minus, pretty, setting_name
 from .power import detectable, needed_seeds
+from .robustness import judged
 from .statistics.contrast import Estimate
 from .statistics.frames import Row, grouped, records, where
 from .statistics.multiplicity import ALPHA
@@ -43,6 +44,7 @@ def headline(study: Study) -> list[list[str]]:
         evidence = (
             rests_on(study, rows),
             exception(study, rows, pairs),
+            told_by(study, pairs),
             assessed(study, dataset),
             optimized(study, generator),
             agreement(rows),
@@ -142,6 +144,33 @@ def exception(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
         return ""
     best = min(inverted, key=lambda row: row["p_corrected"])
     return f"Established as well: {inversion_text(best, study.asymmetry.pairs, study.looks)}"
+
+
+def told_by(study: Study, pairs: pd.DataFrame) -> str:
+    """Say which judges alone tell the clearest established inversion, and whether it hangs on those of one backbone."""
+    inverted = [row for row in records(pairs) if row["verdict"] == ESTABLISHED]
+    if not inverted:
+        return ""
+    best = min(inverted, key=lambda row: row["p_corrected"])
+    found = judged(study.asymmetry, study.tables.sr_scores, best)
+    ends = {judge: estimate.interval(study.level) for judge, estimate in found.alone.items()}
+    sides = {
+        "say so": [judge for judge, (_, high) in ends.items() if high < 0],
+        "say the opposite": [judge for judge, (low, _) in ends.items() if low > 0],
+    }
+    names = {verb: ", ".join(map(pretty, judges)) for verb, judges in sides.items()}
+    told = [f"{len(judges)} {verb}" + (f" ({names[verb]})" if judges else "") for verb, judges in sides.items()]
+    rest = len(ends) - sum(map(len, sides.values()))
+    without = [
+        f" Without the {n} judges on {pretty(backbone)} it is"
+        f" {interval(estimate.value, *estimate.interval(study.level))} judge SDs."
+        for backbone, (n, estimate) in found.without.items()
+    ]
+    return (
+        f"Of the {count(len(ends), 'judge')} of {pretty(best['better_metric'])} against {pretty(best['worse_metric'])},"
+        f" asked one by one, {told[0]}, {told[1]}, and {rest} cannot tell ({study.level:.0%} intervals, not corrected)."
+        f"{''.join(without)}"
+    )
 
 
 def few_seeds(row: Row) -> str:

@@ -1,15 +1,19 @@
-"""How much a trend rests on single measures and judges, and how sure each rank and each inversion is."""
+"""How much trends and inversions rest on single measures and judges, and how sure each rank and inversion is."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from .asymmetry import WHERE, Asymmetry, join, mean_gain
-from .contrasts import trend_weights, weighted_contrast
-from .statistics.frames import grouped, records, where
+from .contrasts import contrast, trend_weights, weighted_contrast
+from .independence import families
+from .statistics.contrast import Estimate
+from .statistics.frames import Row, grouped, records, where
 from .statistics.rank_correlation import spearman
-from .trained import Trained
+from .trained import CellKey, Trained
 
 INFLUENCE_COLUMNS = [*WHERE, "left_out", "of", "n", "rho", "trend", "trend_p", "rho_all", "trend_all", "turns"]
 RANK_COLUMNS = [*WHERE, "measure", "side", "rank", "probability", "expected"]
@@ -40,6 +44,48 @@ def influence(asymmetry: Asymmetry) -> pd.DataFrame:
             found = _again(trained, side.cells, side.a, rest, summary)
             rows.append(here | {"left_out": trained.judges[j], "of": "judge"} | found)
     return pd.DataFrame(rows, columns=INFLUENCE_COLUMNS)
+
+
+class Judged(NamedTuple):
+    """Which judges a difference between two trained cells rests on.
+
+    Attributes:
+        alone: the difference by each judge of the panel.
+        without: per backbone that some of them share, how many those are, and the difference by the others.
+    """
+
+    alone: dict[str, Estimate]
+    without: dict[str, tuple[int, Estimate]]
+
+
+def judged(asymmetry: Asymmetry, sr_scores: pd.DataFrame, pair: Row) -> Judged:
+    """Compute the difference in gain of a pair of measures by single judges, and without those of one backbone.
+
+    Args:
+        asymmetry: has the pair.
+        sr_scores: tell the families of judges.
+        pair: a row of ``asymmetry.pairs``.
+    """
+    trained = asymmetry.gains.trained[pair["generator"]]
+    setting = pair["discriminator"], float(pair["gan_weight"])
+    a, b = (
+        [trained.index(CellKey(pair["generator"], pair[side], *setting))] for side in ("better_metric", "worse_metric")
+    )
+    panel = contrast(trained, a, b).panel.judges
+    known = sr_scores.drop_duplicates("judge").set_index("judge")["judge_families"]
+    on: dict[str, list[int]] = {}
+    for j in panel:
+        for family in families(known.get(trained.judges[j])):
+            if family.startswith("backbone:"):
+                on.setdefault(family.removeprefix("backbone:"), []).append(j)
+    return Judged(
+        {trained.judges[j]: contrast(trained, a, b, [j]).estimate for j in panel},
+        {
+            backbone: (len(those), contrast(trained, a, b, [j for j in panel if j not in those]).estimate)
+            for backbone, those in sorted(on.items())
+            if 1 < len(those) < len(panel)
+        },
+    )
 
 
 def _again(trained: Trained, cells: list[int], a: np.ndarray, judges: tuple[int, ...], summary: dict) -> dict:

@@ -4,8 +4,10 @@ import pytest
 from support.paths import ROOT
 
 from lopsided.analysis import StudyTables, analyse
-from lopsided.analysis.headline import exception, headline, rests_on
-from lopsided.analysis.statistics.frames import where
+from lopsided.analysis.contrasts import contrast
+from lopsided.analysis.headline import exception, headline, rests_on, told_by
+from lopsided.analysis.robustness import judged
+from lopsided.analysis.statistics.frames import records, where
 from lopsided.analysis.study import Study
 
 
@@ -40,3 +42,21 @@ def test_an_established_inversion_is_told_beside_a_trend(repeated: Study) -> Non
     assert not exception(repeated, settings, pairs.assign(verdict="undecided"))
     assert not exception(repeated, settings.assign(trend_verdict="undecided"), pairs)
     assert not rests_on(repeated, settings.assign(trend_verdict="undecided"))
+
+
+def test_an_inversion_says_which_judges_tell_it(repeated: Study) -> None:
+    pairs = where(repeated.asymmetry.pairs, dataset="ladder", discriminator="patch@share")
+    pair = records(where(pairs, better_metric="nlpd", worse_metric="ssim"))[0]
+    found = judged(repeated.asymmetry, repeated.tables.sr_scores, pair)
+    assert ";".join(found.alone) == pair["judges"]
+    assert sum(each.value for each in found.alone.values()) / 8 == pytest.approx(pair["gain_difference"])
+    trained = repeated.asymmetry.gains.trained["swinir-tiny"]
+    others = [n for n, judge in enumerate(trained.judges) if "googlenet" not in judge]
+    cells = {key.fidelity: n for n, key in enumerate(trained.keys) if key.discriminator == "patch@share"}
+    ((backbone, (number, without)),) = found.without.items()
+    assert (backbone, number) == ("inception", 4)
+    assert without == contrast(trained, [cells["nlpd"]], [cells["ssim"]], others).estimate
+    told = told_by(repeated, pairs)
+    assert "Of the 8 judges of NLPD against SSIM, asked one by one, 5 say so" in told
+    assert "Without the 4 judges on inception it is" in told
+    assert told_by(repeated, pairs.assign(verdict="suggested")) == ""

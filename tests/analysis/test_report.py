@@ -180,8 +180,9 @@ def test_the_same_study_gives_the_same_page(study, page, tmp_path, undrawn):
 def test_the_headline_says_what_was_put_in(synthetic_tables):
     """With a discriminator, the worse metric of the synthetic measures is the better objective."""
     study = analyse(synthetic_tables.study_tables(seeds=5), n_boot=200)
-    ((first, rests, also, metrics, _, _, second, power),) = headline(study)
+    ((first, rests, also, told, metrics, _, _, second, power),) = headline(study)
     assert rests.startswith("No single measure or judge carries the trend")
+    assert told.startswith("Of the ")
     assert also.startswith("Established as well: a better metric can be the worse objective. DISTS VGG-16 against")
     assert first.startswith("Established: the better one of these measures is as a metric, the worse it is")
     assert "The rankings agree less once a discriminator is added, in 2 of 2 adversarial settings" in second
