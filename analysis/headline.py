@@ -107,9 +107,7 @@ def verdict_of(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str
     for word, intro in ((ESTABLISHED, "Established"), (SUGGESTED, "Suggested, not established")):
         if best := clearest_trend(settings, word):
             return f"{intro}: {trend_text(best, len(study.asymmetry.settings), study.looks)}{few_seeds(best)}"
-        inverted = [row for row in records(pairs) if row["verdict"] == word]
-        if inverted:
-            best = min(inverted, key=lambda row: row["p_corrected"])
+        if best := clearest_inversion(pairs, word):
             return f"{intro}: {inversion_text(best, study.asymmetry.pairs, study.looks)}{few_seeds(best)}"
     return undecided(study, settings, pairs)
 
@@ -118,6 +116,12 @@ def clearest_trend(settings: pd.DataFrame, word: str) -> Row | None:
     """Return the clearest trend with a verdict, if there is one."""
     trends = [row for row in records(settings) if row["trend_verdict"] == word]
     return min(trends, key=lambda row: row["trend_p_holm"], default=None)
+
+
+def clearest_inversion(pairs: pd.DataFrame, word: str) -> Row | None:
+    """Return the clearest inversion with a verdict, if there is one."""
+    inverted = [row for row in records(pairs) if row["verdict"] == word]
+    return min(inverted, key=lambda row: row["p_corrected"], default=None)
 
 
 def rests_on(study: Study, settings: pd.DataFrame) -> str:
@@ -139,19 +143,17 @@ def rests_on(study: Study, settings: pd.DataFrame) -> str:
 
 def exception(study: Study, settings: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """Tell the clearest established inversion where the verdict is a trend."""
-    inverted = [row for row in records(pairs) if row["verdict"] == ESTABLISHED]
-    if not inverted or clearest_trend(settings, ESTABLISHED) is None:
+    best = clearest_inversion(pairs, ESTABLISHED)
+    if best is None or clearest_trend(settings, ESTABLISHED) is None:
         return ""
-    best = min(inverted, key=lambda row: row["p_corrected"])
     return f"Established as well: {inversion_text(best, study.asymmetry.pairs, study.looks)}"
 
 
 def told_by(study: Study, pairs: pd.DataFrame) -> str:
     """Say which judges alone tell the clearest established inversion, and whether it hangs on those of one backbone."""
-    inverted = [row for row in records(pairs) if row["verdict"] == ESTABLISHED]
-    if not inverted:
+    best = clearest_inversion(pairs, ESTABLISHED)
+    if best is None:
         return ""
-    best = min(inverted, key=lambda row: row["p_corrected"])
     found = judged(study.asymmetry, study.tables.sr_scores, best)
     ends = {judge: estimate.interval(study.level) for judge, estimate in found.alone.items()}
     sides = {

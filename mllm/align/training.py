@@ -237,13 +237,16 @@ def _check_answers(alignment: Alignment, examples: Sequence[Example]) -> list[st
     Raises:
         MllmError: the preset reads another number, or none.
     """
-    rated = {each.answer: each for each in examples if each.item.task == "rate" and not each.prefix}
+    asked = alignment.asked
+    written = [
+        each
+        for each in examples
+        if each.item.task == "rate" and not isinstance(asked.scale(each.item.dimension), ScoreScale)
+    ]
+    rated = {each.answer: each for each in written}
     for answer, example in rated.items():
-        reading = alignment.asked.scale(example.item.dimension)
-        if isinstance(reading, ScoreScale):
-            continue
-        (reply,) = read_replies([Reply(answer)], [example.item], alignment.asked)
-        low, high = reading.range
+        (reply,) = read_replies([Reply(answer.removeprefix(example.prefix))], [example.item], asked)
+        low, high = asked.scale(example.item.dimension).range
         scale = example.item.scale or (low, high)
         rounding = 0.51 * 10**-alignment.target.decimals * (scale[1] - scale[0]) / (high - low)
         if reply.status != "ok" or not abs(reply.number - reply.target) <= rounding:
@@ -252,8 +255,8 @@ def _check_answers(alignment: Alignment, examples: Sequence[Example]) -> list[st
                 f"target.template: the answer {answer!r} to a label of {reply.target:g} is read as {seen} by "
                 f"{alignment.preset}: change the template"
             )
-    labels = {each.score for each in examples if each.answer in rated}
-    if len(rated) < 5 and len(labels) >= 2 * len(rated):
+    labels = {each.score for each in written}
+    if 0 < len(rated) < 5 and len(labels) >= 2 * len(rated):
         return [f"{len(labels)} different labels become {len(rated)} answers: target.decimals would tell them apart"]
     return []
 

@@ -305,3 +305,12 @@ def test_there_is_a_recipe_of_every_system():
         *("cogip_qwen", "cogip_gemma", "cogip_llama", "unipercept", "tatar", "q_insight", "visualquality_r1"),
         *("deqa", "q_realign", "culturemix"),
     }
+
+
+def test_few_levels_are_no_sign_of_too_few_decimals(tiny, rated, tmp_path):
+    settings = {"model": str(tiny), "preset": "q-align", "loss": {"kind": "levels"}}
+    settings |= {"data": [{"benchmark": "jsonl", "path": rated("levels", 12, 2)}], "split": {"held_out": 0}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(BASE | settings))
+    shown = invoke("align", tmp_path / "a.yaml", "--dry-run")
+    assert shown.status == 0, shown.err
+    assert "target.decimals" not in shown.text
